@@ -1,0 +1,97 @@
+"""What goes into a decision and what comes out of it, as data.
+
+`decide` is given one `Input` and answers with a `Decision`; a shell carries the effects out.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from sagas.core.instance import Instance, Operation
+from sagas.core.messages import Command, Event
+
+Verdict = Literal["advance", "duplicate", "late", "early", "violation"]
+"""How a message stood to the instance.
+
+advance     it was the one awaited, and the instance moved or noted it
+duplicate   it said what is known already
+late        the instance had moved on; what it says is entered in the ledger
+early       it answers something that was not asked yet: to be parked
+violation   it contradicts what is known, or no such step or reply exists
+"""
+
+TimerKind = Literal["resend", "timeout", "retry", "deadline"]
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True, tag="start"):
+    """Begin a run for the business key `key`; `data` is the saga's own data as JSON."""
+
+    key: str
+    data: bytes
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, tag="reply"):
+    """A participant's answer to one operation of one step; `data` is the reply's JSON without the key."""
+
+    step: str
+    operation: Operation
+    event_type: str
+    data: bytes
+
+
+class Fire(msgspec.Struct, frozen=True, kw_only=True, tag="fire"):
+    """A timer came due. It counts only if the (step, operation, attempt) it was set for still stands."""
+
+    kind: TimerKind
+    step: str = ""
+    operation: Operation = "do"
+    attempt: int = 0
+
+
+Input = Start | Reply | Fire
+
+
+class Send(msgspec.Struct, frozen=True, kw_only=True):
+    """Send `command` to a participant's topic under `id`, which is the same for every attempt."""
+
+    id: str
+    topic: str
+    step: str
+    operation: Operation
+    attempt: int
+    command: Command[Event]
+
+
+class SetTimer(msgspec.Struct, frozen=True, kw_only=True):
+    """Set the instance's timer `name`, replacing an earlier one of that name."""
+
+    name: str
+    due_ms: int
+    fire: Fire
+
+
+class ClearTimer(msgspec.Struct, frozen=True, kw_only=True):
+    """Remove the instance's timer `name` if it is set."""
+
+    name: str
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of the state machine that was taken."""
+
+    trigger: str
+    source: str
+    dest: str
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to one input: the instance after it, what to do, and how the input stood to it.
+
+    `instance` is None only when there was none and the input did not start one.
+    """
+
+    instance: Instance | None
+    verdict: Verdict
+    effects: tuple[Send | SetTimer | ClearTimer, ...] = ()
+    moves: tuple[Move, ...] = ()
+    note: str = ""

@@ -1,0 +1,159 @@
+"""The bytes of a message: the guide's envelope, and the headers the engine needs besides.
+
+Theory of operation. On the wire a message is one JSON object, in this order: `id`, the business key
+under its own name (`order_id`), `event_type`, `timestamp`, `data`. The business key is a field of the
+message class, lifted out of `data`. What the engine needs besides (whose command this is, which step
+and operation, which attempt) travels in Iggy user headers, so that a program which knows nothing of
+sagas reads and writes the same topics. A payload is measured before it is decoded, and whatever a
+hostile one makes the decoder raise comes back as an `Undecodable`, never as an exception.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from sagas.core.messages import Key, Message, field_names, tag_of
+
+PAYLOAD_BYTES_MAX = 256 * 1024
+"""Of one message, checked before decoding: a 64 MB string costs 337 ms and 117 MB to refuse later."""
+
+_TIMESTAMP_MS_MAX = 253_402_300_799_999  # the last millisecond of the year 9999
+
+# What hostile bytes can make the decoder raise: only the first is msgspec's own (measured on msgspec 0.22).
+_DECODE_ERRORS = (
+    msgspec.MsgspecError,
+    UnicodeDecodeError,
+    RecursionError,
+    ValueError,
+    OverflowError,
+    ArithmeticError,
+)
+
+M = TypeVar("M", bound=Message)
+
+
+class Header:
+    """The names of the engine's user headers. Values are always strings."""
+
+    SAGA = "saga"
+    INSTANCE = "instance"
+    STEP = "step"
+    OPERATION = "operation"
+    ATTEMPT = "attempt"
+    COMMAND = "command"
+
+
+class Undecodable(msgspec.Struct, frozen=True):
+    """A message that cannot be read, and why. It goes to the dead letters and its partition goes on."""
+
+    reason: str
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """The outer object of a message; `data` is still raw JSON."""
+
+    id: str
+    key: str
+    event_type: str
+    timestamp_ms: int
+    data: bytes
+
+
+class _Wire(msgspec.Struct, frozen=True):
+    id: Key
+    event_type: Key
+    timestamp: datetime
+    data: msgspec.Raw
+
+
+_wire_types: dict[str, type[_Wire]] = {}
+_body_types: dict[tuple[type[Message], str], msgspec.json.Decoder[Any]] = {}
+
+
+def encode_message(message: Message, *, message_id: str, key_field: str, now_ms: int) -> bytes:
+    """The payload of `message`; its field `key_field` is lifted out of `data` to the top."""
+    return encode_envelope(
+        message_id,
+        key_field,
+        getattr(message, key_field),
+        tag_of(type(message)),
+        now_ms,
+        encode_data(message, key_field),
+    )
+
+
+def encode_envelope(message_id: str, key_field: str, key: str, event_type: str, now_ms: int, data: bytes) -> bytes:
+    """The payload around `data`, which is JSON already."""
+    return msgspec.json.encode(
+        {
+            "id": message_id,
+            key_field: key,
+            "event_type": event_type,
+            "timestamp": datetime.fromtimestamp(now_ms / 1000, UTC),
+            "data": msgspec.Raw(data),
+        }
+    )
+
+
+def encode_data(message: Message, key_field: str) -> bytes:
+    """The `data` of `message`: all its fields but the business key."""
+    return msgspec.json.encode(
+        {name: getattr(message, name) for name in field_names(type(message)) if name != key_field}
+    )
+
+
+def decode_envelope(payload: bytes, key_field: str) -> Envelope | Undecodable:
+    """The envelope in `payload`, whose business key stands under the name `key_field`."""
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        return Undecodable(f"payload of {len(payload)} bytes, at most {PAYLOAD_BYTES_MAX} are read")
+    try:
+        wire = msgspec.json.decode(payload, type=_wire_type(key_field))
+    except _DECODE_ERRORS as error:
+        return Undecodable(f"envelope: {_brief(error)}")
+    if wire.timestamp.tzinfo is None:
+        return Undecodable("envelope: `timestamp` has no time zone; write it as 2025-01-31T12:00:00Z")
+    timestamp_ms = min(int(wire.timestamp.timestamp() * 1000), _TIMESTAMP_MS_MAX)
+    return Envelope(wire.id, getattr(wire, key_field), wire.event_type, timestamp_ms, bytes(wire.data))
+
+
+def decode_data(message_type: type[M], key_field: str, key: str, data: bytes) -> M | Undecodable:
+    """The message of type `message_type` in `data`, its business key put back."""
+    try:
+        body = _body_decoder(message_type, key_field).decode(data)
+        fields = {name: getattr(body, name) for name in body.__struct_fields__}
+    except _DECODE_ERRORS as error:
+        return Undecodable(f"{tag_of(message_type)}: {_brief(error)}")
+    if key_field in field_names(message_type):
+        fields[key_field] = key
+    return message_type(**fields)
+
+
+def _wire_type(key_field: str) -> type[_Wire]:
+    known = _wire_types.get(key_field)
+    if known is None:
+        wire = msgspec.defstruct("Envelope", [(key_field, Key)], bases=(_Wire,), frozen=True, kw_only=True)
+        known = _wire_types[key_field] = cast("type[_Wire]", wire)
+    return known
+
+
+def _body_decoder(message_type: type[Message], key_field: str) -> msgspec.json.Decoder[Any]:
+    known = _body_types.get((message_type, key_field))
+    if known is None:
+        fields: list[tuple[str, Any, Any]] = [
+            (f.name, f.type, _default(f)) for f in msgspec.structs.fields(message_type) if f.name != key_field
+        ]
+        body = msgspec.defstruct(message_type.__name__, fields, frozen=True, kw_only=True)
+        known = _body_types[message_type, key_field] = msgspec.json.Decoder(body)
+    return known
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return msgspec.field(name=field.encode_name, default_factory=field.default_factory)
+    return msgspec.field(name=field.encode_name, default=field.default)
+
+
+def _brief(error: Exception) -> str:
+    # Bounded: the text of an error quotes its input, and it ends up in a row, a log and a terminal.
+    return f"{type(error).__name__}: {str(error)[:200]}"

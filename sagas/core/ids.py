@@ -1,0 +1,36 @@
+"""Derived ids that sort by time.
+
+Theory of operation. Every id is derived, never drawn: whoever decides again decides the same id, so
+a repeat is recognisable as one. An instance's id carries the millisecond it was created in as its
+first 48 bits (the layout of UUID version 7, RFC 9562 section 5.7) and a hash of saga and business
+key in the rest. The ids of its commands and replies keep those 48 bits and hash the rest from their
+parent, so that all rows of an instance lie side by side in every index: random keys would halve
+throughput at a million stored instances (measured; DESIGN.md, "Ids").
+"""
+
+from hashlib import blake2b
+from uuid import UUID
+
+_TIME_BITS = 48
+_RANDOM_BITS = 128 - _TIME_BITS
+_VERSION_AND_VARIANT_CLEARED = ~((0xF << 76) | (0x3 << 62))
+_VERSION_7_VARIANT_RFC = (0x7 << 76) | (0x2 << 62)
+
+
+def instance_id(saga: str, key: str, now_ms: int) -> str:
+    """The id of the instance that `saga` has for the business key `key`, created at `now_ms`."""
+    return _uuid7(now_ms, f"{saga}\0{key}")
+
+
+def derived_id(parent: str, *parts: str) -> str:
+    """The id of something that belongs to `parent`: the same parts give the same id, for ever.
+
+    `parent` is a UUID in its text form; raises ValueError when it is not.
+    """
+    return _uuid7(UUID(parent).int >> _RANDOM_BITS, "\0".join((parent, *parts)))
+
+
+def _uuid7(time_ms: int, seed: str) -> str:
+    hashed = int.from_bytes(blake2b(seed.encode(), digest_size=10).digest())
+    value = (time_ms & ((1 << _TIME_BITS) - 1)) << _RANDOM_BITS | hashed
+    return str(UUID(int=value & _VERSION_AND_VARIANT_CLEARED | _VERSION_7_VARIANT_RFC))

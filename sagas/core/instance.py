@@ -1,0 +1,89 @@
+"""One run of a saga, as data: where it is, what each step did outside, and why it turned back.
+
+The list of step records is the effect ledger. Each effect is in exactly one state:
+
+    intended    the command was sent, no definite answer yet
+    done        the participant says it is done
+    refused     the participant says nothing remains; it was never done
+    unknown     the answer did not come in time; the undo has been sent and settles it
+    undone      the undo was answered: whatever was done, is not any more
+
+An instance is `compensated` only if no effect is intended, done or unknown.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Operation = Literal["do", "undo"]
+Effect = Literal["intended", "done", "refused", "unknown", "undone"]
+
+COMPLETED = "completed"
+COMPENSATED = "compensated"
+REJECTED = "rejected"
+ABANDONED = "abandoned"
+STUCK = "stuck"
+ENDS = (COMPLETED, COMPENSATED, REJECTED, ABANDONED)
+"""The states an instance rests in for ever. `stuck` is not one of them: it waits for a person."""
+
+
+class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What one step of an instance did: its effect, its answers, its attempts and times (Unix ms, 0 = not yet)."""
+
+    name: str
+    effect: Effect = "intended"
+    reply: str = ""
+    attempts: int = 1
+    sent_ms: int = 0
+    answered_ms: int = 0
+    undo_reply: str = ""
+    undo_attempts: int = 0
+    undo_sent_ms: int = 0
+    undo_answered_ms: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something of this step may still stand outside."""
+        return self.effect in ("intended", "done", "unknown")
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. `data` is the saga's own data as JSON; `revision` grows by one with every journal entry."""
+
+    id: str
+    saga: str
+    version: int
+    key: str
+    state: str
+    data: bytes
+    revision: int = 0
+    started_ms: int = 0
+    updated_ms: int = 0
+    deadline_ms: int = 0
+    start_hash: bytes = b""
+    steps: tuple[StepRecord, ...] = ()
+    cause: str = ""
+    reason: str = ""
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the instance has come to rest for ever."""
+        return self.state in ENDS
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the instance waits for a person; `reason` says why."""
+        return self.state == STUCK
+
+    def step(self, name: str) -> StepRecord | None:
+        """The record of the step `name`, None when it was never sent."""
+        for record in self.steps:
+            if record.name == name:
+                return record
+        return None
+
+    def with_step(self, record: StepRecord) -> "Instance":
+        """This instance with `record` put in the place of the one of the same name, or appended."""
+        if self.step(record.name) is None:
+            return msgspec.structs.replace(self, steps=(*self.steps, record))
+        return msgspec.structs.replace(self, steps=tuple(record if s.name == record.name else s for s in self.steps))

@@ -1,0 +1,83 @@
+"""The kinds of message, and what can be known of a message class without running anything.
+
+A command carries the union of its replies in its type, so that a type checker can refuse the reply
+of another step and a reply that a `match` leaves out. The same union is read at run time from
+`__orig_bases__`. Replies are events; a rejection is an event that says: refused, nothing remains.
+"""
+
+import types
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+KEY_LENGTH_MAX = 64
+"""Of business keys and names on the wire, in characters: they are indexed, logged and drawn."""
+
+TEXT_LENGTH_MAX = 1_000
+"""Of free text such as a reason, in characters."""
+
+Key = Annotated[str, Meta(min_length=1, max_length=KEY_LENGTH_MAX, pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.:-]*\Z")]
+"""A business key or a name: checked when a message is decoded."""
+
+Text = Annotated[str, Meta(max_length=TEXT_LENGTH_MAX, pattern=r"\A[^\0]*\Z")]
+"""Free text, bounded and without NUL."""
+
+R = TypeVar("R", covariant=True)
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """The root of all messages: an immutable record with a tag such as "inventory.reserve"."""
+
+
+class Command(Message, Generic[R], frozen=True):
+    """Asks a participant to do something: `class ReserveInventory(Command[InventoryReserved | InventoryFailed], …)`.
+
+    `R` is the union of its replies.
+    """
+
+
+class Event(Message, frozen=True):
+    """Something happened. As a reply it means: done."""
+
+
+class Rejection(Event, frozen=True):
+    """A reply that means: refused for good, and nothing of the command remains."""
+
+
+class InProgress(Event, frozen=True, tag="sagas.in-progress"):
+    """A participant's word that the command is being carried out and the answer will follow."""
+
+
+class Fault(Event, frozen=True, tag="sagas.fault"):
+    """A participant's word that it failed for now: send the command again later. Nothing was done."""
+
+    reason: Text = ""
+
+
+def tag_of(message_type: type[Message]) -> str:
+    """The tag under which a message class travels, "" when it has none."""
+    tag = message_type.__struct_config__.tag
+    return tag if isinstance(tag, str) else ""
+
+
+def field_names(message_type: type[Message]) -> tuple[str, ...]:
+    """The fields of a message class in the order of their declaration."""
+    return message_type.__struct_fields__
+
+
+def reply_types(command_type: type[Command[Any]]) -> tuple[type[Event], ...]:
+    """The replies a command declares, in the order they are written; () when it declares none.
+
+    Read from the class itself or the nearest base that is written as `Command[…]`.
+    """
+    for base in command_type.__mro__:
+        for origin in getattr(base, "__orig_bases__", ()):
+            if get_origin(origin) is Command:
+                return _members(get_args(origin)[0])
+    return ()
+
+
+def _members(union: object) -> tuple[type[Event], ...]:
+    members = get_args(union) if get_origin(union) in (Union, types.UnionType) else (union,)
+    return tuple(m for m in members if isinstance(m, type) and issubclass(m, Event))

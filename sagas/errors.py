@@ -1,0 +1,78 @@
+"""What this library raises.
+
+Two families are kept apart. *Ours* are exceptions, below. *Theirs* (a message that cannot be
+decoded, a participant that refuses) are data: they are recorded, never raised through a loop.
+
+    SagaError
+    ├── DefinitionError      a saga is written wrong; raised while its module is imported
+    ├── IllegalMove          the kernel asked the machine for a move it does not have: our bug
+    ├── StoreError           the database cannot do what was asked
+    │   ├── StaleRevision    somebody else moved the instance first; read again and decide again
+    │   └── SchemaMismatch   the file was made by a newer release, or is not ours
+    ├── BrokerError          the broker refused
+    │   └── BrokerUnavailable  the broker cannot be reached, or the outcome of a call is unknown
+    └── SettingsError        a setting is missing, unknown or out of range
+"""
+
+
+class SagaError(Exception):
+    """The root of everything this library raises on purpose."""
+
+
+class DefinitionError(SagaError):
+    """A saga is written wrong: says the saga, the step, the line, and what to write instead.
+
+    `where` is "file:line" of the code to change, or "" when there is no single line.
+    """
+
+    def __init__(self, saga: str, step: str, problem: str, remedy: str, where: str = "") -> None:
+        self.saga = saga
+        self.step = step
+        self.problem = problem
+        self.remedy = remedy
+        self.where = where
+        subject = f"saga {saga!r}, step {step!r}" if step else f"saga {saga!r}"
+        place = f" ({where})" if where else ""
+        super().__init__(f"{subject}: {problem}{place}; {remedy}")
+
+
+class IllegalMove(SagaError):
+    """The machine has no such move from this state. Always a bug in this engine."""
+
+    def __init__(self, saga: str, state: str, trigger: str) -> None:
+        self.saga = saga
+        self.state = state
+        self.trigger = trigger
+        super().__init__(f"saga {saga!r}: no move {trigger!r} from state {state!r}; this is a bug in the engine")
+
+
+class StoreError(SagaError):
+    """The database cannot do what was asked; the text says what and the remedy."""
+
+
+class StaleRevision(StoreError):
+    """An instance was changed by somebody else between reading and writing it.
+
+    Nothing was written. Read again and decide again; it never counts as a failed message.
+    """
+
+    def __init__(self, instance_id: str, expected: int) -> None:
+        self.instance_id = instance_id
+        self.expected = expected
+        super().__init__(f"instance {instance_id}: expected revision {expected}, found another; read it again")
+
+
+class SchemaMismatch(StoreError):
+    """The database file was made by a newer release, or by something else."""
+
+
+class BrokerError(SagaError):
+    """The broker refused a call; the text names the call and the broker's own words."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker cannot be reached, or a call's outcome is unknown: do it again under the same ids."""
+
+
+class SettingsError(SagaError):
+    """A setting is missing, unknown or out of range; the text names it, the value and the remedy."""

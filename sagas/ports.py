@@ -1,0 +1,406 @@
+"""The ports: everything the runtime needs of the outside, as protocols and plain records.
+
+Adapters live in `store/`, `broker/` and `clock.py`, one file each, and pass the contract suite of
+their port (`tests/store/contract.py`, `tests/broker/contract.py`). The runtime sees only this page.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import msgspec
+
+from sagas.core.effects import Fire, Verdict
+from sagas.core.instance import Instance, Operation
+
+# --------------------------------------------------------------------------- time
+
+
+class Clock(Protocol):
+    """The time, and waiting for it. Only adapters of this port read a clock."""
+
+    def now_ms(self) -> int:
+        """UTC, Unix time in milliseconds."""
+        ...
+
+    async def sleep_ms(self, duration_ms: int) -> None:
+        """Wait for `duration_ms` milliseconds, at least one turn of the event loop."""
+        ...
+
+
+# --------------------------------------------------------------------------- broker
+
+
+class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic to be there. `expiry_s`: seconds a message is kept, 0 = for ever, None = the server's default."""
+
+    name: str
+    partitions: int = 3
+    expiry_s: int | None = None
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """A message to publish. `id` is a UUID in text form; `key` chooses the partition: XXH32, seed 0, modulo."""
+
+    id: str
+    topic: str
+    key: str
+    payload: bytes
+    headers: Mapping[str, str] = {}
+
+
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as it was read. `defect` is "" or says why its headers could not be read (then they are empty)."""
+
+    id: str
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    payload: bytes
+    headers: Mapping[str, str] = {}
+    defect: str = ""
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything up to and including `offset` of a partition has been dealt with."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Subscription(Protocol):
+    """One member of a consumer group, reading the partitions of its topics that the group gives it."""
+
+    async def poll(self, count_max: int) -> Sequence[Incoming]:
+        """The next messages, at most `count_max`, or () when there are none now: it never waits for one.
+
+        Messages of one partition come in order and, until `rewind` or `close`, each once. Raises
+        BrokerUnavailable; then reading goes on from the stored offsets at the next call.
+        """
+        ...
+
+    async def commit(self, positions: Sequence[Position]) -> None:
+        """Store offsets with the broker, after the database commit. A partition that has meanwhile
+        gone to another member is passed over: that member reads the messages again.
+
+        Raises BrokerUnavailable; the messages may then be delivered again.
+        """
+        ...
+
+    async def rewind(self) -> None:
+        """Forget what was polled and not committed: the next poll starts from the stored offsets."""
+        ...
+
+    async def close(self) -> None:
+        """Leave the group."""
+        ...
+
+
+class Broker(Protocol):
+    """Streams of messages. One object is one connection pair: polling and sending do not wait for each other."""
+
+    async def ensure(self, topics: Sequence[TopicSpec]) -> None:
+        """Have the stream and the topics there. Topics that exist are taken as they are."""
+        ...
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Append all, those of one partition in the given order; returns once all are acknowledged.
+
+        Raises BrokerUnavailable when any outcome is unknown: publish all again under the same ids.
+        """
+        ...
+
+    async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
+        """Join the group `group` on each of `topics`, creating it where it is missing."""
+        ...
+
+    async def close(self) -> None:
+        """Give up the connections. Calling it twice does nothing."""
+        ...
+
+
+# --------------------------------------------------------------------------- store
+
+
+class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that was decided and is to be published: the guide's columns, and where it goes.
+
+    `seq` is given by the store; rows are published in its order.
+    """
+
+    id: str
+    event_type: str
+    payload: bytes
+    created_at: int
+    aggregate_type: str
+    aggregate_id: str
+    topic: str
+    key: str
+    headers: Mapping[str, str] = {}
+    published_at: int | None = None
+    seq: int = 0
+
+
+class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened to an instance: one row for each input, append-only.
+
+    `input` is the encoded `Input`, so that replaying `decide` over an instance's rows gives the
+    instance again. `path` lists the states gone through, the first being where it stood.
+    """
+
+    instance_id: str
+    revision: int
+    at_ms: int
+    verdict: Verdict
+    input: bytes
+    message_id: str = ""
+    triggers: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    note: str = ""
+
+
+class TimerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A timer of an instance, to fire at `due_ms`."""
+
+    instance_id: str
+    name: str
+    due_ms: int
+    fire: Fire
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that could not be dealt with, as it came, and why. `id` is given by the store."""
+
+    received_ms: int
+    topic: str
+    partition: int
+    offset: int
+    message_id: str
+    reason: str
+    payload: bytes
+    headers: Mapping[str, str] = {}
+    id: int = 0
+
+
+class ParkedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A reply that came before the instance or the step it belongs to: tried again until `expires_ms`."""
+
+    message_id: str
+    instance_id: str
+    received_ms: int
+    expires_ms: int
+    incoming: Incoming
+
+
+class Changes(msgspec.Struct, kw_only=True):
+    """Everything one batch decided: written in one transaction or not at all."""
+
+    inbox: list[str] = []
+    """Ids of the messages dealt with."""
+    created: list[Instance] = []
+    updated: list[tuple[Instance, int]] = []
+    """Each with the revision it had when it was read."""
+    journal: list[JournalRow] = []
+    outbox: list[OutboxRow] = []
+    timers_set: list[TimerRow] = []
+    timers_cleared: list[tuple[str, str]] = []
+    """(instance id, timer name). Cleared before `timers_set` is written."""
+    dead_letters: list[DeadLetter] = []
+    parked: list[ParkedRow] = []
+    unparked: list[str] = []
+    """Message ids of parked rows that were dealt with."""
+
+
+class InstanceFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which instances to list, newest first; "" means any. `before_id` continues a list after its last id."""
+
+    saga: str = ""
+    state: str = ""
+    key: str = ""
+    before_id: str = ""
+    count_max: int = 50
+
+
+class Outbox(Protocol):
+    """What the relay needs of a database: the orchestrator's store and every participant's have it."""
+
+    def unpublished(self, count_max: int) -> list[OutboxRow]:
+        """The oldest rows not yet published, in `seq` order."""
+        ...
+
+    def mark_published(self, seqs: Sequence[int], now_ms: int) -> None:
+        """Note that these rows were acknowledged by the broker, in a transaction of its own."""
+        ...
+
+
+class StoreTransaction(Protocol):
+    """Reads and writes that are committed together. Valid inside `Store.transaction()` only."""
+
+    def seen(self, message_ids: Collection[str]) -> set[str]:
+        """Which of these messages were dealt with before."""
+        ...
+
+    def load(self, instance_ids: Collection[str]) -> dict[str, Instance]:
+        """Instances by id; those that do not exist are missing."""
+        ...
+
+    def find(self, saga: str, keys: Collection[str]) -> dict[str, Instance]:
+        """Instances of `saga` by business key; those that do not exist are missing."""
+        ...
+
+    def due_timers(self, now_ms: int, count_max: int) -> list[TimerRow]:
+        """Timers due at or before `now_ms`, the longest overdue first."""
+        ...
+
+    def parked_for(self, instance_ids: Collection[str]) -> list[ParkedRow]:
+        """Parked replies of these instances, oldest first."""
+        ...
+
+    def parked_expired(self, now_ms: int, count_max: int) -> list[ParkedRow]:
+        """Parked replies whose time is over."""
+        ...
+
+    def write(self, changes: Changes) -> None:
+        """Write everything. Raises StaleRevision, and StoreError for a second instance of one key."""
+        ...
+
+
+class Store(Outbox, Protocol):
+    """The orchestrator's database. All calls are synchronous, from one thread at a time."""
+
+    def transaction(self) -> AbstractContextManager[StoreTransaction]:
+        """One write transaction: committed when the block ends, rolled back when it raises."""
+        ...
+
+    def next_due_ms(self) -> int | None:
+        """When the next timer or parked reply is due, None when there is none."""
+        ...
+
+    def in_flight(self) -> int:
+        """How many instances are neither ended nor stuck."""
+        ...
+
+    def instances(self, wanted: InstanceFilter) -> list[Instance]:
+        """Instances, newest first."""
+        ...
+
+    def instance(self, saga: str, key: str) -> Instance | None:
+        """The instance of a business key; `saga` may be "" when only one saga has the key."""
+        ...
+
+    def journal(self, instance_id: str) -> list[JournalRow]:
+        """What happened to an instance, oldest first."""
+        ...
+
+    def dead_letters(self, count_max: int) -> list[DeadLetter]:
+        """The newest dead letters first."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """How many instances are in each state."""
+        ...
+
+    def close(self) -> None:
+        """Give up the connection. Calling it twice does nothing."""
+        ...
+
+
+# --------------------------------------------------------------------------- the participant's database
+
+
+class BarrierRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a participant remembers of one operation: the answer it gave, byte for byte.
+
+    `answer` is "" while the operation is in progress and when an undo came before its do (`is_blocked`).
+    """
+
+    instance_id: str
+    step: str
+    operation: Operation
+    command_hash: bytes
+    answer: str = ""
+    answer_data: bytes = b""
+    is_blocked: bool = False
+
+
+class Rows(Protocol):
+    """A cursor's rows, as far as a handler needs them."""
+
+    def fetchone(self) -> tuple[object, ...] | None:
+        """The next row, None when there is none."""
+        ...
+
+    def fetchall(self) -> list[tuple[object, ...]]:
+        """All rows that are left."""
+        ...
+
+
+class Sql(Protocol):
+    """The participant's own tables, inside the transaction that holds its barrier and its outbox."""
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
+        """Run one statement."""
+        ...
+
+
+class ParticipantTransaction(Protocol):
+    """Barrier, business rows, processed events and outbox of a participant, committed together."""
+
+    @property
+    def sql(self) -> Sql:
+        """The business tables."""
+        ...
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """A part that can fail alone: what it wrote is rolled back when the block raises."""
+        ...
+
+    def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
+        """What is remembered of an operation, None when it was never seen."""
+        ...
+
+    def remember(self, row: BarrierRow, now_ms: int) -> bool:
+        """Insert `row` if the operation is not remembered yet; whether it was inserted."""
+        ...
+
+    def amend(self, row: BarrierRow, now_ms: int) -> None:
+        """Replace what is remembered of an operation."""
+        ...
+
+    def processed(self, event_id: str, event_type: str, now_ms: int) -> bool:
+        """Note an event in `processed_events`; False when it was noted before."""
+        ...
+
+    def add_outbox(self, rows: Sequence[OutboxRow]) -> None:
+        """Write messages to be published."""
+        ...
+
+    def add_dead_letters(self, rows: Sequence[DeadLetter]) -> None:
+        """Keep messages that could not be dealt with."""
+        ...
+
+
+class ParticipantStore(Outbox, Protocol):
+    """A participant's database: its own tables beside the kit's. Synchronous, one thread at a time."""
+
+    def transaction(self) -> AbstractContextManager[ParticipantTransaction]:
+        """One write transaction: committed when the block ends, rolled back when it raises."""
+        ...
+
+    def forget_processed(self, before_ms: int, count_max: int) -> int:
+        """Remove at most `count_max` processed events older than `before_ms`; how many it removed."""
+        ...
+
+    def dead_letters(self, count_max: int) -> list[DeadLetter]:
+        """The newest dead letters first."""
+        ...
+
+    def close(self) -> None:
+        """Give up the connection. Calling it twice does nothing."""
+        ...
+
+
+Migration = tuple[str, Callable[[Sql], None]]
+"""A named change of a participant's own tables; applied once, in order, each in its own transaction."""
