@@ -1,0 +1,53 @@
+"""Sagas on Apache Iggy: all of it or none of it, across services.
+
+What a saga's author needs stands here; what runs sagas is in `sagas.runtime`, what tests them in
+`sagas.testing`. Importing this module starts nothing and reads no setting.
+"""
+
+from sagas.core.definition import Definition, Unknown
+from sagas.core.messages import Command, Event, Fault, InProgress, Key, Message, Rejection, Text
+from sagas.core.participants import Participant
+from sagas.core.retry import FOREVER, Retry
+from sagas.core.saga import Saga, Step, unchanged
+from sagas.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    DefinitionError,
+    IllegalMove,
+    SagaError,
+    SchemaMismatch,
+    SettingsError,
+    StaleRevision,
+    StoreError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FOREVER",
+    "BrokerError",
+    "BrokerUnavailable",
+    "Command",
+    "Definition",
+    "DefinitionError",
+    "Event",
+    "Fault",
+    "IllegalMove",
+    "InProgress",
+    "Key",
+    "Message",
+    "Participant",
+    "Rejection",
+    "Retry",
+    "Saga",
+    "SagaError",
+    "SchemaMismatch",
+    "SettingsError",
+    "StaleRevision",
+    "Step",
+    "StoreError",
+    "Text",
+    "Unknown",
+    "__version__",
+    "unchanged",
+]

@@ -6,7 +6,7 @@ of another step and a reply that a `match` leaves out. The same union is read at
 """
 
 import types
-from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Generic, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -26,30 +26,39 @@ Text = Annotated[str, Meta(max_length=TEXT_LENGTH_MAX, pattern=r"\A[^\0]*\Z")]
 R = TypeVar("R", covariant=True)
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class MessageMeta(msgspec.StructMeta):
+    """Makes every message class frozen and keyword-only, and tells the type checkers so."""
+
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
+        """A message class; `options` are those of `msgspec.Struct`."""
+        return super().__new__(mcls, name, bases, namespace, frozen=True, kw_only=True, **options)
+
+
+class Message(msgspec.Struct, metaclass=MessageMeta):
     """The root of all messages: an immutable record with a tag such as "inventory.reserve"."""
 
 
-class Command(Message, Generic[R], frozen=True):
+class Command(Message, Generic[R]):
     """Asks a participant to do something: `class ReserveInventory(Command[InventoryReserved | InventoryFailed], …)`.
 
     `R` is the union of its replies.
     """
 
 
-class Event(Message, frozen=True):
+class Event(Message):
     """Something happened. As a reply it means: done."""
 
 
-class Rejection(Event, frozen=True):
+class Rejection(Event):
     """A reply that means: refused for good, and nothing of the command remains."""
 
 
-class InProgress(Event, frozen=True, tag="sagas.in-progress"):
+class InProgress(Event, tag="sagas.in-progress"):
     """A participant's word that the command is being carried out and the answer will follow."""
 
 
-class Fault(Event, frozen=True, tag="sagas.fault"):
+class Fault(Event, tag="sagas.fault"):
     """A participant's word that it failed for now: send the command again later. Nothing was done."""
 
     reason: Text = ""

@@ -1,0 +1,187 @@
+"""A step while it is being written: what its decorators note, and what they refuse at once.
+
+Every refusal names the saga, the step, the line and the remedy. Nothing of the user's is called:
+all that is needed stands in annotations, class bodies and decorator arguments.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard, get_args
+
+from sagas.core.definition import StepKind, Unknown
+from sagas.core.messages import Command, Event, Message, field_names, reply_types, tag_of
+from sagas.core.participants import Participant
+from sagas.core.retry import Retry
+from sagas.errors import DefinitionError
+
+NAME = re.compile(r"\A[A-Za-z][A-Za-z0-9_]{0,47}\Z")
+"""Of sagas and steps: they are stored, sent in headers and drawn."""
+
+_TIMEOUT_MS_MAX = 366 * 24 * 3600 * 1000
+
+
+@dataclass(slots=True, eq=False)
+class StepDraft:
+    """A step while its saga is being written: filled in by the decorators, read when the flow is closed."""
+
+    saga: str
+    key: str
+    name: str
+    kind: StepKind
+    to: Participant
+    build: Callable[[Any], Command[Event]]
+    timeout_ms: int
+    resend_ms: int
+    unknown: Unknown | None
+    retry: Retry
+    undo_retry: Retry
+    leaves_nothing: bool
+    where: str
+    command_type: type[Command[Any]] | None = None
+    replies: tuple[type[Event], ...] = ()
+    fold: Callable[[Any, Any], Any] | None = None
+    undo_build: Callable[[Any], Command[Event]] | None = None
+    undo_type: type[Command[Any]] | None = None
+    undo_where: str = ""
+
+    def refuse(self, problem: str, remedy: str, where: str = "") -> DefinitionError:
+        """The error that refuses this step."""
+        return DefinitionError(self.saga, self.name, problem, remedy, where or self.where)
+
+
+FlowParts = tuple[StepDraft, ...]
+
+
+def check_build(draft: StepDraft, namespace: Mapping[str, object]) -> None:
+    """Read the command off a step's function, and refuse what its decorator says wrong."""
+    if not NAME.match(draft.name):
+        raise draft.refuse(
+            "its function has no plain name", "write it as `def reserve(…)`: the name is the step's name for ever"
+        )
+    draft.command_type = _command_of(draft, draft.build, namespace)
+    draft.replies = reply_types(draft.command_type)
+    if draft.kind == "pivot" and draft.unknown == "undo":
+        raise draft.refuse("a pivot cannot be undone", 'say unknown="ask" or unknown="hold"')
+    if draft.kind == "pivot" and draft.unknown == "resend":
+        raise draft.refuse("a pivot can be refused, so it cannot be resent for ever", 'say unknown="ask" or "hold"')
+    if draft.unknown is None:
+        raise draft.refuse(
+            "it can time out and does not say what an unknown outcome means",
+            'add unknown="undo" (the barrier makes it safe), "ask" or "hold"',
+        )
+    if draft.unknown not in get_args(Unknown):
+        raise draft.refuse(f"unknown={draft.unknown!r} has no meaning", f"use one of {', '.join(get_args(Unknown))}")
+    if not 0 < draft.timeout_ms <= _TIMEOUT_MS_MAX:
+        raise draft.refuse(f"timeout of {draft.timeout_ms} ms is out of range", "give seconds between 0.001 and a year")
+    if draft.resend_ms <= 0:
+        raise draft.refuse(f"resend of {draft.resend_ms} ms is out of range", "give seconds above 0.001")
+
+
+def check_undo(draft: StepDraft, build: Callable[[Any], Command[Event]], namespace: Mapping[str, object]) -> None:
+    """Take up a step's undo."""
+    where = _where(build)
+    if draft.undo_build is not None:
+        raise draft.refuse(f"it has two undos, the first at {draft.undo_where}", "keep one", where)
+    if draft.leaves_nothing:
+        raise draft.refuse("it says leaves_nothing and has an undo", "keep one of the two", where)
+    draft.undo_type = _command_of(draft, build, namespace)
+    draft.undo_build, draft.undo_where = build, where
+
+
+def check_fold(draft: StepDraft, fold: Callable[[Any, Any], Any], namespace: Mapping[str, object]) -> None:
+    """Take up a step's fold, and refuse one that leaves out a reply."""
+    where = _where(fold)
+    if draft.fold is not None:
+        raise draft.refuse("it has two folds for its replies", "keep one", where)
+    parameters = list(_signature(draft, fold, namespace).parameters.values())
+    if len(parameters) != 2:
+        raise draft.refuse(
+            f"its fold takes {len(parameters)} parameters", "write it as `def _(data: D, reply: A | B) -> D`", where
+        )
+    handled = parameters[1].annotation
+    members = get_args(handled) or (handled,)
+    for reply in draft.replies:
+        if not any(m is object or (isinstance(m, type) and issubclass(reply, m)) for m in members):
+            raise draft.refuse(
+                f"nobody handles its reply {reply.__name__}",
+                f"add it to the fold's annotation: `reply: {' | '.join(r.__name__ for r in draft.replies)}`",
+                where,
+            )
+    draft.fold = fold
+
+
+def check_start(saga: str, key: str, fold: Callable[[Any], Any], namespace: Mapping[str, object]) -> type[Event]:
+    """The event a start function begins with."""
+    where = _where(fold)
+    try:
+        signature = _resolve(fold, namespace)
+    except NameError as error:
+        raise DefinitionError(saga, "", f"its start cannot be read: {error}", _UNRESOLVED, where) from None
+    annotations = [p.annotation for p in signature.parameters.values()]
+    if len(annotations) != 1 or not (isinstance(annotations[0], type) and issubclass(annotations[0], Event)):
+        raise DefinitionError(
+            saga, "", "its start takes no event", "write `def begin(event: OrderCreated) -> D`", where
+        )
+    event_type = annotations[0]
+    problem = _message_problem(event_type, key)
+    if problem:
+        raise DefinitionError(saga, "", f"its start event {event_type.__name__} {problem[0]}", problem[1], where)
+    return event_type
+
+
+_UNRESOLVED = "define the class above the function, at module level"
+
+
+def _command_of(
+    draft: StepDraft, build: Callable[[Any], Command[Event]], namespace: Mapping[str, object]
+) -> type[Command[Any]]:
+    where = _where(build)
+    returned = _signature(draft, build, namespace).return_annotation
+    if not _is_command_type(returned):
+        raise draft.refuse(
+            "its function does not say which command it returns", "annotate it: `-> ReserveInventory`", where
+        )
+    command_type = returned
+    if not reply_types(command_type):
+        raise draft.refuse(
+            f"command {command_type.__name__} declares no replies",
+            f"write `class {command_type.__name__}(Command[Done | Refused], tag=…)`",
+            where,
+        )
+    for message_type in (command_type, *reply_types(command_type)):
+        problem = _message_problem(message_type, draft.key)
+        if problem:
+            raise draft.refuse(f"message {message_type.__name__} {problem[0]}", problem[1], where)
+    return command_type
+
+
+def _is_command_type(annotation: object) -> TypeGuard[type[Command[Any]]]:
+    return isinstance(annotation, type) and issubclass(annotation, Command)
+
+
+def _message_problem(message_type: type[Message], key: str) -> tuple[str, str] | None:
+    if not tag_of(message_type):
+        return "has no tag", f'write `class {message_type.__name__}(…, tag="category.event")`'
+    if tag_of(message_type).startswith("sagas."):
+        return f"has the reserved tag {tag_of(message_type)!r}", "choose a tag that does not begin with `sagas.`"
+    if key not in field_names(message_type):
+        return f"has no field {key!r}, the saga's business key", f"add `{key}: str`, or give the saga another `key=`"
+    return None
+
+
+def _signature(draft: StepDraft, function: Callable[..., object], namespace: Mapping[str, object]) -> inspect.Signature:
+    try:
+        return _resolve(function, namespace)
+    except NameError as error:
+        raise draft.refuse(f"an annotation cannot be read: {error}", _UNRESOLVED, _where(function)) from None
+
+
+def _resolve(function: Callable[..., object], namespace: Mapping[str, object]) -> inspect.Signature:
+    return inspect.signature(function, eval_str=True, locals=namespace)
+
+
+def _where(function: Callable[..., object]) -> str:
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""

@@ -1,0 +1,185 @@
+"""One turn of an instance: moving its machine, and doing what each state that is entered asks for.
+
+The parts of `decide` that every kind of input shares. `pending` sends the command and sets the step's
+timer, `resolving` asks again ever more slowly, `undoing` sends the undo (or passes over a step of
+which nothing is left), an end clears the deadline. Nothing here looks at an input.
+"""
+
+import msgspec
+
+from sagas.core.definition import Definition, StepSpec
+from sagas.core.effects import ClearTimer, Decision, Fire, Move, Send, SetTimer, TimerKind, Verdict
+from sagas.core.ids import derived_id
+from sagas.core.instance import COMPLETED, ENDS, Instance, Operation, StepRecord
+from sagas.core.messages import Rejection
+from sagas.errors import IllegalMove
+
+DEADLINE_TIMER = "saga.deadline"
+"""The name of the timer that bounds the whole run; step timers are named after their step."""
+
+REASON_LENGTH_MAX = 500
+"""Of a cause or a reason, in characters: they are stored, listed and drawn."""
+
+_ASK_BACKOFF_MAX = 6
+
+
+class Turn:
+    """One call of `decide` in the making: the instance so far, the moves made and what is to be done."""
+
+    def __init__(self, definition: Definition, instance: Instance, now_ms: int) -> None:
+        self.definition = definition
+        self.instance = instance
+        self.now_ms = now_ms
+        self.verdict: Verdict = "advance"
+        self.note = ""
+        self.effects: list[Send | SetTimer | ClearTimer] = []
+        self.moves: list[Move] = []
+
+    def answer(self, verdict: Verdict, note: str = "") -> None:
+        self.verdict, self.note = verdict, note
+
+    def can(self, trigger: str) -> bool:
+        return (self.instance.state, trigger) in self.definition.table
+
+    def move(self, trigger: str) -> None:
+        source = self.instance.state
+        dest = self.definition.table.get((source, trigger))
+        if dest is None:
+            raise IllegalMove(self.definition.name, source, trigger)
+        self.moves.append(Move(trigger=trigger, source=source, dest=dest))
+        self.change(state=dest)
+
+    def change(self, **fields: object) -> None:
+        self.instance = msgspec.structs.replace(self.instance, **fields)
+
+    def record(self, record: StepRecord, **fields: object) -> StepRecord:
+        changed = msgspec.structs.replace(record, **fields)
+        self.instance = self.instance.with_step(changed)
+        return changed
+
+    def timer(self, step: str, kind: TimerKind, operation: Operation, attempt: int, due_ms: int) -> None:
+        fire = Fire(kind=kind, step=step, operation=operation, attempt=attempt)
+        self.effects.append(SetTimer(name=step, due_ms=due_ms, fire=fire))
+
+    def decision(self) -> Decision:
+        self.change(revision=self.instance.revision + 1, updated_ms=self.now_ms)
+        return Decision(
+            instance=self.instance,
+            verdict=self.verdict,
+            effects=tuple(self.effects),
+            moves=tuple(self.moves),
+            note=self.note,
+        )
+
+
+def enter(turn: Turn) -> None:
+    """Do what the state just moved into asks for."""
+    state = turn.instance.state
+    place = turn.definition.places.get(state)
+    if place is None:
+        if state in ENDS:
+            _settle(turn)
+        return
+    spec = turn.definition.steps[place.step]
+    if place.phase == "pending":
+        if spec.kind != "compensatable" and turn.instance.deadline_ms:
+            turn.effects.append(ClearTimer(name=DEADLINE_TIMER))  # the deadline stops at the pivot
+        send_do(turn, spec, StepRecord(name=spec.name, attempts=0, sent_ms=turn.now_ms))
+    elif place.phase == "resolving":
+        _ask_again_later(turn, spec)
+    else:
+        _enter_undoing(turn, spec)
+
+
+def _settle(turn: Turn) -> None:
+    # The promise behind the word: nothing is called compensated or rejected while an effect is open.
+    if turn.instance.state != COMPLETED:
+        still_open = [record.name for record in turn.instance.steps if record.is_open and _can_undo(turn, record)]
+        assert not still_open, f"{turn.instance.id} ends {turn.instance.state} with open effects {still_open}"
+    if turn.instance.deadline_ms:
+        turn.effects.append(ClearTimer(name=DEADLINE_TIMER))
+
+
+def _can_undo(turn: Turn, record: StepRecord) -> bool:
+    return turn.definition.steps[record.name].undo is not None
+
+
+def _enter_undoing(turn: Turn, spec: StepSpec) -> None:
+    record = turn.instance.step(spec.name)
+    assert record is not None
+    assert spec.undo is not None
+    if record.is_open:
+        send_undo(turn, spec, turn.record(record, undo_sent_ms=turn.now_ms))
+        return
+    # A late success sent the run back down the line: what is undone or was refused is passed over.
+    done = next(r for r in spec.undo.replies.values() if not issubclass(r, Rejection))
+    turn.move(f"{spec.name}.{done.__name__}")
+    enter(turn)
+
+
+def send_do(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
+    record = turn.record(record, attempts=record.attempts + 1)
+    if not _send(turn, spec, "do", record.attempts):
+        return
+    if turn.instance.state.endswith(".resolving"):
+        _ask_again_later(turn, spec)
+    elif spec.unknown == "resend":
+        delay_ms = max(spec.resend_ms, spec.retry.delay_ms(record.attempts, turn.instance.id))
+        turn.timer(spec.name, "resend", "do", record.attempts, turn.now_ms + delay_ms)
+    else:
+        wait_for_answer(turn, spec, record, "resend", turn.now_ms + spec.resend_ms)
+
+
+def wait_for_answer(turn: Turn, spec: StepSpec, record: StepRecord, kind: TimerKind, due_ms: int) -> None:
+    """Set the step's timer: `kind` at `due_ms`, or the step's timeout when that comes first."""
+    timeout_at_ms = record.sent_ms + spec.timeout_ms
+    if due_ms >= timeout_at_ms and spec.unknown != "resend":
+        kind, due_ms = "timeout", timeout_at_ms
+    turn.timer(spec.name, kind, "do", record.attempts, due_ms)
+
+
+def _ask_again_later(turn: Turn, spec: StepSpec) -> None:
+    record = turn.instance.step(spec.name)
+    assert record is not None
+    delay_ms = spec.resend_ms * 2 ** min(record.attempts - 1, _ASK_BACKOFF_MAX)
+    turn.timer(spec.name, "resend", "do", record.attempts, turn.now_ms + delay_ms)
+
+
+def send_undo(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
+    assert spec.undo is not None
+    record = turn.record(record, undo_attempts=record.undo_attempts + 1)
+    if _send(turn, spec, "undo", record.undo_attempts):
+        delay_ms = max(spec.resend_ms, spec.undo.retry.delay_ms(record.undo_attempts, turn.instance.id))
+        turn.timer(spec.name, "resend", "undo", record.undo_attempts, turn.now_ms + delay_ms)
+
+
+def _send(turn: Turn, spec: StepSpec, operation: Operation, attempt: int) -> bool:
+    build = spec.build if operation == "do" or spec.undo is None else spec.undo.build
+    try:
+        command = build(turn.definition.decode_data(turn.instance.data))
+    except Exception as error:  # the saga author's code: one run gets stuck, the partition goes on
+        break_down(turn, spec, f"building its {operation} raised {type(error).__name__}: {error}")
+        return False
+    command_id = derived_id(turn.instance.id, spec.name, operation)
+    turn.effects.append(
+        Send(
+            id=command_id,
+            topic=spec.to.commands,
+            step=spec.name,
+            operation=operation,
+            attempt=attempt,
+            command=command,
+        )
+    )
+    return True
+
+
+def break_down(turn: Turn, spec: StepSpec, reason: str) -> None:
+    turn.effects.append(ClearTimer(name=spec.name))
+    turn.move(f"{spec.name}.broken")
+    get_stuck(turn, spec, reason)
+
+
+def get_stuck(turn: Turn, spec: StepSpec, reason: str) -> None:
+    turn.change(reason=f"{spec.name}: {reason}"[:REASON_LENGTH_MAX])
+    turn.note = turn.instance.reason
