@@ -71,16 +71,9 @@ _wire_types: dict[str, type[_Wire]] = {}
 _body_types: dict[tuple[type[Message], str], msgspec.json.Decoder[Any]] = {}
 
 
-def encode_message(message: Message, *, message_id: str, key_field: str, now_ms: int) -> bytes:
-    """The payload of `message`; its field `key_field` is lifted out of `data` to the top."""
-    return encode_envelope(
-        message_id,
-        key_field,
-        getattr(message, key_field),
-        tag_of(type(message)),
-        now_ms,
-        encode_data(message, key_field),
-    )
+def encode_message(message: Message, *, message_id: str, key_field: str, key: str, now_ms: int) -> bytes:
+    """The payload of `message`; the business key stands at the top under `key_field`, not in `data`."""
+    return encode_envelope(message_id, key_field, key, tag_of(type(message)), now_ms, encode_data(message, key_field))
 
 
 def encode_envelope(message_id: str, key_field: str, key: str, event_type: str, now_ms: int, data: bytes) -> bytes:

@@ -1,0 +1,67 @@
+"""Settings: what an operator may say about where things are.
+
+Only entry points call `Settings.from_environ`; everything else is handed what it needs. A value that
+cannot be right is refused with its name, the value, what was expected and the remedy. The connection
+string holds a password: it is never printed, `Settings` shows it masked.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from sagas.errors import SettingsError
+
+CONNECTION_STRING_DEFAULT = "iggy://iggy:iggy@127.0.0.1:8090"
+PARTITIONS_MAX = 1000
+
+_USERINFO = re.compile(r"//[^@/]*@")
+
+
+def masked(connection_string: str) -> str:
+    """A connection string without its credentials, fit to be shown."""
+    return _USERINFO.sub("//***@", connection_string)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the broker and the files are.
+
+    `connection_string`: IGGY_CONNECTION_STRING. `stream`: IGGY_STREAM. `partitions`: IGGY_PARTITIONS, of
+    topics that are created. `data_dir`: SAGAS_DATA, the folder of all database files.
+    """
+
+    connection_string: str = CONNECTION_STRING_DEFAULT
+    stream: str = "sagas"
+    partitions: int = 3
+    data_dir: Path = Path(".sagas")
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], *, stream: str = "sagas") -> "Settings":
+        """The settings that `environ` says, `stream` being the default stream. Raises SettingsError."""
+        partitions = environ.get("IGGY_PARTITIONS", "3")
+        if not partitions.isdecimal() or not 1 <= int(partitions) <= PARTITIONS_MAX:
+            raise SettingsError(
+                f"IGGY_PARTITIONS={partitions!r}: expected a whole number from 1 to {PARTITIONS_MAX}; the default is 3"
+            )
+        connection_string = environ.get("IGGY_CONNECTION_STRING") or CONNECTION_STRING_DEFAULT
+        if not connection_string.startswith("iggy://"):
+            raise SettingsError(
+                f"IGGY_CONNECTION_STRING={masked(connection_string)!r}: expected iggy://user:password@host:port"
+            )
+        return cls(
+            connection_string=connection_string,
+            stream=environ.get("IGGY_STREAM") or stream,
+            partitions=int(partitions),
+            data_dir=Path(environ.get("SAGAS_DATA") or ".sagas"),
+        )
+
+    def database(self, name: str) -> Path:
+        """The database file of the process `name`."""
+        return self.data_dir / f"{name}.db"
+
+    def __repr__(self) -> str:
+        return (
+            f"Settings(connection_string={masked(self.connection_string)!r}, stream={self.stream!r}, "
+            f"partitions={self.partitions}, data_dir={str(self.data_dir)!r})"
+        )

@@ -1,0 +1,93 @@
+"""What carries a command out: a service's functions, read from their annotations and checked at import."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeGuard, get_args
+
+import msgspec
+
+from sagas.core.instance import Operation
+from sagas.core.messages import Command, Event, InProgress, Rejection, field_names, reply_types, tag_of
+from sagas.errors import SagaError
+
+
+class HandlerError(SagaError):
+    """A handler is written wrong: says which, where, and what to write instead."""
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """Which operation a command is for. A handler that answers `InProgress` keeps it for `Service.settle`."""
+
+    instance_id: str
+    step: str
+
+
+class Handler(msgspec.Struct, frozen=True):
+    """A registered function. `nothing` makes the reply of an undo whose do never took effect."""
+
+    command_type: type[Command[Any]]
+    function: Callable[..., Event]
+    operation: Operation
+    takes_ticket: bool
+    nothing: Callable[[Any], Event] | None
+
+    def reply_to_nothing(self, command: Command[Any], key_field: str, key: str) -> Event:
+        """The reply of an undo that has nothing to undo."""
+        if self.nothing is not None:
+            return self.nothing(command)
+        return _done_reply(self.command_type)(**{key_field: key})
+
+
+def read_handler(
+    function: Callable[..., Event], key_field: str, operation: Operation, nothing: Callable[[Any], Event] | None
+) -> Handler:
+    """The handler that `function` is. Raises HandlerError."""
+    where = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
+    signature = inspect.signature(function, eval_str=True)
+    parameters = list(signature.parameters.values())
+    if len(parameters) not in (2, 3):
+        raise HandlerError(
+            f"handler {function.__name__!r} ({where}) takes {len(parameters)} parameters; "
+            "write it as `def reserve(sql: Sql, command: ReserveInventory) -> InventoryReserved | InventoryFailed`"
+        )
+    command_type = parameters[1].annotation
+    if not _is_command_type(command_type):
+        raise HandlerError(f"handler {function.__name__!r} ({where}): annotate its second parameter with a command")
+    if not tag_of(command_type) or key_field not in field_names(command_type):
+        raise HandlerError(f"command {command_type.__name__} ({where}) needs a tag and the field {key_field!r}")
+    _check_return(function.__name__, where, command_type, signature.return_annotation)
+    if operation == "undo" and nothing is None:
+        missing = [
+            f.name for f in msgspec.structs.fields(_done_reply(command_type)) if f.required and f.name != key_field
+        ]
+        if missing:
+            raise HandlerError(
+                f"undo handler {function.__name__!r} ({where}): when there is nothing to undo its reply "
+                f"{_done_reply(command_type).__name__} still needs {', '.join(missing)}; "
+                "register it with `@service.undoes(nothing=lambda command: …)`"
+            )
+    return Handler(command_type, function, operation, len(parameters) == 3, nothing)
+
+
+def is_refusal(command_type: type[Command[Any]], event_type: str) -> bool:
+    """Whether `event_type` is a rejection among the replies of `command_type`."""
+    return any(issubclass(r, Rejection) and tag_of(r) == event_type for r in reply_types(command_type))
+
+
+def _is_command_type(annotation: object) -> TypeGuard[type[Command[Any]]]:
+    return isinstance(annotation, type) and issubclass(annotation, Command)
+
+
+def _done_reply(command_type: type[Command[Any]]) -> type[Event]:
+    return next(r for r in reply_types(command_type) if not issubclass(r, Rejection))
+
+
+def _check_return(name: str, where: str, command_type: type[Command[Any]], returned: object) -> None:
+    declared = {*reply_types(command_type), InProgress}
+    for member in get_args(returned) or (returned,):
+        if member not in declared:
+            replies = " | ".join(r.__name__ for r in reply_types(command_type))
+            raise HandlerError(
+                f"handler {name!r} ({where}) may return {getattr(member, '__name__', member)!s}, which is no reply of "
+                f"{command_type.__name__}; annotate it `-> {replies}`"
+            )
