@@ -222,6 +222,8 @@ def _on_timer(turn: Turn, fire: Fire) -> None:
     place = turn.definition.places.get(turn.instance.state)
     if spec is None or record is None or place is None or not _still_stands(fire, record, place.step, place.phase):
         turn.answer("late", f"timer of {fire.step} attempt {fire.attempt} is outdated")
+    elif fire.kind == "timeout" and not turn.can(f"{spec.name}.timeout"):
+        turn.answer("late", f"{spec.name} timed out already")
     elif fire.kind == "timeout":
         seconds = (turn.now_ms - record.sent_ms) / 1000
         _give_up(turn, spec, record, f"{spec.name}.timeout", f"no answer in {seconds:.1f} s")

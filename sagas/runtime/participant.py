@@ -28,7 +28,8 @@ from sagas.core.ids import derived_id
 from sagas.core.instance import Operation
 from sagas.core.messages import TEXT_LENGTH_MAX, Command, Event, Fault, InProgress, tag_of
 from sagas.core.participants import Participant
-from sagas.ports import BarrierRow, DeadLetter, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction
+from sagas.ports import BarrierRow, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction
+from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.handlers import Handler, HandlerError, Ticket, is_refusal, read_handler
 
 _log = logging.getLogger("sagas.participant")
@@ -268,17 +269,3 @@ def _reply_headers(instance_id: str, step: str, operation: Operation, command_id
 def _bury(transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int) -> None:
     _log.warning("dead letter from %s/%d at %d: %s", incoming.topic, incoming.partition, incoming.offset, reason)
     transaction.add_dead_letters([dead_letter(incoming, reason, now_ms)])
-
-
-def dead_letter(incoming: Incoming, reason: str, now_ms: int) -> DeadLetter:
-    """The record of a message that could not be dealt with."""
-    return DeadLetter(
-        received_ms=now_ms,
-        topic=incoming.topic,
-        partition=incoming.partition,
-        offset=incoming.offset,
-        message_id=incoming.id,
-        reason=reason[:TEXT_LENGTH_MAX],
-        payload=incoming.payload,
-        headers=incoming.headers,
-    )

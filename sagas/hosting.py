@@ -1,0 +1,125 @@
+"""Entry points of processes: read the environment, choose the adapters, run until told to stop.
+
+`host_orchestrator` and `host_service` are what `sagas run` and `python -m services.inventory` call.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+import anyio
+
+from sagas.broker.iggy import IggyBroker
+from sagas.clock import SystemClock
+from sagas.config import Settings, masked
+from sagas.core.definition import Definition
+from sagas.errors import SagaError
+from sagas.ports import Migration, Outbox, TopicSpec
+from sagas.runtime.offload import Thread
+from sagas.runtime.orchestrator import Orchestrator
+from sagas.runtime.participant import Service
+from sagas.runtime.process import run_until_stopped, stop_on_signals
+from sagas.runtime.roles import OrchestratorWork, ServiceWork
+from sagas.runtime.worker import Work
+from sagas.store.participant import SqliteParticipantStore
+from sagas.store.sqlite import SqliteStore
+
+ORCHESTRATOR = "orchestrator"
+"""The name of the orchestrator's process, database file and consumer group."""
+
+_FILE_MASK = 0o077  # what a process writes is its user's business: payloads hold customers' data
+
+
+def host_orchestrator(definitions: Sequence[Definition], settings: Settings) -> int:
+    """Run the sagas `definitions` until SIGTERM. The exit code: 0, or 1 with a line on stderr."""
+
+    def start() -> None:
+        with closing(SqliteStore(settings.database(ORCHESTRATOR))) as store:
+            orchestrator = Orchestrator(definitions, store)
+            topics = orchestrator.topic_specs(settings.partitions)
+            work = OrchestratorWork(orchestrator)
+            anyio.run(_host, ORCHESTRATOR, settings, work, store, topics, orchestrator.topics)
+
+    return _guarded(ORCHESTRATOR, settings, start)
+
+
+def host_service(service: Service, migrations: Sequence[Migration] = (), *, stream: str = "sagas") -> int:
+    """Carry out the commands of `service` until SIGTERM, its settings from the environment.
+
+    `migrations` make its own tables; `stream` is the stream when IGGY_STREAM does not say another.
+    The exit code: 0, or 1 with a line on stderr.
+    """
+    name = service.participant.name
+    try:
+        settings = Settings.from_environ(os.environ, stream=stream)
+    except SagaError as error:
+        return _fail(name, error)
+
+    def start() -> None:
+        with closing(SqliteParticipantStore(settings.database(name), migrations)) as store:
+            topics = [
+                TopicSpec(name=topic, partitions=settings.partitions)
+                for topic in (service.participant.commands, service.participant.events)
+            ]
+            work = ServiceWork(service, store)
+            anyio.run(_host, name, settings, work, store, topics, [service.participant.commands])
+
+    return _guarded(name, settings, start)
+
+
+async def _host(
+    name: str,
+    settings: Settings,
+    work: Work,
+    outbox: Outbox,
+    topics: Sequence[TopicSpec],
+    subscribe_to: Sequence[str],
+) -> None:
+    stop = anyio.Event()
+    broker = IggyBroker.from_connection_string(settings.connection_string, stream=settings.stream)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop_on_signals, stop)
+        try:
+            await run_until_stopped(
+                work=work,
+                outbox=outbox,
+                broker=broker,
+                clock=SystemClock(),
+                offload=Thread(),
+                group=name,
+                topics=topics,
+                subscribe_to=subscribe_to,
+                stop=stop,
+                on_ready=lambda: _say_ready(name, settings),
+            )
+        finally:
+            with anyio.CancelScope(shield=True):
+                await broker.close()
+        tasks.cancel_scope.cancel()
+
+
+def _say_ready(name: str, settings: Settings) -> None:
+    sys.stdout.write(f"ready {name} {masked(settings.connection_string)} stream {settings.stream}\n")
+    sys.stdout.flush()
+
+
+def _guarded(name: str, settings: Settings, start: Callable[[], None]) -> int:
+    os.umask(_FILE_MASK)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        start()
+    except (SagaError, OSError) as error:
+        return _fail(name, error)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _fail(name: str, error: Exception) -> int:
+    sys.stderr.write(f"{name}: {error}\n")
+    return 1

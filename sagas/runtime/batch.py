@@ -1,0 +1,252 @@
+"""One batch of the orchestrator: every message decided, every decision gathered into one `Changes`.
+
+Theory of operation. Instances are read once for the whole batch and then live in memory, so the
+second message of a batch sees what the first decided. Nothing is written until the end, and then
+all of it in the transaction that did the reading: a crash anywhere before leaves no trace.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from sagas.core.definition import Definition
+from sagas.core.effects import ClearTimer, Decision, Input, Reply, Send, SetTimer
+from sagas.core.envelope import Header, encode_message
+from sagas.core.instance import Instance
+from sagas.core.kernel import decide
+from sagas.core.messages import tag_of
+from sagas.ports import (
+    Changes,
+    DeadLetter,
+    Incoming,
+    JournalRow,
+    OutboxRow,
+    ParkedRow,
+    StoreTransaction,
+    TimerRow,
+)
+from sagas.runtime.dead_letters import dead_letter
+from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, StartItem
+
+PARKED_MS_MAX = 10 * 60 * 1000
+"""How long a reply waits for the instance or step it belongs to, before it becomes a dead letter."""
+
+_log = logging.getLogger("sagas.orchestrator")
+
+Definitions = Mapping[tuple[str, int], Definition]
+
+
+class Batch:
+    """The state of one batch. Use: `load`, then `take` or `fire` each, then `write`."""
+
+    def __init__(self, definitions: Definitions, transaction: StoreTransaction, now_ms: int) -> None:
+        self._definitions = definitions
+        self._transaction = transaction
+        self._now_ms = now_ms
+        self._changes = Changes()
+        self._instances: dict[str, Instance] = {}
+        self._ids: dict[tuple[str, str], str] = {}
+        self._read_revisions: dict[str, int] = {}
+        self._timers: dict[tuple[str, str], TimerRow | None] = {}
+        self._seen: set[str] = set()
+        self._advanced: dict[str, None] = {}
+
+    # ----------------------------------------------------------------- reading
+
+    def load(self, items: Sequence[Item]) -> None:
+        """Read what the items need: which are known already, and the instances they are for."""
+        self._seen = self._transaction.seen([item.incoming.id for item in items])
+        self._keep(self._transaction.load({i.instance_id for i in items if isinstance(i, ReplyItem)}).values())
+        keys: dict[str, set[str]] = {}
+        for item in items:
+            if isinstance(item, StartItem):
+                keys.setdefault(item.definition.name, set()).add(item.start.key)
+        for saga, wanted in keys.items():
+            self._keep(self._transaction.find(saga, wanted).values())
+
+    def due(self, until_ms: int, count_max: int) -> list[TimerRow]:
+        """Read the timers due at or before `until_ms` and their instances; expire replies parked too long."""
+        timers = self._transaction.due_timers(until_ms, count_max)
+        self._keep(self._transaction.load({timer.instance_id for timer in timers}).values())
+        for parked in self._transaction.parked_expired(until_ms, count_max):
+            self._changes.unparked.append(parked.message_id)
+            self._bury(parked.incoming, "came early, and what it answers never followed")
+        return timers
+
+    def _keep(self, instances: Iterable[Instance]) -> None:
+        for instance in instances:
+            self._instances[instance.id] = instance
+            self._ids[instance.saga, instance.key] = instance.id
+            self._read_revisions[instance.id] = instance.revision
+
+    # ----------------------------------------------------------------- deciding
+
+    def take(self, item: Item) -> None:
+        """Deal with one message, once."""
+        message_id = item.incoming.id
+        if message_id in self._seen:
+            return
+        self._seen.add(message_id)
+        match item:
+            case ForeignItem():
+                return  # not noted in the inbox either: it is nothing to us however often it comes
+            case PoisonItem(reason=reason):
+                self._bury(item.incoming, reason)
+            case StartItem():
+                known = self._ids.get((item.definition.name, item.start.key))
+                self._apply(item.definition, known, item.start, item.incoming)
+            case ReplyItem():
+                self._take_reply(item.incoming, item.instance_id, item.reply)
+        self._changes.inbox.append(message_id)
+
+    def fire(self, timer: TimerRow) -> None:
+        """Deal with a timer that came due; the row is gone with this batch, whatever it led to."""
+        self._timers[timer.instance_id, timer.name] = None
+        instance = self._instances.get(timer.instance_id)
+        definition = self._definition_of(instance) if instance is not None else None
+        if instance is None or definition is None:
+            _log.error("timer %s of %s has no instance or definition here", timer.name, timer.instance_id)
+            return
+        decision = decide(definition, instance, timer.fire, self._now_ms)
+        self._adopt(definition, instance, decision, timer.fire, "")
+
+    def give_up(self, message_id: str, letters: Sequence[DeadLetter]) -> None:
+        """Note a message as dealt with by putting it among the dead letters."""
+        if not self._transaction.seen([message_id]):
+            self._changes.inbox.append(message_id)
+            self._changes.dead_letters.extend(letters)
+
+    def _take_reply(self, incoming: Incoming, instance_id: str, reply: Reply) -> None:
+        instance = self._instances.get(instance_id)
+        if instance is None:
+            self._park(incoming, instance_id)
+            return
+        definition = self._definition_of(instance)
+        if definition is None:
+            self._bury(
+                incoming, f"saga {instance.saga!r} version {instance.version} is not loaded here; load it, requeue"
+            )
+            return
+        spec = definition.steps.get(reply.step)
+        if spec is not None and spec.to.events != incoming.topic:
+            self._bury(
+                incoming, f"step {reply.step!r} is answered on {spec.to.events!r}, this came on {incoming.topic!r}"
+            )
+            return
+        self._apply(definition, instance_id, reply, incoming)
+
+    def _definition_of(self, instance: Instance) -> Definition | None:
+        return self._definitions.get((instance.saga, instance.version))
+
+    def _apply(self, definition: Definition, instance_id: str | None, message: Input, incoming: Incoming) -> None:
+        instance = self._instances.get(instance_id) if instance_id else None
+        if instance is not None:
+            definition = self._definition_of(instance) or definition
+        decision = decide(definition, instance, message, self._now_ms)
+        if decision.verdict == "early":
+            self._park(incoming, instance.id if instance else "")
+            return
+        if decision.verdict == "violation":
+            self._bury(incoming, decision.note)
+        self._adopt(definition, instance, decision, message, incoming.id)
+
+    def _park(self, incoming: Incoming, instance_id: str) -> None:
+        self._changes.parked.append(
+            ParkedRow(
+                message_id=incoming.id,
+                instance_id=instance_id,
+                received_ms=self._now_ms,
+                expires_ms=self._now_ms + PARKED_MS_MAX,
+                incoming=incoming,
+            )
+        )
+
+    def _bury(self, incoming: Incoming, reason: str) -> None:
+        _log.warning("dead letter from %s/%d at %d: %s", incoming.topic, incoming.partition, incoming.offset, reason)
+        self._changes.dead_letters.append(dead_letter(incoming, reason, self._now_ms))
+
+    # ----------------------------------------------------------------- gathering
+
+    def _adopt(
+        self, definition: Definition, before: Instance | None, decision: Decision, message: Input, message_id: str
+    ) -> None:
+        after = decision.instance
+        assert after is not None
+        self._instances[after.id] = after
+        self._ids[after.saga, after.key] = after.id
+        self._advanced[after.id] = None
+        self._changes.journal.append(
+            JournalRow(
+                instance_id=after.id,
+                revision=after.revision,
+                at_ms=self._now_ms,
+                verdict=decision.verdict,
+                input=msgspec.msgpack.encode(message),
+                message_id=message_id,
+                triggers=tuple(move.trigger for move in decision.moves),
+                path=_path(before, decision),
+                note=decision.note,
+            )
+        )
+        for effect in decision.effects:
+            match effect:
+                case Send():
+                    self._changes.outbox.append(self._outbox_row(definition, after, effect))
+                case SetTimer():
+                    row = TimerRow(instance_id=after.id, name=effect.name, due_ms=effect.due_ms, fire=effect.fire)
+                    self._timers[after.id, effect.name] = row
+                case ClearTimer():
+                    self._timers[after.id, effect.name] = None
+
+    def _outbox_row(self, definition: Definition, instance: Instance, send: Send) -> OutboxRow:
+        payload = encode_message(
+            send.command, message_id=send.id, key_field=definition.key, key=instance.key, now_ms=self._now_ms
+        )
+        headers = {
+            Header.SAGA: definition.name,
+            Header.INSTANCE: instance.id,
+            Header.STEP: send.step,
+            Header.OPERATION: send.operation,
+            Header.ATTEMPT: str(send.attempt),
+        }
+        return OutboxRow(
+            id=send.id,
+            event_type=tag_of(type(send.command)),
+            payload=payload,
+            created_at=self._now_ms,
+            aggregate_type=definition.name,
+            aggregate_id=instance.key,
+            topic=send.topic,
+            key=instance.key,
+            headers=headers,
+        )
+
+    # ----------------------------------------------------------------- writing
+
+    def unpark(self, read: Callable[[Incoming], Item]) -> None:
+        """Try the parked replies of the instances that moved in this batch again."""
+        for row in self._transaction.parked_for(list(self._advanced)) if self._advanced else ():
+            self._changes.unparked.append(row.message_id)
+            item = read(row.incoming)
+            if isinstance(item, ReplyItem):
+                self._take_reply(item.incoming, item.instance_id, item.reply)
+
+    def write(self) -> None:
+        """Write everything that was decided. Raises StaleRevision when an instance was moved by somebody else."""
+        changes = self._changes
+        for instance_id in self._advanced:
+            revision = self._read_revisions.get(instance_id)
+            if revision is None:
+                changes.created.append(self._instances[instance_id])
+            else:
+                changes.updated.append((self._instances[instance_id], revision))
+        changes.timers_set = [row for row in self._timers.values() if row is not None]
+        changes.timers_cleared = [key for key, row in self._timers.items() if row is None]
+        self._transaction.write(changes)
+
+
+def _path(before: Instance | None, decision: Decision) -> tuple[str, ...]:
+    if not decision.moves:
+        return (before.state,) if before is not None else ()
+    return (decision.moves[0].source, *(move.dest for move in decision.moves))

@@ -1,0 +1,121 @@
+"""Understanding what comes in: a start, a reply, somebody else's event, or nothing that can be read."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import msgspec
+
+from sagas.core.definition import Definition
+from sagas.core.effects import Reply, Start
+from sagas.core.envelope import Envelope, Header, Undecodable, decode_data, decode_envelope
+from sagas.errors import DefinitionError
+from sagas.ports import Incoming
+
+
+class StartItem(msgspec.Struct, frozen=True):
+    """An event that begins a run of `definition`, unless there is one for its key."""
+
+    incoming: Incoming
+    definition: Definition
+    start: Start
+
+
+class ReplyItem(msgspec.Struct, frozen=True):
+    """An answer to a command of the instance `instance_id`."""
+
+    incoming: Incoming
+    instance_id: str
+    reply: Reply
+
+
+class PoisonItem(msgspec.Struct, frozen=True):
+    """A message that cannot be dealt with, and why."""
+
+    incoming: Incoming
+    reason: str
+
+
+class ForeignItem(msgspec.Struct, frozen=True):
+    """An event that no saga here waits for: other people's topics carry other people's events."""
+
+    incoming: Incoming
+
+
+Item = StartItem | ReplyItem | PoisonItem | ForeignItem
+
+
+class Intake:
+    """Knows the topics, their business keys and the events that start something."""
+
+    def __init__(self, definitions: Sequence[Definition]) -> None:
+        self._starts = {(d.start.topic, _tag(d)): d for d in newest(definitions)}
+        self._keys = _key_fields(definitions)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics to read."""
+        return tuple(self._keys)
+
+    def read(self, incoming: Incoming) -> Item:
+        """What `incoming` is. Never raises for what is in a message."""
+        if incoming.defect:
+            return PoisonItem(incoming, incoming.defect)
+        envelope = decode_envelope(incoming.payload, self._keys[incoming.topic])
+        if isinstance(envelope, Undecodable):
+            return PoisonItem(incoming, envelope.reason)
+        if Header.INSTANCE in incoming.headers:
+            return _reply(incoming, envelope)
+        definition = self._starts.get((incoming.topic, envelope.event_type))
+        if definition is None:
+            return ForeignItem(incoming)
+        return _start(incoming, envelope, definition)
+
+
+def newest(definitions: Sequence[Definition]) -> list[Definition]:
+    """The newest version of each saga: the one that new runs are made of."""
+    by_name: dict[str, Definition] = {}
+    for definition in definitions:
+        known = by_name.get(definition.name)
+        if known is None or known.version < definition.version:
+            by_name[definition.name] = definition
+    return list(by_name.values())
+
+
+def _tag(definition: Definition) -> str:
+    return cast(str, definition.start.event_type.__struct_config__.tag)
+
+
+def _key_fields(definitions: Sequence[Definition]) -> Mapping[str, str]:
+    keys: dict[str, str] = {}
+    for definition in definitions:
+        for topic in definition.topics:
+            known = keys.setdefault(topic, definition.key)
+            if known != definition.key:
+                raise DefinitionError(
+                    definition.name,
+                    "",
+                    f"reads topic {topic!r} with the business key {definition.key!r}, another saga with {known!r}",
+                    "give both the same key",
+                )
+    return keys
+
+
+def _reply(incoming: Incoming, envelope: Envelope) -> Item:
+    instance, step, operation = (
+        incoming.headers.get(name, "") for name in (Header.INSTANCE, Header.STEP, Header.OPERATION)
+    )
+    if not step or operation not in ("do", "undo"):
+        return PoisonItem(incoming, f"header {Header.STEP} is {step!r} and {Header.OPERATION} is {operation!r}")
+    reply = Reply(step=step, operation=operation, event_type=envelope.event_type, data=envelope.data)
+    return ReplyItem(incoming, instance, reply)
+
+
+def _start(incoming: Incoming, envelope: Envelope, definition: Definition) -> Item:
+    event = decode_data(definition.start.event_type, definition.key, envelope.key, envelope.data)
+    if isinstance(event, Undecodable):
+        return PoisonItem(incoming, event.reason)
+    try:
+        data = definition.encode_data(definition.start.fold(event))
+    except Exception as error:  # the saga author's code: this start is refused, the partition goes on
+        return PoisonItem(incoming, f"start of saga {definition.name!r} raised {type(error).__name__}: {error}")
+    return StartItem(incoming, definition, Start(key=envelope.key, data=data))

@@ -1,0 +1,105 @@
+"""The orchestrator: takes batches of messages and due timers, and commits what the kernel decides.
+
+Theory of operation. One batch is one transaction: which messages are new, the instances they are for,
+one decision each in the order of their partition, and everything decided written together. The
+broker's offsets are stored afterwards by whoever called, so a crash between means the batch comes
+again and the inbox ends it. If another process moved an instance meanwhile, nothing is written and
+the batch is read and decided anew, as often as it takes within a bound.
+
+Timers: one due at T may fire only when the reply topics have been read up to T, or a restart after
+an outage would time out steps whose answers are already waiting. The caller says up to when.
+
+Synchronous, and used from one thread at a time.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from sagas.core.definition import Definition
+from sagas.errors import DefinitionError, StaleRevision
+from sagas.ports import DeadLetter, Incoming, Store, TimerRow, TopicSpec
+from sagas.runtime.batch import Batch
+from sagas.runtime.dead_letters import dead_letter
+from sagas.runtime.intake import Intake
+
+TIMERS_PER_BATCH_MAX = 500
+CONFLICTS_MAX = 100
+"""Times in a row that a batch may lose to another writer before it is given up: then something is wrong."""
+
+
+class Pulse(msgspec.Struct, frozen=True, kw_only=True):
+    """What the loop needs to know of the store: when a timer is due next, how many runs are in flight."""
+
+    next_due_ms: int | None
+    in_flight: int
+
+
+class Orchestrator:
+    """Runs the sagas of `definitions` on `store`."""
+
+    def __init__(self, definitions: Sequence[Definition], store: Store) -> None:
+        self.definitions = {(d.name, d.version): d for d in definitions}
+        if len(self.definitions) < len(definitions):
+            raise DefinitionError(
+                definitions[0].name, "", "two definitions share name and version", "raise one version"
+            )
+        self._store = store
+        self._intake = Intake(definitions)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics to read."""
+        return self._intake.topics
+
+    def topic_specs(self, partitions: int) -> list[TopicSpec]:
+        """The topics that must be there, read or written."""
+        written = [topic for d in self.definitions.values() for topic in d.command_topics]
+        return [TopicSpec(name=name, partitions=partitions) for name in dict.fromkeys([*self.topics, *written])]
+
+    def process(self, incoming: Sequence[Incoming], now_ms: int) -> None:
+        """Deal with a batch of messages in one transaction."""
+        items = [self._intake.read(message) for message in incoming]
+
+        def work(batch: Batch) -> None:
+            batch.load(items)
+            for item in items:
+                batch.take(item)
+            batch.unpark(self._intake.read)
+
+        self._commit(work, now_ms)
+
+    def fire(self, read_up_to_ms: int, now_ms: int) -> int:
+        """Fire timers due at or before `read_up_to_ms`, at most `TIMERS_PER_BATCH_MAX`; how many there were."""
+        fired: list[TimerRow] = []
+
+        def work(batch: Batch) -> None:
+            fired[:] = batch.due(read_up_to_ms, TIMERS_PER_BATCH_MAX)
+            for timer in fired:
+                batch.fire(timer)
+            batch.unpark(self._intake.read)
+
+        self._commit(work, now_ms)
+        return len(fired)
+
+    def bury(self, incoming: Incoming, reason: str, now_ms: int) -> None:
+        """Give up on one message that this engine itself fails on; the rest of its partition goes on."""
+        letters: list[DeadLetter] = [dead_letter(incoming, reason, now_ms)]
+        self._commit(lambda batch: batch.give_up(incoming.id, letters), now_ms)
+
+    def pulse(self) -> Pulse:
+        """When to come back."""
+        return Pulse(next_due_ms=self._store.next_due_ms(), in_flight=self._store.in_flight())
+
+    def _commit(self, work: Callable[[Batch], None], now_ms: int) -> None:
+        for attempt in range(1, CONFLICTS_MAX + 1):
+            try:
+                with self._store.transaction() as transaction:
+                    batch = Batch(self.definitions, transaction, now_ms)
+                    work(batch)
+                    batch.write()
+            except StaleRevision:
+                if attempt == CONFLICTS_MAX:
+                    raise
+            else:
+                return

@@ -1,0 +1,94 @@
+"""The life of one process: get ready, work until told to stop, drain, end.
+
+Theory of operation. The first SIGTERM or SIGINT sets `stop`: no further batch is begun, the one at
+hand is finished, the outbox is published, the group is left, and the process ends with 0. What could
+not be drained in time loses nothing, for everything is committed: it goes out after the next start.
+A second signal ends at once.
+"""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+
+import anyio
+from anyio.abc import TaskGroup
+
+from sagas.errors import BrokerError
+from sagas.ports import Broker, Clock, Outbox, Subscription, TopicSpec
+from sagas.runtime.offload import Offload
+from sagas.runtime.relay import Relay
+from sagas.runtime.worker import Work, Worker
+
+DRAIN_S_MAX = 9.0
+"""Of a drain: an orchestrator of containers typically kills 10 s after SIGTERM."""
+
+CONNECT_RETRY_S = 0.25
+
+_log = logging.getLogger("sagas.process")
+
+
+async def run_until_stopped(
+    *,
+    work: Work,
+    outbox: Outbox,
+    broker: Broker,
+    clock: Clock,
+    offload: Offload,
+    group: str,
+    topics: Sequence[TopicSpec],
+    subscribe_to: Sequence[str],
+    stop: anyio.Event,
+    on_ready: Callable[[], None],
+) -> None:
+    """Work until `stop` is set, then drain."""
+    async with anyio.create_task_group() as tasks:
+        subscription = await _connect(broker, topics, group, subscribe_to, stop)
+        if subscription is None:
+            return
+        relay = Relay(outbox, broker, clock, offload)
+        tasks.start_soon(relay.run)
+        on_ready()
+        await Worker(work, subscription, relay, clock, offload).run(stop)
+        await _drain(relay, subscription, tasks)
+
+
+async def _drain(relay: Relay, subscription: Subscription, tasks: TaskGroup) -> None:
+    with anyio.move_on_after(DRAIN_S_MAX) as limit:
+        try:
+            await relay.drain()
+            await subscription.close()
+        except BrokerError as error:
+            _log.warning("could not drain, the rest goes out after the next start: %s", error)
+    if limit.cancelled_caught:
+        _log.warning("not drained within %.0f s, the rest goes out after the next start", DRAIN_S_MAX)
+    tasks.cancel_scope.cancel()
+
+
+async def _connect(
+    broker: Broker, topics: Sequence[TopicSpec], group: str, subscribe_to: Sequence[str], stop: anyio.Event
+) -> Subscription | None:
+    """The subscription, as soon as the broker can be had; None when told to stop before."""
+    was_told = False
+    while not stop.is_set():
+        try:
+            await broker.ensure(topics)
+            return await broker.subscribe(group, subscribe_to)
+        except BrokerError as error:
+            if not was_told:
+                _log.warning("waiting for the broker: %s", error)
+                was_told = True
+            with anyio.move_on_after(CONNECT_RETRY_S):
+                await stop.wait()
+    return None
+
+
+async def stop_on_signals(stop: anyio.Event) -> None:
+    """Set `stop` at the first SIGTERM or SIGINT, and end the process at the second. Runs until cancelled."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            if stop.is_set():
+                _log.warning("second %s: ending now", number.name)
+                os._exit(1)
+            _log.info("%s: draining", number.name)
+            stop.set()

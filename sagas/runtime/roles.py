@@ -1,0 +1,76 @@
+"""What the two kinds of process do in the worker's loop: run sagas, or carry out commands."""
+
+from collections.abc import Sequence
+
+from sagas.ports import Incoming, ParticipantStore
+from sagas.runtime.dead_letters import dead_letter
+from sagas.runtime.orchestrator import TIMERS_PER_BATCH_MAX, Orchestrator, Pulse
+from sagas.runtime.participant import Service
+
+PULSE_MS_MAX = 1_000
+"""How old the knowledge of the next due timer may be: another orchestrator on the same database may set one."""
+
+PROCESSED_KEPT_MS = 30 * 24 * 3600 * 1000
+"""How long processed events are remembered: no shorter than a message can stay in its topic (7 days by default)."""
+
+PROCESSED_FORGOTTEN_MAX = 500
+FORGET_EVERY_MS = 60_000
+
+
+class OrchestratorWork:
+    """The orchestrator in the loop: messages first, then the timers whose answers cannot be waiting any more."""
+
+    def __init__(self, orchestrator: Orchestrator) -> None:
+        self._orchestrator = orchestrator
+        self._pulse = Pulse(next_due_ms=0, in_flight=1)
+        self._pulse_ms = 0
+
+    def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
+        """Decide a batch."""
+        self._orchestrator.process(batch, now_ms)
+
+    def bury(self, incoming: Incoming, reason: str, now_ms: int) -> None:
+        """Make one message a dead letter."""
+        self._orchestrator.bury(incoming, reason, now_ms)
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether a timer is due, or it is time to look."""
+        due_ms = self._pulse.next_due_ms
+        return (due_ms is not None and due_ms <= now_ms) or now_ms - self._pulse_ms >= PULSE_MS_MAX
+
+    def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
+        """Fire what is due up to `caught_up_ms`; whether runs are in flight."""
+        if caught_up_ms is not None:
+            while self._orchestrator.fire(caught_up_ms, now_ms) == TIMERS_PER_BATCH_MAX:
+                pass
+        self._pulse, self._pulse_ms = self._orchestrator.pulse(), now_ms
+        return self._pulse.in_flight > 0
+
+
+class ServiceWork:
+    """A participant in the loop: commands, and forgetting processed events in small steps."""
+
+    def __init__(self, service: Service, store: ParticipantStore) -> None:
+        self._service = service
+        self._store = store
+        self._forgot_ms = 0
+
+    def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
+        """Carry out a batch."""
+        self._service.process(batch, self._store, now_ms)
+
+    def bury(self, incoming: Incoming, reason: str, now_ms: int) -> None:
+        """Make one message a dead letter."""
+        with self._store.transaction() as transaction:
+            transaction.add_dead_letters([dead_letter(incoming, reason, now_ms)])
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether it is time to forget."""
+        return now_ms - self._forgot_ms >= FORGET_EVERY_MS
+
+    def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
+        """Forget a few processed events now and then. A participant awaits no answers."""
+        if self.is_due(now_ms):
+            self._store.forget_processed(now_ms - PROCESSED_KEPT_MS, PROCESSED_FORGOTTEN_MAX)
+            self._forgot_ms = now_ms
+        return False

@@ -1,0 +1,139 @@
+"""The loop of every process: poll, work in one transaction, wake the relay, store the offsets.
+
+Theory of operation. Offsets are stored only after the commit, so a crash anywhere means the batch
+comes again, and the inbox (or the barrier) ends it. When the database cannot be written (busy, full)
+nothing is acknowledged: the subscription goes back to the stored offsets and tries again later. When
+the engine itself fails on a batch, its messages are dealt with one by one, and the one that fails
+alone becomes a dead letter: a poison message never blocks its partition.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+import anyio
+
+from sagas.errors import BrokerError, StoreError
+from sagas.ports import Clock, Incoming, Position, Subscription
+from sagas.runtime.offload import Offload
+from sagas.runtime.pace import Pace
+from sagas.runtime.relay import Relay
+
+BATCH_MAX = 1_000
+RETRY_MS_FIRST = 50
+RETRY_MS_MAX = 2_000
+
+_log = logging.getLogger("sagas.worker")
+
+
+class Work(Protocol):
+    """What a worker does with messages. Synchronous; called through the process's `Offload`."""
+
+    def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
+        """Deal with a batch in one transaction."""
+        ...
+
+    def bury(self, incoming: Incoming, reason: str, now_ms: int) -> None:
+        """Give up on one message."""
+        ...
+
+    def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
+        """Do what is due; `caught_up_ms` is up to when everything was read, None when more may be waiting.
+
+        Whether answers are awaited, so that the next poll should not wait long.
+        """
+        ...
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether `after_poll` has something to do though no message came. Cheap: called at every empty poll."""
+        ...
+
+
+class Worker:
+    """One subscription and the work done with what it reads."""
+
+    def __init__(
+        self,
+        work: Work,
+        subscription: Subscription,
+        relay: Relay,
+        clock: Clock,
+        offload: Offload,
+        *,
+        pace: Pace | None = None,
+        batch_max: int = BATCH_MAX,
+    ) -> None:
+        self._work = work
+        self._subscription = subscription
+        self._relay = relay
+        self._clock = clock
+        self._offload = offload
+        self._pace = pace or Pace()
+        self._batch_max = batch_max
+        self._is_busy = True
+        self._retry_ms = RETRY_MS_FIRST
+
+    async def run(self, stop: anyio.Event) -> None:
+        """Work until `stop` is set; a batch that was begun is finished first."""
+        while not stop.is_set():
+            try:
+                count = await self.turn()
+                self._retry_ms = RETRY_MS_FIRST
+            except (BrokerError, StoreError) as error:
+                _log.warning("trying again in %d ms: %s", self._retry_ms, error)
+                await self._pause(stop, self._retry_ms)
+                self._retry_ms = min(self._retry_ms * 2, RETRY_MS_MAX)
+                continue
+            if count:
+                self._pace.reset()
+            else:
+                await self._pause(stop, self._pace.next_wait_ms(is_busy=self._is_busy))
+
+    async def turn(self) -> int:
+        """One round: poll, deal with it, store offsets; how many messages came. Raises BrokerError, StoreError."""
+        started_ms = self._clock.now_ms()
+        batch = await self._subscription.poll(self._batch_max)
+        if batch:
+            await self._deal_with(batch)
+            self._relay.wake()
+        caught_up_ms = started_ms if len(batch) < self._batch_max else None
+        if batch or self._work.is_due(started_ms):
+            self._is_busy = await self._offload(self._work.after_poll, caught_up_ms, self._clock.now_ms())
+            self._relay.wake()
+        if batch:
+            await self._subscription.commit(positions(batch))
+        return len(batch)
+
+    async def _deal_with(self, batch: Sequence[Incoming]) -> None:
+        try:
+            await self._offload(self._work.process, batch, self._clock.now_ms())
+        except StoreError:
+            await self._subscription.rewind()
+            raise
+        except Exception:
+            _log.exception("a batch of %d messages failed; dealing with them one by one", len(batch))
+            for incoming in batch:
+                await self._deal_with_one(incoming)
+
+    async def _deal_with_one(self, incoming: Incoming) -> None:
+        try:
+            await self._offload(self._work.process, [incoming], self._clock.now_ms())
+        except StoreError:
+            await self._subscription.rewind()
+            raise
+        except Exception as error:
+            _log.exception("message %s of %s cannot be dealt with", incoming.id, incoming.topic)
+            reason = f"this engine failed on it: {type(error).__name__}: {error}"
+            await self._offload(self._work.bury, incoming, reason, self._clock.now_ms())
+
+    async def _pause(self, stop: anyio.Event, duration_ms: float) -> None:
+        with anyio.move_on_after(duration_ms / 1000):
+            await stop.wait()
+
+
+def positions(batch: Sequence[Incoming]) -> list[Position]:
+    """The last offset of each partition in `batch`."""
+    last: dict[tuple[str, int], int] = {}
+    for message in batch:
+        last[message.topic, message.partition] = max(message.offset, last.get((message.topic, message.partition), 0))
+    return [Position(topic=topic, partition=partition, offset=offset) for (topic, partition), offset in last.items()]

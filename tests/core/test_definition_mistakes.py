@@ -1,0 +1,340 @@
+"""A saga that is written wrong is refused while its module is imported: with the step, the line, the remedy."""
+
+import inspect
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from sagas import Command, DefinitionError, Event, Participant, Rejection, Saga, unchanged
+
+A = Participant("a", key="thing_id")
+
+
+class Asked(Event, tag="asked"):
+    thing_id: str
+
+
+class Done(Event, tag="done"):
+    thing_id: str
+
+
+class Refused(Rejection, tag="refused"):
+    thing_id: str
+
+
+class Undone(Event, tag="undone"):
+    thing_id: str
+
+
+class Do(Command[Done | Refused], tag="do"):
+    thing_id: str
+
+
+class DoSurely(Command[Done], tag="do-surely"):
+    thing_id: str
+
+
+class Undo(Command[Undone], tag="undo"):
+    thing_id: str
+
+
+class Thing(msgspec.Struct, frozen=True):
+    thing_id: str
+
+
+class Untagged(Command[Done]):
+    thing_id: str
+
+
+class Keyless(Command[Done], tag="keyless"):
+    other: str
+
+
+class Silent(Command, tag="silent"):  # type: ignore[type-arg]  # that it declares no replies is the mistake
+    thing_id: str
+
+
+def do(thing: Thing) -> Do:
+    return Do(thing_id=thing.thing_id)
+
+
+def undo(thing: Thing) -> Undo:
+    return Undo(thing_id=thing.thing_id)
+
+
+def fresh(*, started: bool = True) -> Saga[Thing]:
+    saga = Saga("thing", Thing, version=1)
+    if started:
+
+        @saga.start(on=A)
+        def begin(event: Asked) -> Thing:
+            return Thing(event.thing_id)
+
+    return saga
+
+
+def refused(write: Callable[[], object]) -> DefinitionError:
+    with pytest.raises(DefinitionError) as caught:
+        write()
+    return caught.value
+
+
+def names_a_line_of(error: DefinitionError, write: Callable[[], object]) -> bool:
+    file, _, line = error.where.rpartition(":")
+    lines, first = inspect.getsourcelines(write)
+    own = file == __file__ and first <= int(line) < first + len(lines)
+    return own or error.where in {f"{f.__code__.co_filename}:{f.__code__.co_firstlineno}" for f in (do, undo)}
+
+
+def pivot_that_says_undo() -> None:
+    fresh().pivot(to=A, timeout=1, unknown="undo")(do)
+
+
+def pivot_that_resends() -> None:
+    fresh().pivot(to=A, timeout=1, unknown="resend")(do)
+
+
+def pivot_with_an_undo() -> None:
+    pivot = fresh().pivot(to=A, timeout=1, unknown="ask")(do)
+    pivot.undo(undo)  # type: ignore[attr-defined]  # pyright: ignore  # that a type checker refuses it too is the point
+
+
+def compensatable_after_the_pivot() -> None:
+    saga = fresh()
+    pivot = saga.pivot(to=A, timeout=1, unknown="ask")(do)
+    pivot.reply(unchanged)
+
+    @saga.step(to=A, timeout=1, unknown="undo")
+    def later(thing: Thing) -> Do:
+        return Do(thing_id=thing.thing_id)
+
+    later.undo(undo)
+    later.reply(unchanged)
+    saga.flow(pivot >> later)
+
+
+def two_pivots() -> None:
+    saga = fresh()
+    first = saga.pivot(to=A, timeout=1, unknown="ask")(do)
+
+    @saga.pivot(to=A, timeout=1, unknown="ask")
+    def second(thing: Thing) -> Do:
+        return Do(thing_id=thing.thing_id)
+
+    first.reply(unchanged)
+    second.reply(unchanged)
+    saga.flow(first >> second)
+
+
+def timeout_without_unknown() -> None:
+    fresh().step(to=A, timeout=1)(do)
+
+
+def unknown_without_meaning() -> None:
+    fresh().step(to=A, timeout=1, unknown="hope")(do)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def timeout_of_nothing() -> None:
+    fresh().step(to=A, timeout=0, unknown="undo")(do)
+
+
+def duplicate_names() -> None:
+    saga = fresh()
+    saga.step(to=A, timeout=1, unknown="undo")(do)
+    saga.step(to=A, timeout=1, unknown="undo")(do)
+
+
+def reply_nobody_handles() -> None:
+    step = fresh().step(to=A, timeout=1, unknown="undo")(do)
+
+    def fold(thing: Thing, reply: Done) -> Thing:
+        return thing
+
+    step.reply(fold)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def replies_nobody_handles_at_all() -> None:
+    saga = fresh()
+    step = saga.step(to=A, timeout=1, unknown="undo")(do)
+    step.undo(undo)
+    saga.flow(step)
+
+
+def step_without_undo() -> None:
+    saga = fresh()
+    step = saga.step(to=A, timeout=1, unknown="undo")(do)
+    step.reply(unchanged)
+    saga.flow(step)
+
+
+def retriable_that_can_be_refused() -> None:
+    saga = fresh()
+    pivot = saga.pivot(to=A, timeout=1, unknown="ask")(do)
+    pivot.reply(unchanged)
+
+    @saga.retriable(to=A, timeout=1)
+    def after(thing: Thing) -> Do:
+        return Do(thing_id=thing.thing_id)
+
+    after.reply(unchanged)
+    saga.flow(pivot >> after)
+
+
+def retriable_before_the_pivot() -> None:
+    saga = fresh()
+
+    @saga.retriable(to=A, timeout=1)
+    def first(thing: Thing) -> DoSurely:
+        return DoSurely(thing_id=thing.thing_id)
+
+    pivot = saga.pivot(to=A, timeout=1, unknown="ask")(do)
+    first.reply(unchanged)
+    pivot.reply(unchanged)
+    saga.flow(first >> pivot)
+
+
+def no_start() -> None:
+    saga = fresh(started=False)
+    step = saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(do)
+    step.reply(unchanged)
+    saga.flow(step)
+
+
+def two_starts() -> None:
+    saga = fresh()
+
+    @saga.start(on=A)
+    def again(event: Asked) -> Thing:
+        return Thing(event.thing_id)
+
+
+def start_without_an_event() -> None:
+    def begin(event: Thing) -> Thing:
+        return event
+
+    fresh(started=False).start(on=A)(begin)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+
+
+def step_twice_in_the_flow() -> None:
+    saga = fresh()
+    step = saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(do)
+    step.reply(unchanged)
+    saga.flow(step >> step)
+
+
+def step_left_out_of_the_flow() -> None:
+    saga = fresh()
+    step = saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(do)
+
+    @saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)
+    def forgotten(thing: Thing) -> Do:
+        return Do(thing_id=thing.thing_id)
+
+    step.reply(unchanged)
+    forgotten.reply(unchanged)
+    saga.flow(step)
+
+
+def step_of_another_saga() -> None:
+    saga, other = fresh(), fresh()
+    step = saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(do)
+    alien = other.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(undo_named_alien)
+    step.reply(unchanged)
+    alien.reply(unchanged)
+    saga.flow(step >> alien)
+
+
+def undo_named_alien(thing: Thing) -> Do:
+    return Do(thing_id=thing.thing_id)
+
+
+def command_without_a_tag() -> None:
+    def step(thing: Thing) -> Untagged:
+        return Untagged(thing_id=thing.thing_id)
+
+    fresh().step(to=A, timeout=1, unknown="undo")(step)
+
+
+def command_without_the_key() -> None:
+    def step(thing: Thing) -> Keyless:
+        return Keyless(other=thing.thing_id)
+
+    fresh().step(to=A, timeout=1, unknown="undo")(step)
+
+
+def command_without_replies() -> None:
+    def step(thing: Thing) -> Silent:
+        return Silent(thing_id=thing.thing_id)
+
+    fresh().step(to=A, timeout=1, unknown="undo")(step)
+
+
+def step_that_returns_no_command() -> None:
+    def step(thing: Thing) -> Thing:
+        return thing
+
+    fresh().step(to=A, timeout=1, unknown="undo")(step)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def undo_that_shares_a_reply() -> None:
+    saga = fresh()
+    step = saga.step(to=A, timeout=1, unknown="undo")(do)
+    step.reply(unchanged)
+
+    def back(thing: Thing) -> DoSurely:
+        return DoSurely(thing_id=thing.thing_id)
+
+    step.undo(back)
+    saga.flow(step)
+
+
+def two_undos() -> None:
+    step = fresh().step(to=A, timeout=1, unknown="undo")(do)
+    step.undo(undo)
+    step.undo(undo)
+
+
+MISTAKES: list[tuple[Callable[[], None], str, str]] = [
+    (pivot_that_says_undo, "a pivot cannot be undone", 'unknown="ask"'),
+    (pivot_that_resends, "a pivot can be refused", 'unknown="ask"'),
+    (pivot_with_an_undo, "a pivot step cannot be undone", "remove its undo"),
+    (compensatable_after_the_pivot, "stands after the pivot 'do'", "put it before the pivot"),
+    (two_pivots, "it is the second pivot", "@saga.retriable"),
+    (timeout_without_unknown, "does not say what an unknown outcome means", 'unknown="undo"'),
+    (unknown_without_meaning, "unknown='hope' has no meaning", "use one of undo, ask, resend, hold"),
+    (timeout_of_nothing, "timeout of 0 ms is out of range", "seconds"),
+    (duplicate_names, "two steps have this name", "rename one"),
+    (reply_nobody_handles, "nobody handles its reply Refused", "reply: Done | Refused"),
+    (replies_nobody_handles_at_all, "nobody handles its replies Done | Refused", "do.reply(unchanged)"),
+    (step_without_undo, "has no undo", "@do.undo"),
+    (retriable_that_can_be_refused, "can be refused (Refused)", "take the rejection out"),
+    (retriable_before_the_pivot, "stands before a step that can be refused", "put it after the pivot"),
+    (no_start, "nothing starts it", "@saga.start"),
+    (two_starts, "has two starts", "keep one"),
+    (start_without_an_event, "its start takes no event", "def begin"),
+    (step_twice_in_the_flow, "it stands twice in the flow", "a step runs once"),
+    (step_left_out_of_the_flow, "it is not in the flow", ">> forgotten"),
+    (step_of_another_saga, "it belongs to saga 'thing'", "use the steps of saga"),
+    (command_without_a_tag, "message Untagged has no tag", "tag="),
+    (command_without_the_key, "has no field 'thing_id'", "add `thing_id: str`"),
+    (command_without_replies, "command Silent declares no replies", "Command[Done | Refused]"),
+    (step_that_returns_no_command, "does not say which command it returns", "annotate it"),
+    (undo_that_shares_a_reply, "do and undo share the reply Done", "give the undo its own"),
+    (two_undos, "it has two undos", "keep one"),
+]
+
+
+@pytest.mark.parametrize(("write", "problem", "remedy"), MISTAKES, ids=[m[0].__name__ for m in MISTAKES])
+def test_a_mistake_is_refused_with_its_line_and_its_remedy(
+    write: Callable[[], None], problem: str, remedy: str
+) -> None:
+    error = refused(write)
+    assert problem in str(error)
+    assert remedy in error.remedy
+    assert names_a_line_of(error, write), f"{error.where} is no line of {write.__name__}"
+
+
+def test_a_saga_without_a_flow_says_so_when_it_is_used() -> None:
+    with pytest.raises(DefinitionError, match="has no flow"):
+        _ = fresh().definition
