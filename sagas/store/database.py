@@ -1,0 +1,240 @@
+"""One SQLite file: how it is opened, how a transaction runs, and what an error means to its owner.
+
+Theory of operation. The file is in WAL mode with `synchronous=FULL`: once COMMIT returns, the
+transaction outlives a power cut, and readers in other processes never wait for the writer. Python's
+own transaction handling is off (`isolation_level=None`). Every write transaction begins with BEGIN
+IMMEDIATE, which takes the write lock before anything is read: a plain BEGIN that reads first and
+writes later fails at once when another connection wrote in between, whatever `busy_timeout` says.
+The driver is `pysqlite3`, because many systems ship an SQLite whose WAL can be corrupted by a reset
+under load (fixed in 3.51.3); `sqlite_utils` picks the same driver up by itself.
+
+What the surroundings can do to a file (lock, full disk, damage) becomes a StoreError with a remedy.
+What only a bug can cause, a violated constraint for example, stays what the driver raised.
+"""
+
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import sqlite_utils
+
+from sagas.errors import StoreError
+
+# pysqlite3 is the standard library's module built on a newer SQLite and brings no types of its own.
+if TYPE_CHECKING:
+    import sqlite3 as driver
+else:
+    import pysqlite3 as driver
+
+BUSY_TIMEOUT_MS = 5_000
+"""How long a transaction waits for another connection's write lock before it is a StoreError."""
+
+IN_LIST_SIZES = (1, 8, 64, 500)
+"""Lengths of the IN lists that are sent: few, so that each statement is prepared once and found again."""
+
+DatabaseError = driver.DatabaseError
+"""The root of what the driver raises for a statement that failed."""
+
+IntegrityError = driver.IntegrityError
+"""What a violated UNIQUE or PRIMARY KEY raises."""
+
+Row = tuple[Any, ...]
+
+MEMORY = ":memory:"
+
+_FILE_MODE = 0o600
+
+_SETTINGS = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    # A file can carry functions in its schema and cells that lie about their size: trust neither.
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+)
+
+# SQLite's primary result codes that tell of the surroundings, not of a bug: what is wrong, and the remedy.
+_SURROUNDINGS = {
+    3: ("access was denied", "check the owner and permissions of the file and its directory"),
+    5: ("another connection kept it locked", "end the process that holds it (a backup, a shell, a second engine)"),
+    7: ("there is not enough memory", "free some and start again"),
+    8: ("it cannot be written", "open it for writing, and check the permissions of the file and its directory"),
+    10: ("reading or writing the disk failed", "check the disk, then start again: what was committed is kept"),
+    11: ("the file is damaged", "restore a backup"),
+    13: ("the disk is full", "make room: nothing of this transaction was kept"),
+    14: ("it cannot be opened", "check that the directory exists and can be written"),
+    26: ("the file is not an SQLite database", "name another file, or move this one away"),
+}
+
+
+class Database:
+    """An open SQLite file. One thread at a time.
+
+    `tables` is the same connection seen through sqlite-utils: for migrations and inspection.
+    """
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        self.name = str(path)
+        self.connection = _connect(self.name, read_only=read_only)
+        try:
+            with self.explaining():
+                for setting in _SETTINGS:
+                    self.connection.execute(setting)
+                if not read_only:
+                    self._use_wal()
+                self.connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            self.tables = sqlite_utils.Database(
+                self.connection, recursive_triggers=False, execute_plugins=False, strict=True
+            )
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        """All rows of a query."""
+        with self.explaining():
+            return self.connection.execute(sql, parameters).fetchall()
+
+    def value(self, sql: str, parameters: Sequence[object] = ()) -> Any:
+        """The first column of a query's first row."""
+        with self.explaining():
+            return self.connection.execute(sql, parameters).fetchone()[0]
+
+    def rows_in(self, sql: Callable[[str], str], values: Iterable[object], *before: object) -> list[Row]:
+        """All rows of a query over a list of any length.
+
+        `sql` is given the placeholders of the list and answers with the query; `before` are the
+        parameters that stand before the list. A list longer than a statement takes is asked for in parts.
+        """
+        found: list[Row] = []
+        pending = list(values)
+        for start in range(0, len(pending), IN_LIST_SIZES[-1]):
+            part = pending[start : start + IN_LIST_SIZES[-1]]
+            size = next(size for size in IN_LIST_SIZES if size >= len(part))
+            # The rest is filled with a value that is in the list already: it changes no answer.
+            part += part[-1:] * (size - len(part))
+            found += self.rows(sql(",".join("?" * size)), (*before, *part))
+        return found
+
+    def records(
+        self, table: str, where: str = "", parameters: Sequence[object] = (), *, order_by: str, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows of a table by column names, through sqlite-utils: for what people ask, not for the hot path."""
+        with self.explaining():
+            rows = self.tables.table(table).rows_where(  # pyright: ignore[reportUnknownMemberType] - a bare Sequence
+                where or None, parameters, order_by=order_by, limit=limit
+            )
+            return list(rows)
+
+    def change(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """Run one statement inside a transaction; how many rows it changed."""
+        self.require_transaction()
+        return self.connection.execute(sql, parameters).rowcount
+
+    def change_many(self, sql: str, rows: Iterable[Sequence[object]]) -> int:
+        """Run one statement for each of `rows` inside a transaction; how many rows they changed together."""
+        self.require_transaction()
+        return max(0, self.connection.executemany(sql, rows).rowcount)
+
+    @contextmanager
+    def transaction(self) -> Generator[None, None, None]:
+        """A write transaction: committed when the block ends, rolled back when it raises."""
+        if self.connection.in_transaction:
+            raise StoreError(f"{self.name}: a transaction is open already; end it first, they do not nest")
+        with self.explaining():
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.require_transaction()
+                self.connection.execute("COMMIT")
+            except BaseException:
+                # A full disk or a failed COMMIT may have ended it already: a second ROLLBACK would
+                # then hide the reason.
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def savepoint(self) -> Generator[None, None, None]:
+        """A part of a transaction that can fail alone: rolled back when the block raises. They nest."""
+        self.require_transaction()
+        self.connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK TO part")
+                self.connection.execute("RELEASE part")
+            raise
+        self.connection.execute("RELEASE part")
+
+    def require_transaction(self) -> None:
+        """Raise StoreError when no transaction is open.
+
+        Some errors, a full disk for one, make SQLite roll the whole transaction back. Whoever caught
+        such an error and went on writing would otherwise commit each statement by itself.
+        """
+        if not self.connection.in_transaction:
+            raise StoreError(f"{self.name}: no transaction is open, or an error has ended it; begin it again")
+
+    @contextmanager
+    def explaining(self) -> Generator[None, None, None]:
+        """Turn what the surroundings do to the file into a StoreError that names the remedy."""
+        try:
+            yield
+        except driver.DatabaseError as error:
+            # Extended codes carry the primary one in their low byte.
+            known = _SURROUNDINGS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+            if known is None:
+                raise
+            what, remedy = known
+            raise StoreError(f"{self.name}: {what} ({error}); {remedy}") from error
+
+    def close(self) -> None:
+        """Close the file. Calling it twice does nothing."""
+        self.connection.close()
+
+    def _use_wal(self) -> None:
+        (mode,) = self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode not in ("wal", "memory"):
+            raise StoreError(
+                f"{self.name}: the file system does not allow SQLite's write-ahead log (journal mode stays {mode!r}); "
+                "use a local disk"
+            )
+
+
+def _connect(name: str, *, read_only: bool) -> driver.Connection:
+    if name == MEMORY:
+        return driver.connect(MEMORY, isolation_level=None, check_same_thread=False)
+    if os.path.isdir(name):
+        raise StoreError(f"{name}: is a directory; name a file in it")
+    if read_only and not os.path.exists(name):
+        raise StoreError(f"no saga database at {name}; start the orchestrator (make up), or name the file with --db")
+    if not read_only:
+        _create_private(name)
+    mode = "ro" if read_only else "rw"
+    try:
+        return driver.connect(
+            f"file:{quote(os.path.abspath(name))}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+        )
+    except driver.OperationalError as error:
+        raise StoreError(f"{name}: cannot be opened ({error}); check its permissions and its directory's") from error
+
+
+def _create_private(name: str) -> None:
+    """Have the file there, readable by its owner only: SQLite itself would create it readable by all.
+
+    Its `-wal` and `-shm` files take over its mode.
+    """
+    try:
+        os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
+    except FileNotFoundError as error:
+        raise StoreError(f"{name}: its directory does not exist; create {os.path.dirname(name)!r} first") from error
+    except OSError as error:
+        raise StoreError(
+            f"{name}: cannot be opened for writing ({error.strerror}); "
+            "use a directory and a file that this user may write"
+        ) from error

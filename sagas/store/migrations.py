@@ -1,0 +1,100 @@
+"""Numbered changes of a schema: applied once, in order, each in a transaction of its own.
+
+Theory of operation. The table `schema_migrations` lists by name what was applied. A change and its
+name are committed together, so that a crash leaves either both or neither, and two processes that
+open a new file at once find each other's work: the list is read again under the write lock. A name
+in the list that is not among the given ones means that the file is ahead of this program, and going
+on would write rows the newer one does not understand; so the file is refused before anything is written.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sagas.errors import SchemaMismatch, StoreError
+from sagas.ports import Migration, Rows, Sql
+from sagas.store.database import Database, DatabaseError
+
+_TABLE = "schema_migrations"
+
+_TRANSACTION_WORDS = frozenset(("begin", "commit", "end", "rollback", "savepoint", "release", "attach", "vacuum"))
+
+
+class TransactionSql:
+    """A participant's own statements, inside a transaction it cannot end.
+
+    A handler that committed would tear its rows from the barrier and the outbox.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
+        """Run one statement. Raises StoreError for one that would begin or end a transaction."""
+        word = sql.split(maxsplit=1)[0].rstrip(";").lower() if sql.strip() else ""
+        if word in _TRANSACTION_WORDS:
+            raise StoreError(
+                f"{self._database.name}: {word.upper()} inside a transaction of the kit; "
+                "leave it out: the kit commits, or rolls back when you raise"
+            )
+        self._database.require_transaction()
+        return self._database.connection.execute(sql, parameters)
+
+
+def migrate(database: Database, migrations: Sequence[Migration]) -> None:
+    """Apply those of `migrations` that `database` does not have yet.
+
+    Raises SchemaMismatch when it has one that is not among them, and StoreError when one fails.
+    """
+    applied = _applied(database)
+    _refuse_unknown(database, applied, migrations)
+    for name, change in migrations:
+        if name in applied:
+            continue
+        with database.transaction():
+            # Another process may have been here between the look and the lock.
+            if name in _applied(database):
+                continue
+            _apply(database, name, change)
+
+
+def require_migrated(database: Database, migrations: Sequence[Migration]) -> None:
+    """Raise SchemaMismatch unless `database` has exactly these `migrations`. Writes nothing."""
+    applied = _applied(database)
+    _refuse_unknown(database, applied, migrations)
+    missing = [name for name, _ in migrations if name not in applied]
+    if missing:
+        raise SchemaMismatch(
+            f"{database.name}: lacks the migration {missing[0]!r}: it was made by an older release or by something "
+            "else; start the orchestrator on it once (make up), or name another file"
+        )
+
+
+def _apply(database: Database, name: str, change: Callable[[Sql], None]) -> None:
+    try:
+        change(TransactionSql(database))
+        database.tables.table(_TABLE).create(
+            {"name": str, "applied_at": int}, pk="name", not_null={"applied_at"}, strict=True, if_not_exists=True
+        )
+        # The database's clock, in milliseconds: for people to read, nothing is decided by it.
+        database.change(
+            "INSERT INTO schema_migrations (name, applied_at) VALUES (?, CAST(unixepoch('subsec') * 1000 AS INTEGER))",
+            (name,),
+        )
+    except DatabaseError as error:
+        raise StoreError(
+            f"{database.name}: the migration {name!r} failed ({error}) and was rolled back; "
+            "if the file has tables of the same names already, use a file of its own"
+        ) from error
+
+
+def _applied(database: Database) -> set[str]:
+    with database.explaining():
+        return {str(row["name"]) for row in database.tables.table(_TABLE).rows}
+
+
+def _refuse_unknown(database: Database, applied: set[str], migrations: Sequence[Migration]) -> None:
+    unknown = sorted(applied - {name for name, _ in migrations})
+    if unknown:
+        raise SchemaMismatch(
+            f"{database.name}: has the migration {unknown[0]!r}, which this release does not know: the file was made "
+            "by a newer release, or is another kind of database; install the newer release, or name another file"
+        )

@@ -1,0 +1,178 @@
+"""A participant's database on SQLite: the `ParticipantStore` port.
+
+Theory of operation. The kit's tables stand beside the participant's own in one file, so that the
+barrier, the business rows and the answer in the outbox are one transaction: either all of them are
+there after a crash or none. The participant's own tables are made by its own named migrations, run
+by the same mechanism after the kit's.
+"""
+
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from sagas.core.instance import Operation
+from sagas.errors import StoreError
+from sagas.ports import BarrierRow, DeadLetter, Migration, OutboxRow, ParticipantTransaction, Sql
+from sagas.store import dead_letters, outbox
+from sagas.store.database import Database
+from sagas.store.encoding import blob, pack_id
+from sagas.store.migrations import TransactionSql, migrate
+from sagas.store.schema import OWN_PREFIX, PARTICIPANT
+
+_RECALL = """
+    SELECT command_hash, answer, answer_data, is_blocked FROM barrier
+    WHERE instance_id = ? AND step = ? AND operation = ?
+"""
+_REMEMBER = """
+    INSERT INTO barrier (instance_id, step, operation, command_hash, answer, answer_data, is_blocked,
+                         created_at, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (instance_id, step, operation) DO NOTHING
+"""
+_AMEND = """
+    UPDATE barrier SET command_hash = ?, answer = ?, answer_data = ?, is_blocked = ?, updated_at = ?
+    WHERE instance_id = ? AND step = ? AND operation = ?
+"""
+_PROCESSED = """
+    INSERT INTO processed_events (event_id, processed_at, event_type) VALUES (?, ?, ?)
+    ON CONFLICT (event_id) DO NOTHING
+"""
+_FORGET = """
+    DELETE FROM processed_events WHERE event_id IN (
+        SELECT event_id FROM processed_events WHERE processed_at < ? ORDER BY processed_at LIMIT ?
+    )
+"""
+
+
+class SqliteParticipantStore:
+    """A participant's database in the file `path`, created if it is missing; ":memory:" for one that is not kept.
+
+    `migrations` make the participant's own tables. Raises StoreError when the file cannot be used or
+    two migrations have one name, and SchemaMismatch when the file has one that is not among them.
+    """
+
+    def __init__(self, path: str | Path, migrations: Sequence[Migration] = ()) -> None:
+        names = [name for name, _ in migrations]
+        if len(set(names)) < len(names):
+            raise StoreError(f"{path}: two migrations have the same name ({', '.join(names)}); rename the later one")
+        self._database = Database(path)
+        try:
+            migrate(self._database, (*PARTICIPANT, *((OWN_PREFIX + name, change) for name, change in migrations)))
+        except BaseException:
+            self._database.close()
+            raise
+        self._transaction = SqliteParticipantTransaction(self._database)
+
+    @contextmanager
+    def transaction(self) -> Generator[ParticipantTransaction, None, None]:
+        """One write transaction: committed when the block ends, rolled back when it raises.
+
+        Raises StoreError when another connection keeps the write lock for longer than the busy timeout.
+        """
+        with self._database.transaction():
+            yield self._transaction
+
+    def unpublished(self, count_max: int) -> list[OutboxRow]:
+        """The oldest outbox rows not yet published, in `seq` order."""
+        return outbox.unpublished(self._database, count_max)
+
+    def mark_published(self, seqs: Sequence[int], now_ms: int) -> None:
+        """Note that these outbox rows were acknowledged by the broker, in a transaction of its own."""
+        outbox.mark_published(self._database, seqs, now_ms)
+
+    def forget_processed(self, before_ms: int, count_max: int) -> int:
+        """Remove at most `count_max` processed events older than `before_ms`, oldest first; how many it removed."""
+        with self._database.transaction():
+            return self._database.change(_FORGET, (before_ms, max(0, count_max)))
+
+    def dead_letters(self, count_max: int) -> list[DeadLetter]:
+        """The newest dead letters first."""
+        return dead_letters.newest(self._database, count_max)
+
+    def close(self) -> None:
+        """Give up the connection. Calling it twice does nothing."""
+        self._database.close()
+
+
+class SqliteParticipantTransaction:
+    """Barrier, business rows, processed events and outbox, committed together."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = TransactionSql(database)
+
+    @property
+    def sql(self) -> Sql:
+        """The business tables."""
+        return self._sql
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """A part that can fail alone: what it wrote is rolled back when the block raises."""
+        return self._database.savepoint()
+
+    def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
+        """What is remembered of an operation, None when it was never seen."""
+        for command_hash, answer, answer_data, is_blocked in self._database.rows(
+            _RECALL, (pack_id(instance_id), step, operation)
+        ):
+            return BarrierRow(
+                instance_id=instance_id,
+                step=step,
+                operation=operation,
+                command_hash=command_hash,
+                answer=answer,
+                answer_data=answer_data,
+                is_blocked=bool(is_blocked),
+            )
+        return None
+
+    def remember(self, row: BarrierRow, now_ms: int) -> bool:
+        """Insert `row` if the operation is not remembered yet; whether it was inserted."""
+        inserted = self._database.change(
+            _REMEMBER,
+            (
+                pack_id(row.instance_id),
+                row.step,
+                row.operation,
+                blob(row.command_hash),
+                row.answer,
+                blob(row.answer_data),
+                int(row.is_blocked),
+                now_ms,
+                now_ms,
+            ),
+        )
+        return inserted == 1
+
+    def amend(self, row: BarrierRow, now_ms: int) -> None:
+        """Replace what is remembered of an operation. Raises StoreError when nothing is: `remember` comes first."""
+        changed = self._database.change(
+            _AMEND,
+            (
+                blob(row.command_hash),
+                row.answer,
+                blob(row.answer_data),
+                int(row.is_blocked),
+                now_ms,
+                pack_id(row.instance_id),
+                row.step,
+                row.operation,
+            ),
+        )
+        if changed != 1:
+            raise StoreError(
+                f"{row.operation} of step {row.step!r} of instance {row.instance_id} is not remembered: "
+                "it cannot be amended; remember it first"
+            )
+
+    def processed(self, event_id: str, event_type: str, now_ms: int) -> bool:
+        """Note an event in `processed_events`; False when it was noted before."""
+        return self._database.change(_PROCESSED, (pack_id(event_id), now_ms, event_type)) == 1
+
+    def add_outbox(self, rows: Sequence[OutboxRow]) -> None:
+        """Write messages to be published."""
+        outbox.add(self._database, rows)
+
+    def add_dead_letters(self, rows: Sequence[DeadLetter]) -> None:
+        """Keep messages that could not be dealt with."""
+        dead_letters.add(self._database, rows)

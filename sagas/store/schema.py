@@ -1,0 +1,182 @@
+"""The tables, as ordered migrations. A migration that was released is never changed: add the next one.
+
+All tables are STRICT. Times are Unix time in milliseconds. Columns of type ANY hold an id: 16 bytes
+for a UUID, text for anything else (`encoding.py`). `record` is what counts of a row that has one; the
+columns beside it are there to be searched by and are written together with it.
+
+Tables that are read by their key only are WITHOUT ROWID: one tree instead of two. The keys begin
+with ids that sort by time, so that rows of one instance lie side by side and new ones at the end.
+"""
+
+from collections.abc import Callable
+
+from sagas.ports import Migration, Sql
+
+_OUTBOX = (
+    """
+    CREATE TABLE outbox (
+        seq INTEGER PRIMARY KEY,
+        id ANY NOT NULL,
+        event_type TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        created_at INTEGER NOT NULL,
+        published_at INTEGER,
+        aggregate_type TEXT NOT NULL,
+        aggregate_id ANY NOT NULL,
+        topic TEXT NOT NULL,
+        key TEXT NOT NULL,
+        headers BLOB NOT NULL
+    ) STRICT
+    """,
+    # By seq, not by created_at: two rows of one millisecond still have an order.
+    "CREATE INDEX outbox_unpublished ON outbox (seq) WHERE published_at IS NULL",
+)
+
+_DEAD_LETTERS = (
+    """
+    CREATE TABLE dead_letters (
+        id INTEGER PRIMARY KEY,
+        received_ms INTEGER NOT NULL,
+        topic TEXT NOT NULL,
+        "partition" INTEGER NOT NULL,
+        "offset" INTEGER NOT NULL,
+        message_id ANY NOT NULL,
+        reason TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        headers BLOB NOT NULL
+    ) STRICT
+    """,
+)
+
+_INSTANCES = (
+    """
+    CREATE TABLE instances (
+        id ANY PRIMARY KEY NOT NULL,
+        saga TEXT NOT NULL,
+        key TEXT NOT NULL,
+        state TEXT NOT NULL,
+        is_live INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        updated_ms INTEGER NOT NULL,
+        record BLOB NOT NULL
+    ) STRICT
+    """,
+    # Key first, so that an operator can look a key up without naming the saga.
+    "CREATE UNIQUE INDEX instances_key ON instances (key, saga)",
+    "CREATE INDEX instances_state ON instances (state, id)",
+    # How many are live is asked for at every turn of the runtime's loop: a number that is kept costs
+    # two small writes in an instance's life, counting costs a walk over all live ones each time.
+    "CREATE TABLE totals (name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "INSERT INTO totals (name, value) VALUES ('live', 0)",
+    """
+    CREATE TRIGGER instances_created AFTER INSERT ON instances WHEN new.is_live BEGIN
+        UPDATE totals SET value = value + 1 WHERE name = 'live';
+    END
+    """,
+    """
+    CREATE TRIGGER instances_moved AFTER UPDATE OF is_live ON instances WHEN new.is_live <> old.is_live BEGIN
+        UPDATE totals SET value = value + new.is_live - old.is_live WHERE name = 'live';
+    END
+    """,
+    """
+    CREATE TRIGGER instances_removed AFTER DELETE ON instances WHEN old.is_live BEGIN
+        UPDATE totals SET value = value - 1 WHERE name = 'live';
+    END
+    """,
+)
+
+_MESSAGES = (
+    "CREATE TABLE inbox (message_id ANY PRIMARY KEY NOT NULL, seen_at INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    """
+    CREATE TABLE parked (
+        message_id ANY PRIMARY KEY NOT NULL,
+        instance_id ANY NOT NULL,
+        received_ms INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        record BLOB NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX parked_instance ON parked (instance_id, received_ms)",
+    "CREATE INDEX parked_expiry ON parked (expires_ms)",
+)
+
+_JOURNAL = (
+    """
+    CREATE TABLE journal (
+        instance_id ANY NOT NULL,
+        revision INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL,
+        verdict TEXT NOT NULL,
+        message_id ANY NOT NULL,
+        note TEXT NOT NULL,
+        input BLOB NOT NULL,
+        moves BLOB NOT NULL,
+        PRIMARY KEY (instance_id, revision)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+_TIMERS = (
+    """
+    CREATE TABLE timers (
+        instance_id ANY NOT NULL,
+        name TEXT NOT NULL,
+        due_ms INTEGER NOT NULL,
+        fire BLOB NOT NULL,
+        PRIMARY KEY (instance_id, name)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX timers_due ON timers (due_ms)",
+)
+
+_BARRIER = (
+    """
+    CREATE TABLE barrier (
+        instance_id ANY NOT NULL,
+        step TEXT NOT NULL,
+        operation TEXT NOT NULL CHECK (operation IN ('do', 'undo')),
+        command_hash BLOB NOT NULL,
+        answer TEXT NOT NULL,
+        answer_data BLOB NOT NULL,
+        is_blocked INTEGER NOT NULL CHECK (is_blocked IN (0, 1)),
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        PRIMARY KEY (instance_id, step, operation)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+_PROCESSED_EVENTS = (
+    """
+    CREATE TABLE processed_events (
+        event_id ANY PRIMARY KEY NOT NULL,
+        processed_at INTEGER NOT NULL,
+        event_type TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX processed_events_age ON processed_events (processed_at)",
+)
+
+
+def _script(*statements: str) -> Callable[[Sql], None]:
+    def apply(sql: Sql) -> None:
+        for statement in statements:
+            sql.execute(statement)
+
+    return apply
+
+
+ORCHESTRATOR: tuple[Migration, ...] = (
+    ("orchestrator:001-instances", _script(*_INSTANCES, *_JOURNAL, *_TIMERS)),
+    ("orchestrator:002-messages", _script(*_MESSAGES, *_OUTBOX, *_DEAD_LETTERS)),
+)
+"""The orchestrator's database."""
+
+PARTICIPANT: tuple[Migration, ...] = (
+    ("participant:001-barrier", _script(*_BARRIER, *_PROCESSED_EVENTS)),
+    ("participant:002-messages", _script(*_OUTBOX, *_DEAD_LETTERS)),
+)
+"""The kit's tables in a participant's database."""
+
+OWN_PREFIX = "own:"
+"""Before the names of a participant's own migrations, so that they never meet one of the kit's."""

@@ -1,0 +1,118 @@
+"""The orchestrator's database on SQLite: the `Store` port.
+
+What a batch decided is written by `StoreTransaction.write` in one transaction (`transaction.py`);
+what people ask, from this process or another one, is answered here.
+"""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sagas.core.instance import Instance
+from sagas.errors import StoreError
+from sagas.ports import DeadLetter, InstanceFilter, JournalRow, OutboxRow, StoreTransaction
+from sagas.store import dead_letters, outbox
+from sagas.store.database import Database
+from sagas.store.encoding import pack_id
+from sagas.store.migrations import migrate, require_migrated
+from sagas.store.records import read_instance, read_journal_row
+from sagas.store.schema import ORCHESTRATOR
+from sagas.store.transaction import SqliteTransaction
+
+_NEXT_DUE = "SELECT min(due) FROM (SELECT min(due_ms) AS due FROM timers UNION ALL SELECT min(expires_ms) FROM parked)"
+
+
+class SqliteStore:
+    """The orchestrator's database in the file `path`, created if it is missing; ":memory:" for one that is not kept.
+
+    With `read_only=True` nothing is created or changed and an orchestrator may be writing at the same
+    time: for asking from another process. Raises StoreError when the file cannot be used, and
+    SchemaMismatch when its schema is not this release's.
+    """
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        self._database = Database(path, read_only=read_only)
+        try:
+            if read_only:
+                require_migrated(self._database, ORCHESTRATOR)
+            else:
+                migrate(self._database, ORCHESTRATOR)
+        except BaseException:
+            self._database.close()
+            raise
+        self._transaction = SqliteTransaction(self._database)
+
+    @contextmanager
+    def transaction(self) -> Generator[StoreTransaction, None, None]:
+        """One write transaction: committed when the block ends, rolled back when it raises.
+
+        Raises StoreError when another connection keeps the write lock for longer than the busy timeout.
+        """
+        with self._database.transaction():
+            yield self._transaction
+
+    def unpublished(self, count_max: int) -> list[OutboxRow]:
+        """The oldest outbox rows not yet published, in `seq` order."""
+        return outbox.unpublished(self._database, count_max)
+
+    def mark_published(self, seqs: Sequence[int], now_ms: int) -> None:
+        """Note that these outbox rows were acknowledged by the broker, in a transaction of its own."""
+        outbox.mark_published(self._database, seqs, now_ms)
+
+    def next_due_ms(self) -> int | None:
+        """When the next timer or parked reply is due, None when there is none."""
+        due = self._database.value(_NEXT_DUE)
+        return None if due is None else int(due)
+
+    def in_flight(self) -> int:
+        """How many instances are neither ended nor stuck: a number that is kept, not counted."""
+        return int(self._database.value("SELECT value FROM totals WHERE name = 'live'"))
+
+    def instances(self, wanted: InstanceFilter) -> list[Instance]:
+        """Instances, newest first; `wanted.before_id` continues behind the last one of the page before."""
+        conditions = [
+            (condition, value)
+            for condition, value in (
+                ("saga = ?", wanted.saga),
+                ("state = ?", wanted.state),
+                ("key = ?", wanted.key),
+                ("id < ?", pack_id(wanted.before_id)),
+            )
+            if value
+        ]
+        rows = self._database.records(
+            "instances",
+            " AND ".join(condition for condition, _ in conditions),
+            [value for _, value in conditions],
+            order_by="id DESC",
+            limit=max(0, wanted.count_max),
+        )
+        return [read_instance(row["record"]) for row in rows]
+
+    def instance(self, saga: str, key: str) -> Instance | None:
+        """The instance of a business key, None when there is none.
+
+        `saga` may be "" when only one saga has the key; raises StoreError when several have it.
+        """
+        found = self.instances(InstanceFilter(saga=saga, key=key))
+        if len(found) > 1:
+            names = ", ".join(sorted(instance.saga for instance in found))
+            raise StoreError(f"the key {key!r} belongs to several sagas ({names}): name the one you mean")
+        return found[0] if found else None
+
+    def journal(self, instance_id: str) -> list[JournalRow]:
+        """What happened to an instance, oldest first; [] when it is unknown."""
+        rows = self._database.records("journal", "instance_id = ?", [pack_id(instance_id)], order_by="revision")
+        return [read_journal_row(row) for row in rows]
+
+    def dead_letters(self, count_max: int) -> list[DeadLetter]:
+        """The newest dead letters first."""
+        return dead_letters.newest(self._database, count_max)
+
+    def counts(self) -> dict[str, int]:
+        """How many instances are in each state; reads an index over all instances."""
+        return dict(self._database.rows("SELECT state, count(*) FROM instances GROUP BY state ORDER BY state"))
+
+    def close(self) -> None:
+        """Give up the connection. Calling it twice does nothing."""
+        self._database.close()

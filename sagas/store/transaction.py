@@ -1,0 +1,176 @@
+"""What one batch reads and writes: the `StoreTransaction` port.
+
+Theory of operation. A batch reads what it needs, decides, and hands everything it decided to `write`.
+Each table gets one `executemany`. An instance is updated only where it still has the revision it was
+read with, and a new one is inserted only if its saga has none for the business key; a row too few
+means that somebody else was here first. Then StaleRevision leaves the caller's transaction, SQLite
+rolls it back, and the caller reads and decides again. The order of the writes matters twice: what is
+cleared and unparked goes before what is set and parked, because a batch may replace a row.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from sagas.core.instance import Instance
+from sagas.errors import StaleRevision
+from sagas.ports import Changes, ParkedRow, TimerRow
+from sagas.store import dead_letters, outbox
+from sagas.store.database import Database, IntegrityError
+from sagas.store.encoding import pack, pack_id, unpack_id
+from sagas.store.records import (
+    is_live,
+    journal_parameters,
+    parked_parameters,
+    read_instance,
+    read_parked,
+    read_timer,
+    timer_parameters,
+)
+
+_CREATE = """
+    INSERT INTO instances (id, saga, key, state, is_live, revision, updated_ms, record)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_UPDATE = """
+    UPDATE instances SET state = ?, is_live = ?, revision = ?, updated_ms = ?, record = ?
+    WHERE id = ? AND revision = ?
+"""
+_ADD_JOURNAL = """
+    INSERT INTO journal (instance_id, revision, at_ms, verdict, message_id, note, input, moves)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SET_TIMER = """
+    INSERT INTO timers (instance_id, name, due_ms, fire) VALUES (?, ?, ?, ?)
+    ON CONFLICT (instance_id, name) DO UPDATE SET due_ms = excluded.due_ms, fire = excluded.fire
+"""
+_CLEAR_TIMER = "DELETE FROM timers WHERE instance_id = ? AND name = ?"
+_DUE_TIMERS = """
+    SELECT instance_id, name, due_ms, fire FROM timers
+    WHERE due_ms <= ? ORDER BY due_ms, instance_id, name LIMIT ?
+"""
+_PARK = "INSERT INTO parked (message_id, instance_id, received_ms, expires_ms, record) VALUES (?, ?, ?, ?, ?)"
+_UNPARK = "DELETE FROM parked WHERE message_id = ?"
+_PARKED_EXPIRED = """
+    SELECT message_id, instance_id, received_ms, expires_ms, record FROM parked
+    WHERE expires_ms <= ? ORDER BY expires_ms, rowid LIMIT ?
+"""
+_SEE = "INSERT INTO inbox (message_id, seen_at) VALUES (?, ?)"
+
+
+class SqliteTransaction:
+    """Reads and writes that are committed together. Valid inside `SqliteStore.transaction()` only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def seen(self, message_ids: Collection[str]) -> set[str]:
+        """Which of these messages were dealt with before."""
+        found = self._database.rows_in(_inbox_in, map(pack_id, message_ids))
+        return {unpack_id(message_id) for (message_id,) in found}
+
+    def load(self, instance_ids: Collection[str]) -> dict[str, Instance]:
+        """Instances by id; those that do not exist are missing."""
+        found = self._database.rows_in(_instances_in, map(pack_id, instance_ids))
+        return {instance.id: instance for instance in (read_instance(record) for (record,) in found)}
+
+    def find(self, saga: str, keys: Collection[str]) -> dict[str, Instance]:
+        """Instances of `saga` by business key; those that do not exist are missing."""
+        found = self._database.rows_in(_keys_in, keys, saga)
+        return {instance.key: instance for instance in (read_instance(record) for (record,) in found)}
+
+    def due_timers(self, now_ms: int, count_max: int) -> list[TimerRow]:
+        """Timers due at or before `now_ms`, the longest overdue first."""
+        return [read_timer(*row) for row in self._database.rows(_DUE_TIMERS, (now_ms, count_max))]
+
+    def parked_for(self, instance_ids: Collection[str]) -> list[ParkedRow]:
+        """Parked replies of these instances, oldest first."""
+        found = self._database.rows_in(_parked_in, map(pack_id, instance_ids))
+        # Sorted here and not by the query: a long list is asked for in parts.
+        found.sort(key=lambda row: (row[2], row[-1]))
+        return [read_parked(*row[:-1]) for row in found]
+
+    def parked_expired(self, now_ms: int, count_max: int) -> list[ParkedRow]:
+        """Parked replies whose time is over at `now_ms`, the longest overdue first."""
+        return [read_parked(*row) for row in self._database.rows(_PARKED_EXPIRED, (now_ms, count_max))]
+
+    def write(self, changes: Changes) -> None:
+        """Write everything.
+
+        Raises StaleRevision when an updated instance no longer has the revision it was read with, and
+        when a created one meets another of the same saga and key: read again, then the message that
+        would have started it is a duplicate. Let it leave the transaction: what was written before it
+        is then rolled back.
+        """
+        database = self._database
+        self._update(changes.updated)
+        self._create(changes.created)
+        database.change_many(_ADD_JOURNAL, map(journal_parameters, changes.journal))
+        database.change_many(
+            _CLEAR_TIMER, [(pack_id(instance_id), name) for instance_id, name in changes.timers_cleared]
+        )
+        database.change_many(_SET_TIMER, map(timer_parameters, changes.timers_set))
+        database.change_many(_UNPARK, [(pack_id(message_id),) for message_id in changes.unparked])
+        database.change_many(_PARK, map(parked_parameters, changes.parked))
+        seen_at = _time_of(changes)
+        database.change_many(_SEE, [(pack_id(message_id), seen_at) for message_id in changes.inbox])
+        outbox.add(database, changes.outbox)
+        dead_letters.add(database, changes.dead_letters)
+
+    def _update(self, updated: Sequence[tuple[Instance, int]]) -> None:
+        changed = self._database.change_many(
+            _UPDATE,
+            [
+                (i.state, is_live(i), i.revision, i.updated_ms, pack(i), pack_id(i.id), revision)
+                for i, revision in updated
+            ],
+        )
+        if changed != len(updated):
+            raise self._stale(updated)
+
+    def _create(self, created: Sequence[Instance]) -> None:
+        try:
+            self._database.change_many(
+                _CREATE,
+                [
+                    (pack_id(i.id), i.saga, i.key, i.state, is_live(i), i.revision, i.updated_ms, pack(i))
+                    for i in created
+                ],
+            )
+        except IntegrityError as error:
+            raise self._stale((instance, 0) for instance in created) from error
+
+    def _stale(self, wanted: Iterable[tuple[Instance, int]]) -> StaleRevision:
+        """Names the first instance that did not get in: the ones before it are there as they were given."""
+        *_, last = pairs = list(wanted)
+        there = self.load([instance.id for instance, _ in pairs])
+        instance, revision = next((pair for pair in pairs if there.get(pair[0].id) != pair[0]), last)
+        return StaleRevision(instance.id, revision)
+
+
+def _time_of(changes: Changes) -> int:
+    """When the batch was decided: every message dealt with leaves a row that carries the time, 0 without one."""
+    if changes.journal:
+        return changes.journal[-1].at_ms
+    if changes.dead_letters:
+        return changes.dead_letters[-1].received_ms
+    if changes.parked:
+        return changes.parked[-1].received_ms
+    return 0
+
+
+def _inbox_in(marks: str) -> str:
+    return f"SELECT message_id FROM inbox WHERE message_id IN ({marks})"  # noqa: S608 - question marks only
+
+
+def _instances_in(marks: str) -> str:
+    return f"SELECT record FROM instances WHERE id IN ({marks})"  # noqa: S608 - question marks only
+
+
+def _keys_in(marks: str) -> str:
+    return f"SELECT record FROM instances WHERE saga = ? AND key IN ({marks})"  # noqa: S608 - question marks only
+
+
+def _parked_in(marks: str) -> str:
+    return f"""
+        SELECT message_id, instance_id, received_ms, expires_ms, record, rowid FROM parked
+        WHERE instance_id IN ({marks})
+    """  # noqa: S608 - question marks only

@@ -1,0 +1,259 @@
+"""The tables as they are in the file, and how they get there."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from sagas.errors import SchemaMismatch, StoreError
+from sagas.ports import Changes, Migration, Sql
+from sagas.store import outbox
+from sagas.store.database import Database
+from sagas.store.migrations import migrate, require_migrated
+from sagas.store.participant import SqliteParticipantStore
+from sagas.store.schema import ORCHESTRATOR, PARTICIPANT
+from sagas.store.sqlite import SqliteStore
+from tests.store.builders import (
+    NOW_MS,
+    a_barrier_row,
+    a_dead_letter,
+    a_journal_row,
+    a_parked_row,
+    an_instance,
+    an_outbox_row,
+)
+
+GUIDE_OUTBOX = {"id", "event_type", "payload", "created_at", "published_at", "aggregate_type", "aggregate_id"}
+GUIDE_PROCESSED_EVENTS = {"event_id", "processed_at", "event_type"}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sagas.db"
+
+
+def names(database: Database) -> list[object]:
+    return [name for (name,) in database.rows("SELECT name FROM schema_migrations ORDER BY rowid")]
+
+
+@pytest.mark.parametrize("migrations", [ORCHESTRATOR, PARTICIPANT])
+def test_every_table_is_strict(migrations: tuple[Migration, ...]) -> None:
+    database = Database(":memory:")
+    migrate(database, migrations)
+    assert [table.name for table in database.tables.tables if not table.strict] == []
+    database.close()
+
+
+@pytest.mark.parametrize("migrations", [ORCHESTRATOR, PARTICIPANT])
+def test_the_outbox_has_the_guides_columns(migrations: tuple[Migration, ...]) -> None:
+    database = Database(":memory:")
+    migrate(database, migrations)
+    assert set(database.tables.table("outbox").columns_dict) == GUIDE_OUTBOX | {"seq", "topic", "key", "headers"}
+    database.close()
+
+
+def test_processed_events_have_the_guides_columns() -> None:
+    database = Database(":memory:")
+    migrate(database, PARTICIPANT)
+    assert set(database.tables.table("processed_events").columns_dict) == GUIDE_PROCESSED_EVENTS
+    database.close()
+
+
+def test_the_publisher_reads_the_index_of_unpublished_rows_and_sorts_nothing() -> None:
+    database = Database(":memory:")
+    migrate(database, ORCHESTRATOR)
+    plan = [row[-1] for row in database.rows(f"EXPLAIN QUERY PLAN {outbox.UNPUBLISHED}", (100,))]
+    assert plan == ["SCAN outbox USING INDEX outbox_unpublished"]
+    (sql,) = [index for (index,) in database.rows("SELECT sql FROM sqlite_schema WHERE name = 'outbox_unpublished'")]
+    assert sql.endswith("WHERE published_at IS NULL")
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ("SELECT * FROM instances WHERE state = 's' ORDER BY id DESC LIMIT 9", "instances_state (state=?)"),
+        ("SELECT * FROM instances WHERE key = 'k' ORDER BY id DESC LIMIT 9", "instances_key (key=?)"),
+        ("SELECT min(due_ms) FROM timers", "timers_due"),
+        ("SELECT min(expires_ms) FROM parked", "parked_expiry"),
+    ],
+)
+def test_what_is_asked_often_is_answered_from_an_index(query: str, index: str) -> None:
+    database = Database(":memory:")
+    migrate(database, ORCHESTRATOR)
+    plan = " ".join(row[-1] for row in database.rows(f"EXPLAIN QUERY PLAN {query}"))
+    assert f"INDEX {index}" in plan
+    database.close()
+
+
+def test_opening_a_file_again_changes_nothing(path: Path) -> None:
+    SqliteStore(path).close()
+    before = path.read_bytes()
+    SqliteStore(path).close()
+    assert path.read_bytes() == before
+
+
+def test_migrations_are_listed_in_their_order_with_their_time(path: Path) -> None:
+    SqliteStore(path).close()
+    database = Database(path)
+    assert names(database) == ["orchestrator:001-instances", "orchestrator:002-messages"]
+    assert database.value("SELECT min(applied_at) FROM schema_migrations") > 1_700_000_000_000, "milliseconds"
+    database.close()
+
+
+def test_a_file_of_a_newer_release_is_refused_by_the_name_of_its_migration(path: Path) -> None:
+    SqliteStore(path).close()
+    database = Database(path)
+    migrate(database, (*ORCHESTRATOR, ("orchestrator:003-from-the-future", lambda sql: None)))
+    database.close()
+    for read_only in (False, True):
+        with pytest.raises(SchemaMismatch, match=r"'orchestrator:003-from-the-future'.*install the newer release"):
+            SqliteStore(path, read_only=read_only)
+
+
+def test_a_participants_file_is_not_taken_for_the_orchestrators(path: Path) -> None:
+    SqliteParticipantStore(path).close()
+    with pytest.raises(SchemaMismatch, match=r"'participant:001-barrier'.*name another file"):
+        SqliteStore(path)
+
+
+def test_a_reader_refuses_a_file_of_an_older_release_and_leaves_it_alone(path: Path) -> None:
+    database = Database(path)
+    migrate(database, ORCHESTRATOR[:1])
+    with pytest.raises(SchemaMismatch, match=r"lacks the migration 'orchestrator:002-messages'"):
+        SqliteStore(path, read_only=True)
+    assert names(database) == ["orchestrator:001-instances"]
+    database.close()
+
+
+def test_a_reader_refuses_a_database_of_something_else(path: Path) -> None:
+    Database(path).close()
+    database = Database(path, read_only=True)
+    with pytest.raises(SchemaMismatch, match="lacks the migration"):
+        require_migrated(database, ORCHESTRATOR)
+    database.close()
+
+
+def test_a_file_with_a_table_of_our_name_is_refused_and_left_alone(path: Path) -> None:
+    database = Database(path)
+    with database.transaction():
+        database.change("CREATE TABLE instances (mine TEXT) STRICT")
+    with pytest.raises(StoreError, match=r"table instances already exists.*use a file of its own"):
+        SqliteStore(path)
+    assert database.tables.table_names() == ["instances"]
+    database.close()
+
+
+def test_two_processes_may_open_a_new_file_at_once(path: Path) -> None:
+    failures: list[BaseException] = []
+    start = threading.Barrier(4)
+
+    def open_and_close() -> None:
+        start.wait()
+        try:
+            SqliteStore(path).close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_and_close) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+# --------------------------------------------------------------------------- times that are kept for people
+
+
+@pytest.mark.parametrize(
+    ("changes", "seen_at"),
+    [
+        (Changes(inbox=["m"], journal=[a_journal_row(an_instance("o-1"), 7)]), NOW_MS + 7),
+        (Changes(inbox=["m"], dead_letters=[a_dead_letter("unknown")]), NOW_MS),
+        (Changes(inbox=["m"], parked=[a_parked_row(an_instance("o-1"), "early", received_ms=NOW_MS - 3)]), NOW_MS - 3),
+    ],
+)
+def test_the_inbox_says_when_a_message_was_dealt_with(path: Path, changes: Changes, seen_at: int) -> None:
+    store = SqliteStore(path)
+    with store.transaction() as transaction:
+        transaction.write(changes)
+    store.close()
+    assert column(path, "inbox", "seen_at") == [seen_at]
+
+
+def test_a_row_published_twice_keeps_the_time_of_the_first(path: Path) -> None:
+    store = SqliteStore(path)
+    with store.transaction() as transaction:
+        transaction.write(Changes(outbox=[an_outbox_row("reserve")]))
+    (row,) = store.unpublished(9)
+    store.mark_published([row.seq], NOW_MS + 1)
+    store.mark_published([row.seq], NOW_MS + 2)
+    store.close()
+    assert column(path, "outbox", "published_at") == [NOW_MS + 1]
+
+
+def test_the_barrier_says_when_an_operation_was_first_seen_and_last_answered(path: Path) -> None:
+    store = SqliteParticipantStore(path)
+    with store.transaction() as transaction:
+        transaction.remember(a_barrier_row(), NOW_MS)
+        transaction.amend(a_barrier_row(), NOW_MS + 4)
+        transaction.remember(a_barrier_row("pay"), NOW_MS + 5)
+    store.close()
+    assert column(path, "barrier", "created_at") == [NOW_MS + 5, NOW_MS]
+    assert column(path, "barrier", "updated_at") == [NOW_MS + 5, NOW_MS + 4]
+
+
+def column(path: Path, table: str, name: str) -> list[object]:
+    database = Database(path, read_only=True)
+    values = [row[name] for row in database.records(table, order_by=f"{name} DESC")]
+    database.close()
+    return values
+
+
+# --------------------------------------------------------------------------- a participant's own tables
+
+
+def stock(sql: Sql) -> None:
+    sql.execute("CREATE TABLE stock (item TEXT PRIMARY KEY NOT NULL) STRICT")
+
+
+def prices(sql: Sql) -> None:
+    sql.execute("ALTER TABLE stock ADD COLUMN price INTEGER NOT NULL DEFAULT 0")
+
+
+def broken(sql: Sql) -> None:
+    sql.execute("CREATE TABLE half (a TEXT) STRICT")
+    sql.execute("INSERT INTO nowhere VALUES (1)")
+
+
+def test_own_migrations_are_applied_once_each_as_they_are_added(path: Path) -> None:
+    SqliteParticipantStore(path, [("001", stock)]).close()
+    SqliteParticipantStore(path, [("001", stock), ("002", prices)]).close()
+    SqliteParticipantStore(path, [("001", stock), ("002", prices)]).close()
+    database = Database(path)
+    assert names(database)[-2:] == ["own:001", "own:002"]
+    assert set(database.tables.table("stock").columns_dict) == {"item", "price"}
+    database.close()
+
+
+def test_a_migration_that_fails_leaves_nothing_and_can_be_mended(path: Path) -> None:
+    with pytest.raises(StoreError, match=r"'own:002' failed \(no such table: nowhere\) and was rolled back"):
+        SqliteParticipantStore(path, [("001", stock), ("002", broken)])
+    database = Database(path)
+    assert "half" not in database.tables.table_names()
+    assert names(database)[-1] == "own:001"
+    database.close()
+    SqliteParticipantStore(path, [("001", stock), ("002", prices)]).close()
+
+
+def test_a_migration_that_was_taken_away_is_missed(path: Path) -> None:
+    SqliteParticipantStore(path, [("001", stock)]).close()
+    with pytest.raises(SchemaMismatch, match="'own:001'"):
+        SqliteParticipantStore(path)
+
+
+def test_two_migrations_of_one_name_are_refused(path: Path) -> None:
+    with pytest.raises(StoreError, match="rename the later one"):
+        SqliteParticipantStore(path, [("001", stock), ("001", prices)])
+    assert not path.exists()
