@@ -195,8 +195,9 @@ class ParkedRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Changes(msgspec.Struct, kw_only=True):
-    """Everything one batch decided: written in one transaction or not at all."""
+    """Everything one batch decided at `now_ms`: written in one transaction or not at all."""
 
+    now_ms: int = 0
     inbox: list[str] = []
     """Ids of the messages dealt with."""
     created: list[Instance] = []

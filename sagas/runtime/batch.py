@@ -44,7 +44,7 @@ class Batch:
         self._definitions = definitions
         self._transaction = transaction
         self._now_ms = now_ms
-        self._changes = Changes()
+        self._changes = Changes(now_ms=now_ms)
         self._instances: dict[str, Instance] = {}
         self._ids: dict[tuple[str, str], str] = {}
         self._read_revisions: dict[str, int] = {}

@@ -8,6 +8,7 @@ import msgspec
 from sagas.core.definition import Definition
 from sagas.core.effects import Reply, Start
 from sagas.core.envelope import Envelope, Header, Undecodable, decode_data, decode_envelope
+from sagas.core.instance import Operation
 from sagas.errors import DefinitionError
 from sagas.ports import Incoming
 
@@ -40,6 +41,8 @@ class ForeignItem(msgspec.Struct, frozen=True):
 
     incoming: Incoming
 
+
+_OPERATIONS: Mapping[str, Operation] = {"do": "do", "undo": "undo"}
 
 Item = StartItem | ReplyItem | PoisonItem | ForeignItem
 
@@ -101,11 +104,10 @@ def _key_fields(definitions: Sequence[Definition]) -> Mapping[str, str]:
 
 
 def _reply(incoming: Incoming, envelope: Envelope) -> Item:
-    instance, step, operation = (
-        incoming.headers.get(name, "") for name in (Header.INSTANCE, Header.STEP, Header.OPERATION)
-    )
-    if not step or operation not in ("do", "undo"):
-        return PoisonItem(incoming, f"header {Header.STEP} is {step!r} and {Header.OPERATION} is {operation!r}")
+    instance, step, said = (incoming.headers.get(h, "") for h in (Header.INSTANCE, Header.STEP, Header.OPERATION))
+    operation = _OPERATIONS.get(said)
+    if not step or operation is None:
+        return PoisonItem(incoming, f"header {Header.STEP} is {step!r} and {Header.OPERATION} is {said!r}")
     reply = Reply(step=step, operation=operation, event_type=envelope.event_type, data=envelope.data)
     return ReplyItem(incoming, instance, reply)
 

@@ -28,6 +28,7 @@ from sagas.core.ids import derived_id
 from sagas.core.instance import Operation
 from sagas.core.messages import TEXT_LENGTH_MAX, Command, Event, Fault, InProgress, tag_of
 from sagas.core.participants import Participant
+from sagas.errors import StoreError
 from sagas.ports import BarrierRow, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction
 from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.handlers import Handler, HandlerError, Ticket, is_refusal, read_handler
@@ -222,6 +223,8 @@ class Service:
                 if delivery.handler.takes_ticket:
                     return function(transaction.sql, delivery.command, ticket)
                 return function(transaction.sql, delivery.command)
+        except StoreError:
+            raise  # the database is locked, full or gone: nothing of the batch may be acknowledged
         except Exception as error:  # the service's own code: this command is tried again, the others go on
             _log.exception("%s %s of %s failed", delivery.step, delivery.operation, delivery.instance_id)
             return Fault(reason=f"{type(error).__name__}: {error}"[:TEXT_LENGTH_MAX].replace("\0", ""))

@@ -110,8 +110,7 @@ class SqliteTransaction:
         database.change_many(_SET_TIMER, map(timer_parameters, changes.timers_set))
         database.change_many(_UNPARK, [(pack_id(message_id),) for message_id in changes.unparked])
         database.change_many(_PARK, map(parked_parameters, changes.parked))
-        seen_at = _time_of(changes)
-        database.change_many(_SEE, [(pack_id(message_id), seen_at) for message_id in changes.inbox])
+        database.change_many(_SEE, [(pack_id(message_id), changes.now_ms) for message_id in changes.inbox])
         outbox.add(database, changes.outbox)
         dead_letters.add(database, changes.dead_letters)
 
@@ -144,17 +143,6 @@ class SqliteTransaction:
         there = self.load([instance.id for instance, _ in pairs])
         instance, revision = next((pair for pair in pairs if there.get(pair[0].id) != pair[0]), last)
         return StaleRevision(instance.id, revision)
-
-
-def _time_of(changes: Changes) -> int:
-    """When the batch was decided: every message dealt with leaves a row that carries the time, 0 without one."""
-    if changes.journal:
-        return changes.journal[-1].at_ms
-    if changes.dead_letters:
-        return changes.dead_letters[-1].received_ms
-    if changes.parked:
-        return changes.parked[-1].received_ms
-    return 0
 
 
 def _inbox_in(marks: str) -> str:
