@@ -1,0 +1,164 @@
+"""One client's connection: frames in, replies out, strictly in order.
+
+Theory of operation. A request is served when it is read, unless the one before it still waits for its data to be
+on the disk: then it waits in line. A client that does not read its replies, or sends far ahead, is not read from any
+more until it has caught up, so it holds no memory. Anything that is no frame ends the connection.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from sagas.broker.embedded.commands import Answer, Broker, Session
+from sagas.broker.embedded.dispatch import answer, log_in, log_out
+from sagas.broker.embedded.flusher import Flusher
+from sagas.broker.embedded.frames import (
+    EVICTED_CREDENTIALS,
+    OPERATION_LOGIN,
+    OPERATION_LOGOUT,
+    BadFrame,
+    FrameReader,
+    Request,
+    encode_eviction,
+    encode_reply,
+)
+from sagas.broker.log import Refusal
+
+CONNECTIONS_MAX: Final = 512
+"""Far more than a demo opens; one more is closed at once instead of running the process out of descriptors."""
+
+logger = logging.getLogger(__name__)
+
+
+class Connection(asyncio.Protocol):
+    """A client, from the connection to its end. `fail` stops the server: it is called when a write fails."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        flusher: Flusher,
+        connections: "dict[int, Connection]",
+        number: int,
+        fail: Callable[[OSError], None],
+    ) -> None:
+        self._broker = broker
+        self._flusher = flusher
+        self._connections = connections
+        self._number = number
+        self._fail = fail
+        self._frames = FrameReader()
+        self._waiting: deque[Request] = deque()
+        self._is_held = False
+        self._is_paused = False
+        self._transport: asyncio.Transport | None = None
+        self._session: Session | None = None
+
+    # ------------------------------------------------------------------ called by asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if len(self._connections) >= CONNECTIONS_MAX:
+            logger.warning("more than %d connections: the newest is closed", CONNECTIONS_MAX)
+            transport.abort()
+            return
+        self._connections[self._number] = self
+        host, port = transport.get_extra_info("peername")[:2]
+        local_host, local_port = transport.get_extra_info("sockname")[:2]
+        self._session = Session(self._number, f"{host}:{port}", local_host, local_port)
+        self._session.last_heard_us = self._broker.now_us()
+        self._broker.sessions[self._number] = self._session
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, and with it its memberships."""
+        self._connections.pop(self._number, None)
+        self._broker.sessions.pop(self._number, None)
+        self._waiting.clear()
+        self._transport = None
+        if self._session is not None:
+            log_out(self._broker, self._session)
+            self._session = None
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        try:
+            self._waiting.extend(self._frames.feed(data))
+        except BadFrame as error:
+            logger.warning("connection %d is closed: %s", self._number, error)
+            self._waiting.clear()
+            self.abort()
+            return
+        self._serve()
+
+    def pause_writing(self) -> None:
+        """The client does not read its replies."""
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._is_paused = False
+        self._serve()
+
+    # ------------------------------------------------------------------ the rest
+
+    def abort(self) -> None:
+        """Close at once; replies that are not sent yet are not sent."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _serve(self) -> None:
+        """Serve what waits, until a reply has to wait itself."""
+        session, transport = self._session, self._transport
+        if session is None or transport is None:
+            return
+        if self._waiting:
+            session.last_heard_us = self._broker.now_us()
+        while self._waiting and not (self._is_held or self._is_paused):
+            try:
+                self._serve_one(session, self._waiting.popleft())
+            except OSError as error:
+                # asyncio would take it for this connection's own trouble, and the others would go on.
+                self._fail(error)
+                return
+        if self._waiting and transport.is_reading():
+            transport.pause_reading()
+        elif not self._waiting and not transport.is_reading() and not transport.is_closing():
+            transport.resume_reading()
+
+    def _serve_one(self, session: Session, request: Request) -> None:
+        try:
+            if request.operation == OPERATION_LOGIN:
+                body = log_in(self._broker, session, request.body)
+                self._send(
+                    encode_eviction(request, EVICTED_CREDENTIALS) if body is None else encode_reply(request, body)
+                )
+            elif request.operation == OPERATION_LOGOUT:
+                log_out(self._broker, session)
+                self._send(encode_reply(request))
+            else:
+                self._reply(request, answer(self._broker, session, request))
+        except Refusal as refusal:
+            self._send(encode_reply(request, status=refusal.status))
+
+    def _reply(self, request: Request, done: Answer) -> None:
+        reply = encode_reply(request, done.body)
+        if not done.files:
+            self._send(reply)
+            return
+        self._is_held = True
+
+        def release() -> None:
+            if done.after is not None:
+                done.after()
+            self._is_held = False
+            self._send(reply)
+            self._serve()
+
+        self._flusher.release_after_sync(done.files, release)
+
+    def _send(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)

@@ -1,0 +1,160 @@
+"""The data directory: everything the broker acknowledged, and how it is found again after a restart.
+
+    lock                          held while a broker uses the directory
+    metadata.journal              every change of streams, topics and groups, in order
+    offsets-<number>.journal      stored offsets; the last record of a reader and a partition counts
+    partitions/<epoch>-<id>/      the batches of one partition, in segments
+
+Writes go to the kernel before a request is answered, so killing the process loses nothing. What is to survive the
+machine as well is synced before the answer: each call here returns the files that this takes. Members of
+groups are connections, and not restored.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from sagas.broker.embedded.changes import Change, apply, decode_change, encode_change
+from sagas.broker.embedded.files import AppendFile, Journal
+from sagas.broker.embedded.offsets import OffsetRecord, OffsetsJournal
+from sagas.broker.embedded.segments import PartitionFiles
+from sagas.broker.log import Group, Log, Membership, Partition, Reader, Single, Span, Stream, Topic
+from sagas.errors import BrokerError
+
+
+class Disk:
+    """A log and the directory that holds it. Raises BrokerError when another broker uses the directory."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self._lock = _lock(directory)
+        self._partitions = directory / "partitions"
+        self._partitions.mkdir(exist_ok=True)
+        self._files: dict[tuple[int, int], PartitionFiles] = {}
+        self.log: Log[None] = Log()
+        self._metadata = Journal(directory / "metadata.journal")
+        for record in self._metadata.records:
+            apply(self.log, decode_change(record))
+        self._metadata.records.clear()
+        self.remove_unused()
+        for partition in self._all_partitions():
+            self._files_of(partition).recover(partition)
+        self._offsets = OffsetsJournal(directory)
+        self._restore_offsets()
+
+    # ------------------------------------------------------------------ changes
+
+    def change(self, change: Change) -> tuple[Stream[None] | Topic[None] | Group, AppendFile]:
+        """Make a change and write it down. Raises Refusal; then nothing was written."""
+        result = apply(self.log, change)
+        self._metadata.append((encode_change(change),))
+        return result, self._metadata.file
+
+    def remove_unused(self) -> None:
+        """Remove the messages of partitions that are gone: call it when the change that ended them is durable."""
+        used = {(partition.epoch, partition.id) for partition in self._all_partitions()}
+        for key in [key for key in self._files if key not in used]:
+            self._files.pop(key).close()
+        names = {_directory_name(*key) for key in used}
+        for path in self._partitions.iterdir():
+            if path.name not in names:
+                shutil.rmtree(path)
+
+    # ------------------------------------------------------------------ messages
+
+    def append(self, partition: Partition[None], batch: bytes, count: int, now_us: int) -> tuple[AppendFile, ...]:
+        """Append a batch that is stamped for the partition's end."""
+        files = self._files_of(partition).append(batch)
+        partition.append(None, count=count, size=len(batch), now_us=now_us)
+        return files
+
+    def read(self, partition: Partition[None], span: Span[None]) -> bytes:
+        """The whole batches of a span, end to end."""
+        return self._files_of(partition).read(span)
+
+    # ------------------------------------------------------------------ offsets
+
+    def note_offset(self, partition: Partition[None], reader: Reader, offset: int | None) -> tuple[AppendFile, ...]:
+        """Write down an offset that was stored, or deleted (None)."""
+        self._offsets.store(_record(partition, reader, offset))
+        return (self._offsets.file,)
+
+    def renew_offsets(self) -> AppendFile | None:
+        """Begin the offsets journal anew when it has grown; the file to sync before `remove_older_offsets`."""
+        return self._offsets.begin_anew(self._current_offsets()) if self._offsets.has_grown else None
+
+    def remove_older_offsets(self, kept: AppendFile) -> None:
+        """The renewed journal `kept` is durable."""
+        self._offsets.remove_older(kept)
+
+    def _restore_offsets(self) -> None:
+        homes = {
+            (partition.epoch, partition.id): topic for topic in self._all_topics() for partition in topic.partitions
+        }
+        last = {
+            (record.epoch, record.partition, record.is_group, record.reader): record for record in self._offsets.records
+        }
+        self._offsets.records.clear()
+        for (epoch, partition_id, is_group, reader), record in last.items():
+            topic = homes.get((epoch, partition_id))
+            found = topic and (topic.find_group(reader) if is_group else Single(reader))
+            if topic is not None and found and record.offset is not None:
+                topic.restore_offset(partition_id, found, record.offset)
+        kept = self._offsets.begin_anew(self._current_offsets())
+        kept.sync()
+        self._offsets.remove_older(kept)
+
+    def _current_offsets(self) -> Iterable[OffsetRecord]:
+        for topic in self._all_topics():
+            for partition_id, reader, offset in topic.offsets():
+                yield _record(topic.partitions[partition_id], reader, offset)
+
+    # ------------------------------------------------------------------ the rest
+
+    def sync(self) -> None:
+        """Have everything on the disk, what was not promised to be there as well. Raises OSError."""
+        for file in (self._metadata.file, self._offsets.file, *(files.tail for files in self._files.values())):
+            file.sync()
+
+    def close(self) -> None:
+        """Give up the files and the lock."""
+        for files in self._files.values():
+            files.close()
+        self._metadata.file.close()
+        self._offsets.close()
+        os.close(self._lock)
+
+    def _files_of(self, partition: Partition[None]) -> PartitionFiles:
+        key = (partition.epoch, partition.id)
+        files = self._files.get(key)
+        if files is None:
+            files = self._files[key] = PartitionFiles(self._partitions / _directory_name(*key))
+        return files
+
+    def _all_topics(self) -> list[Topic[None]]:
+        return [topic for stream in self.log.streams.values() for topic in stream.topics.values()]
+
+    def _all_partitions(self) -> list[Partition[None]]:
+        return [partition for topic in self._all_topics() for partition in topic.partitions]
+
+
+def _directory_name(epoch: int, partition_id: int) -> str:
+    return f"{epoch}-{partition_id}"
+
+
+def _record(partition: Partition[None], reader: Reader | Group, offset: int | None) -> OffsetRecord:
+    named = reader.group if isinstance(reader, Membership) else reader
+    return OffsetRecord(partition.epoch, partition.id, isinstance(named, Group), named.id, offset)
+
+
+def _lock(directory: Path) -> int:
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise BrokerError(f"{directory}: another broker uses this directory; stop it or give another one") from error
+    return descriptor

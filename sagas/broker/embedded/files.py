@@ -1,0 +1,127 @@
+"""Append-only files: what is written stays, and a torn end is cut off when the file is opened again.
+
+Theory of operation. A write goes to the kernel in one call, so the process can be killed at any moment and
+loses nothing that was written; only `sync` protects against the machine's end. A crash leaves at most an incomplete
+record at the end of a file. Records prove themselves by a checksum, so reading up to the first record that does
+not, and cutting the file there, gives back exactly what was written whole.
+"""
+
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from struct import Struct
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+from sagas.errors import BrokerError
+
+JOURNAL_HEADER: Final = b"sagas journal 1\n"
+"""What a journal begins with. A file that does not is not ours to cut, whatever is in it."""
+_RECORD = Struct("<IQ")
+_RECORD_SIZE_MAX: Final = 1 << 20
+"""Far above any record of a journal: a length beyond it is not a length but the rest of a torn write."""
+_MODE: Final = 0o600
+
+logger = logging.getLogger(__name__)
+
+
+class AppendFile:
+    """A file that grows at its end. `size` is where the next write goes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # A file's name is durable only once its directory is synced, and that directory's own name likewise.
+        self._is_name_synced = False
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _MODE)
+        self.size = os.fstat(self._descriptor).st_size
+        self.is_closed = False
+
+    def append(self, data: bytes) -> None:
+        """Write `data` at the end. Raises OSError; then the broker has to stop, since the file's end is unknown."""
+        written = os.write(self._descriptor, data)
+        while written < len(data):
+            written += os.write(self._descriptor, data[written:])
+        self.size += len(data)
+
+    def read(self, position: int, size: int) -> bytes:
+        """`size` bytes from `position` on."""
+        data = os.pread(self._descriptor, size, position)
+        while len(data) < size:
+            more = os.pread(self._descriptor, size - len(data), position + len(data))
+            if not more:
+                raise OSError(f"{self.path}: ends at {position + len(data)}, {size} bytes were expected at {position}")
+            data += more
+        return data
+
+    def truncate(self, size: int) -> None:
+        """Cut off what lies after `size`, a torn end, and say so."""
+        if size < self.size:
+            logger.warning("%s: cut off a torn end of %d bytes", self.path, self.size - size)
+            os.ftruncate(self._descriptor, size)
+            os.fsync(self._descriptor)
+            self.size = size
+
+    def sync(self) -> None:
+        """Return when everything written is on the disk. Called from a thread. Raises OSError."""
+        if self.is_closed:
+            return
+        os.fdatasync(self._descriptor)
+        if not self._is_name_synced:
+            sync_directory(self.path.parent)
+            sync_directory(self.path.parent.parent)
+            self._is_name_synced = True
+
+    def close(self) -> None:
+        """Give up the descriptor; closing twice does nothing."""
+        if not self.is_closed:
+            self.is_closed = True
+            os.close(self._descriptor)
+
+
+class Journal:
+    """A file of small records, each with its length and checksum before it.
+
+    Raises BrokerError for a file that something else, or a newer release, has written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = AppendFile(path)
+        self.records: list[bytes] = []
+        """What was in the file when it was opened; the owner takes it and clears it."""
+        content = self.file.read(0, self.file.size)
+        if len(content) < len(JOURNAL_HEADER) and JOURNAL_HEADER.startswith(content):
+            self.file.truncate(0)
+            self.file.append(JOURNAL_HEADER)
+        elif not content.startswith(JOURNAL_HEADER):
+            raise BrokerError(f"{path}: not a journal of this release; give another data directory")
+        at = len(JOURNAL_HEADER)
+        while (record := _record_at(content, at)) is not None:
+            self.records.append(record)
+            at += _RECORD.size + len(record)
+        self.file.truncate(at)
+
+    def append(self, records: Iterable[bytes]) -> None:
+        """Write records at the end, in one write."""
+        self.file.append(b"".join(_RECORD.pack(len(record), xxh3_64_intdigest(record)) + record for record in records))
+
+
+def _record_at(content: bytes, at: int) -> bytes | None:
+    if len(content) - at < _RECORD.size:
+        return None
+    size, checksum = _RECORD.unpack_from(content, at)
+    record = content[at + _RECORD.size : at + _RECORD.size + size]
+    # An empty record is never written: a run of zeros, which a crash can leave, would look like many of them.
+    if not 0 < size <= _RECORD_SIZE_MAX or len(record) < size or xxh3_64_intdigest(record) != checksum:
+        return None
+    return record
+
+
+def sync_directory(path: Path) -> None:
+    """Return when the names in a directory are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

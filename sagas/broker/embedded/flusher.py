@@ -1,0 +1,53 @@
+"""Group commit: one sync of a file answers everybody who waits for it.
+
+Theory of operation. A reply that promises durability is given to the flusher together with the files
+it depends on. The flusher syncs all files it was given, in a thread, while the event loop goes on; whoever comes
+meanwhile waits for the next round. So the more wait, the fewer syncs each of them costs. Releases run in the loop,
+between rounds: no file is being synced then, so a release may also close files.
+
+A sync that fails is final: the kernel may have dropped the data and would report success the next time. Nobody
+is released, `run` raises, and the broker has to stop.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+
+class Syncable(Protocol):
+    """Something to be made durable."""
+
+    def sync(self) -> None:
+        """Return when it is on the disk. Called from a thread. Raises OSError."""
+        ...
+
+
+class Flusher:
+    """Syncs files and then releases those who wait for it. One task runs `run`."""
+
+    def __init__(self) -> None:
+        self._dirty: dict[Syncable, None] = {}
+        self._waiting: list[Callable[[], None]] = []
+        self._work = asyncio.Event()
+
+    def release_after_sync(self, files: Iterable[Syncable], release: Callable[[], None]) -> None:
+        """Call `release` once everything written to `files` up to now is on the disk."""
+        self._dirty.update(dict.fromkeys(files))
+        self._waiting.append(release)
+        self._work.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. Raises OSError when a sync fails."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            dirty, self._dirty = self._dirty, {}
+            waiting, self._waiting = self._waiting, []
+            await asyncio.to_thread(_sync_all, list(dirty))
+            for release in waiting:
+                release()
+
+
+def _sync_all(files: list[Syncable]) -> None:
+    for file in files:
+        file.sync()

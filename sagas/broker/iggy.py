@@ -1,0 +1,245 @@
+"""Apache Iggy as the broker: the port `Broker` on the real client.
+
+Theory of operation. One connection sends, and every subscription has a connection of its own to poll
+and commit on, because a connection takes one request at a time and a poll must not wait for a send.
+Whatever is lost comes back by itself at the next call (`iggy_connection.py`), and whatever is unknown is
+raised as BrokerUnavailable: the caller, who has the messages in its outbox, does it again.
+
+Topics are made so that an acknowledged message is on disk, message by message, where the server has
+that: an ordinary acknowledgement comes from its memory. Topics that are there are taken as they are.
+
+Partitions are chosen here (`partitioning.py`) and sent by number, with the count the topic really has:
+asked once for each connection. What was added to a topic since then is used after the next reconnect.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import anyio
+from apache_iggy import Durability, IggyExpiry, SendMessage
+
+from sagas.broker import iggy_wire as wire
+from sagas.broker.connection_string import (
+    HEARTBEAT_MS,
+    Credentials,
+    IggyAddress,
+    checked_server,
+    parse_connection_string,
+)
+from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
+from sagas.broker.iggy_errors import Refusal, Refused
+from sagas.broker.iggy_messages import make_message
+from sagas.broker.iggy_subscription import IggySubscription
+from sagas.broker.outgoing import checked_name
+from sagas.broker.partitioning import partition_of
+from sagas.errors import BrokerError, SettingsError
+from sagas.ports import Outgoing, Subscription, TopicSpec
+
+CALL_TIMEOUT_S = 5.0
+"""For one request, connecting included once. Longer than two failed dials, shorter than a person's patience."""
+
+SEND_COUNT_MAX = 1000
+"""Messages in one request."""
+
+SEND_BYTES_MAX = 1_000_000
+"""Payload bytes in one request; a longer message goes alone. A frame of more than 64 MiB is refused."""
+
+
+class IggyBroker:
+    """Streams of messages on an Iggy server; see `ports.Broker`. Nothing is connected before the first call."""
+
+    def __init__(
+        self,
+        address: str = "127.0.0.1:8090",
+        *,
+        username: str,
+        password: str,
+        stream: str,
+        call_timeout_s: float = CALL_TIMEOUT_S,
+        heartbeat_ms: int = HEARTBEAT_MS,
+    ) -> None:
+        """`address` is host:port. Raises SettingsError for an address or a name that cannot be."""
+        who = Credentials(username=username, password=password)
+        there = IggyAddress(server=checked_server(address), credentials=who, heartbeat_ms=heartbeat_ms)
+        self._set_up(there, stream, call_timeout_s)
+
+    @classmethod
+    def from_connection_string(cls, text: str, *, stream: str, call_timeout_s: float = CALL_TIMEOUT_S) -> "IggyBroker":
+        """The broker at `iggy://user:password@host:port[?options]`. Raises SettingsError."""
+        broker = cls.__new__(cls)
+        broker._set_up(parse_connection_string(text), stream, call_timeout_s)
+        return broker
+
+    def _set_up(self, address: IggyAddress, stream: str, call_timeout_s: float) -> None:
+        if not call_timeout_s > 0:
+            raise SettingsError(f"call_timeout_s: {call_timeout_s} has to be above 0")
+        self._address = address
+        self._stream = checked_name("stream", stream)
+        self._timeout_s = call_timeout_s
+        self._sending = IggyConnection(address, call_timeout_s)
+        self._partitions: dict[str, int] = {}
+        self._partitions_epoch = 0
+        self._subscriptions: list[IggySubscription] = []
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        """Where it is, and never how to get in."""
+        return f"IggyBroker({self._address.server!r}, stream={self._stream!r})"
+
+    async def ensure(self, topics: Sequence[TopicSpec]) -> None:
+        """Have the stream and the topics there; see `ports.Broker`."""
+        for spec in topics:
+            checked_name("topic", spec.name)
+        stream = self._stream
+        if await self._sending.call(f"get stream {stream!r}", lambda client: client.get_stream(stream)) is None:
+            try:
+                await self._sending.call(f"create stream {stream!r}", lambda client: client.create_stream(stream))
+            except Refused as refused:
+                if refused.refusal is not Refusal.EXISTS:  # Somebody else was as quick: good.
+                    raise
+        for spec in topics:
+            if await self._count(spec.name) is None:
+                await self._create(spec)
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Append all; see `ports.Broker`.
+
+        Raises BrokerError naming the message, before anything is sent, when Iggy cannot take one.
+        """
+        batches: dict[tuple[str, int], list[Outgoing]] = {}
+        for message in messages:
+            partition = partition_of(message.key, await self._partition_count(message.topic))
+            batches.setdefault((message.topic, partition), []).append(message)
+        made = [
+            (topic, partition, [make_message(message) for message in chunk])
+            for (topic, partition), batch in batches.items()
+            for chunk in _chunks(batch)
+        ]
+        for topic, partition, chunk in made:
+            await self._send(topic, partition, chunk)
+
+    async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
+        """Join the group on each of `topics`; see `ports.Broker`. Raises BrokerError when a topic is not there."""
+        if self._is_closed:
+            raise BrokerError(f"{self!r}: closed")
+        checked_name("group", group)
+        subscription = IggySubscription(
+            IggyConnection(self._address, self._timeout_s), self._stream, group, tuple(topics)
+        )
+        self._subscriptions = [known for known in self._subscriptions if not known.is_closed]
+        self._subscriptions.append(subscription)
+        try:
+            await subscription.join()
+        except BaseException:
+            await subscription.close()
+            raise
+        return subscription
+
+    async def close(self) -> None:
+        """Give up the connections; see `ports.Broker`. Lets the loop live long enough for the client to end."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        with anyio.CancelScope(shield=True):
+            for subscription in self._subscriptions:
+                if not subscription.is_closed:
+                    await subscription.leave()
+            self._sending.close()
+            await anyio.sleep(SETTLE_S)
+
+    # ------------------------------------------------------------------- topics
+
+    async def _send(self, topic: str, partition: int, messages: list[SendMessage]) -> None:
+        try:
+            await self._sending.call(
+                f"send to {topic!r}/{partition}",
+                lambda client: client.send_messages(self._stream, topic, partition, messages),
+            )
+        except Refused as refused:
+            if refused.refusal is Refusal.NOT_FOUND:
+                # The topic was deleted, or made again with fewer partitions: count them anew next time.
+                self._partitions.pop(topic, None)
+            raise
+
+    async def _count(self, topic: str) -> int | None:
+        stream = self._stream
+        details = await self._sending.call(f"get topic {topic!r}", lambda client: client.get_topic(stream, topic))
+        return None if details is None else details.partitions_count
+
+    async def _partition_count(self, topic: str) -> int:
+        if not self._sending.is_connected:
+            await self._sending.connect()
+        if self._partitions_epoch != self._sending.epoch:
+            self._partitions = {}
+            self._partitions_epoch = self._sending.epoch
+        known = self._partitions.get(topic)
+        if known is not None:
+            return known
+        count = await self._count(topic)
+        if not count:
+            raise BrokerError(f"topic {topic!r} of stream {self._stream!r} is not there; call ensure() first")
+        self._partitions[topic] = count
+        return count
+
+    async def _create(self, spec: TopicSpec) -> None:
+        name = f"create topic {spec.name!r}"
+        try:
+            try:
+                await self._sending.call(
+                    name,
+                    lambda client: client.create_topic(
+                        self._stream,
+                        spec.name,
+                        spec.partitions,
+                        message_expiry=_expiry(spec.expiry_s),
+                        durability=Durability.PERSISTED,
+                        consumer_offset_durability=Durability.PERSISTED,
+                    ),
+                )
+            except Refused as refused:
+                if refused.refusal is not Refusal.UNSUPPORTED_OPTION:
+                    raise
+                await self._create_on_older(name, spec)
+        except Refused as refused:
+            if refused.refusal is not Refusal.EXISTS:  # Somebody else was as quick: taken as it is.
+                raise
+
+    async def _create_on_older(self, name: str, spec: TopicSpec) -> None:
+        """Create a topic on a server that has no durability options; the client would always send them.
+
+        Such a server has `enforce_fsync`, which alone still leaves up to 1024 acknowledged messages in memory:
+        it takes a threshold of one message as well. It stores consumer offsets at once anyhow. A server that
+        does not even know that gets no options, and its own expiry.
+        """
+        options = {"enforce_fsync": "true", "messages_required_to_save": "1"}
+        if spec.expiry_s is not None:
+            options["message_expiry"] = wire.expiry_option(spec.expiry_s)
+        try:
+            await self._create_raw(name, spec, options)
+        except Refused as refused:
+            if refused.refusal is not Refusal.UNSUPPORTED_OPTION:
+                raise
+            await self._create_raw(name, spec, {})
+
+    async def _create_raw(self, name: str, spec: TopicSpec, options: dict[str, str]) -> None:
+        body = wire.create_topic(self._stream, spec.name, spec.partitions, options)
+        await self._sending.call(name, lambda client: client.send_binary_request(wire.CREATE_TOPIC, body))
+
+
+def _chunks(batch: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
+    chunk: list[Outgoing] = []
+    size = 0
+    for message in batch:
+        if chunk and (len(chunk) >= SEND_COUNT_MAX or size + len(message.payload) > SEND_BYTES_MAX):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(message)
+        size += len(message.payload)
+    if chunk:
+        yield chunk
+
+
+def _expiry(expiry_s: int | None) -> IggyExpiry:
+    if expiry_s is None:
+        return IggyExpiry.ServerDefault()
+    return IggyExpiry.ExpireDuration(timedelta(seconds=expiry_s)) if expiry_s else IggyExpiry.NeverExpire()

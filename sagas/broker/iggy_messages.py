@@ -1,0 +1,52 @@
+"""Messages as the client has them, to and from ours."""
+
+from uuid import UUID
+
+from apache_iggy import ReceiveMessage, SendMessage
+
+from sagas.broker.outgoing import checked_headers, checked_payload, message_id
+from sagas.ports import Incoming, Outgoing
+
+
+def make_message(message: Outgoing) -> SendMessage:
+    """What is sent for `message`. Raises BrokerError naming it when Iggy would refuse it."""
+    headers = checked_headers(message)
+    return SendMessage(
+        checked_payload(message),
+        user_headers={**headers} if headers else None,
+        id=message_id(message),
+    )
+
+
+def read_message(topic: str, message: ReceiveMessage) -> Incoming:
+    """What was read. Headers that cannot be read are a defect of the message, never an error: the partition goes on."""
+    headers: dict[str, str] = {}
+    defect = ""
+    try:
+        raw = message.user_headers()
+        if raw:
+            headers = {_text(name): _text(value) for name, value in raw.to_scalar_dict().items()}
+    except (ValueError, RuntimeError) as error:
+        headers = {}
+        defect = f"headers: {str(error)[:200]}"
+    return Incoming(
+        id=str(UUID(int=message.id())),
+        topic=topic,
+        partition=message.partition_id(),
+        offset=message.offset(),
+        timestamp_ms=message.timestamp() // 1000,
+        payload=message.payload(),
+        headers=headers,
+        defect=defect,
+    )
+
+
+def _text(value: str | bytes | bool | int | float) -> str:
+    """A header's name or value as text. Raises UnicodeDecodeError, a ValueError, for bytes that are none."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,280 @@
+"""A member of a consumer group, reading through the real client.
+
+Theory of operation. The broker decides which member owns which partition; a member learns it by asking
+(a sync) and reads its partitions by number, from positions it keeps itself. The broker's own "next"
+would return the same messages until they are committed, and reading ahead of the commit is what makes
+batches. Three things are known of a partition:
+
+    owned        it is in the last sync; the broker answers polls of any other with nothing (fenced)
+    position     the offset to read next; set from the stored offset when the partition is gained
+    stored       the broker's, moved by `commit` alone, which is sent after the database commit
+
+What can happen, and why nothing is skipped:
+* Lost to another member: its position is dropped at the next sync; until then its polls return nothing.
+* A commit for a lost partition is refused by the broker and passed over: the new owner reads it again.
+* The connection is lost, or found to be in no group (another session, a deleted group): all positions are
+  dropped, the groups are joined again and reading goes on from the stored offsets.
+* The log is shorter than the stored offset says (a broker that crashed before it wrote its messages, while
+  the offset was on disk): offsets are about to be used a second time, by other messages, and everything up to
+  the stored one would be skipped. The partition is read from 0; whoever reads knows the repeats by their ids.
+
+A position may be behind what another member committed meanwhile (lost and gained between two syncs):
+that repeats messages, and repeats are harmless. No position is ever ahead of what was returned to the caller.
+
+Cost when idle: one request for each owned partition and poll, and one sync for each topic every `RESYNC_S`.
+There is no request that waits for messages, and none that asks about several partitions at once.
+
+A real server keeps group members on its disk: after its restart the member of before can stay on as a
+ghost that owns partitions nobody reads. A member that owns nothing cannot tell that from a group with
+more members than partitions, so it is only logged; the cure is to delete the group and let it be made again.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import anyio
+from apache_iggy import Consumer, PollingStrategy, ReceiveMessage
+
+from sagas.broker import iggy_wire as wire
+from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
+from sagas.broker.iggy_errors import Refusal, Refused
+from sagas.broker.iggy_messages import read_message
+from sagas.errors import BrokerError, BrokerUnavailable
+from sagas.ports import Incoming, Position
+
+RESYNC_S = 0.25
+"""How old the knowledge of who owns what may be; a take-over is noticed after at most this long."""
+
+_log = logging.getLogger("sagas.broker")
+
+Partition = tuple[str, int]
+"""Topic and number."""
+
+
+class IggySubscription:
+    """One member of the group `group`; made by `IggyBroker.subscribe`."""
+
+    def __init__(self, connection: IggyConnection, stream: str, group: str, topics: Sequence[str]) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._group = group
+        self._topics = tuple(dict.fromkeys(topics))
+        self._consumer = Consumer.Group(group)
+        # Polling, committing and rewinding read and write the positions: one at a time. Nothing is lost by it,
+        # since a connection takes one request at a time anyhow.
+        self._turn = anyio.Lock()
+        self._next: dict[Partition, int] = {}
+        self._order: list[Partition] = []
+        self._first = 0
+        self._joined_epoch = 0
+        self._sync_due_at = 0.0
+        self._is_closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
+
+    async def poll(self, count_max: int) -> Sequence[Incoming]:
+        """The next messages, at most `count_max`; see `ports.Subscription`."""
+        async with self._turn:
+            await self._settle()
+            return await self._sweep(count_max)
+
+    async def commit(self, positions: Sequence[Position]) -> None:
+        """Store offsets; see `ports.Subscription`."""
+        async with self._turn:
+            await self._settle()
+            for position in positions:
+                await self._store(position)
+
+    async def rewind(self) -> None:
+        """The next poll starts from the stored offsets."""
+        async with self._turn:
+            self._forget()
+
+    async def join(self) -> None:
+        """Be a member now: raises what joining raises."""
+        async with self._turn:
+            await self._settle()
+
+    async def close(self) -> None:
+        """Leave the group, and let the loop live long enough for the client to end."""
+        if self._is_closed:
+            return
+        with anyio.CancelScope(shield=True):
+            await self.leave()
+            await anyio.sleep(SETTLE_S)
+
+    async def leave(self) -> None:
+        """Leave the group and drop the connection. Takes as long as one call at most."""
+        self._is_closed = True
+        try:
+            if self._connection.is_connected and self._joined_epoch == self._connection.epoch:
+                for topic in self._topics:
+                    await self._leave_group(topic)
+        except BrokerError:
+            pass  # The connection is dropped below, and the broker removes its member with it.
+        self._connection.close()
+
+    # ------------------------------------------------------------------- membership
+
+    async def _settle(self) -> None:
+        """Be a member of every topic's group and know, recently enough, which partitions are ours."""
+        if self._is_closed:
+            raise BrokerError(f"group {self._group!r}: this subscription was closed")
+        if self._connection.is_connected and self._joined_epoch == self._connection.epoch:
+            if anyio.current_time() < self._sync_due_at:
+                return
+            if await self._sync():
+                return
+            _log.warning("group %r: this member was removed from it; joining again", self._group)
+        self._forget()
+        await self._connection.connect()
+        epoch = self._connection.epoch
+        for topic in self._topics:
+            await self._join(topic)
+        if not await self._sync():
+            raise BrokerUnavailable(f"group {self._group!r}: joined, and removed again at once; try again")
+        self._joined_epoch = epoch
+        if not self._order:
+            _log.info("group %r: no partition for this member yet", self._group)
+
+    async def _join(self, topic: str) -> None:
+        try:
+            await self._join_existing(topic)
+        except Refused as refused:
+            if refused.refusal is not Refusal.NOT_FOUND:
+                raise
+            await self._create_group(topic)
+            await self._join_existing(topic)
+
+    async def _join_existing(self, topic: str) -> None:
+        await self._connection.call(
+            f"join group {self._group!r} of topic {topic!r}",
+            lambda client: client.join_consumer_group(self._stream, topic, self._group),
+        )
+
+    async def _create_group(self, topic: str) -> None:
+        try:
+            await self._connection.call(
+                f"create group {self._group!r} of topic {topic!r}",
+                lambda client: client.create_consumer_group(self._stream, topic, self._group),
+            )
+        except Refused as refused:
+            if refused.refusal is not Refusal.EXISTS:  # Another member was as quick: good.
+                raise
+
+    async def _leave_group(self, topic: str) -> None:
+        await self._connection.call(
+            f"leave group {self._group!r} of topic {topic!r}",
+            lambda client: client.leave_consumer_group(self._stream, topic, self._group),
+        )
+
+    async def _sync(self) -> bool:
+        """Learn which partitions are ours; False when this connection is in no group for a topic."""
+        owned: list[Partition] = []
+        for topic in self._topics:
+            body = wire.group_at(self._stream, topic, self._group)
+            reply = await self._raw(f"sync group {self._group!r} of topic {topic!r}", wire.SYNC_GROUP, body)
+            partitions = wire.read_partitions(reply)
+            if partitions is None:
+                return False
+            owned.extend((topic, partition) for partition in partitions)
+        positions = {
+            partition: self._next[partition] if partition in self._next else await self._start_of(*partition)
+            for partition in owned
+        }
+        self._next = positions
+        self._order = owned
+        self._sync_due_at = anyio.current_time() + RESYNC_S
+        return True
+
+    async def _start_of(self, topic: str, partition: int) -> int:
+        """The offset to read first in a partition that has become ours."""
+        body = wire.offset_of(self._stream, topic, self._group, partition)
+        known = wire.read_offsets(
+            await self._raw(f"read offset of {topic!r}/{partition} for {self._group!r}", wire.GET_OFFSET, body)
+        )
+        if known is None:
+            return 0
+        following = known.next_offset(is_empty=known.is_at_zero and await self._is_empty(topic, partition))
+        if following is not None:
+            return following
+        _log.error(
+            "topic %r, partition %d: group %r has dealt with offset %d and the log ends at %d: the broker lost "
+            "messages; reading the partition from its beginning, messages known by their id change nothing",
+            *(topic, partition, self._group, known.stored, known.current),
+        )
+        return 0
+
+    async def _is_empty(self, topic: str, partition: int) -> bool:
+        details = await self._connection.call(
+            f"get topic {topic!r}", lambda client: client.get_topic(self._stream, topic)
+        )
+        return details is None or all(p.id != partition or p.messages_count == 0 for p in details.partitions)
+
+    def _forget(self) -> None:
+        self._next = {}
+        self._order = []
+        self._sync_due_at = 0.0
+
+    # ------------------------------------------------------------------- messages
+
+    async def _sweep(self, count_max: int) -> list[Incoming]:
+        found: list[Incoming] = []
+        reached: dict[Partition, int] = {}
+        partitions = len(self._order)
+        for turn in range(partitions):
+            # Each sweep starts one further, so that a full first partition does not starve the rest.
+            at = self._order[(self._first + turn) % partitions]
+            polled = await self._poll_one(at, count_max - len(found))
+            if polled:
+                found.extend(read_message(at[0], message) for message in polled)
+                reached[at] = found[-1].offset + 1
+                if len(found) >= count_max:
+                    break
+        self._first += 1
+        # Only now: a sweep that is cancelled or fails half-way returns nothing, and must not have moved anything.
+        self._next.update(reached)
+        return found
+
+    async def _poll_one(self, at: Partition, count_max: int) -> list[ReceiveMessage]:
+        topic, partition = at
+        return await self._connection.call(
+            f"poll {topic!r}/{partition}",
+            lambda client: client.poll_messages(
+                self._stream,
+                topic,
+                consumer=self._consumer,
+                polling_strategy=PollingStrategy.Offset(self._next[at]),
+                count=count_max,
+                auto_commit=False,
+                partition_id=partition,
+            ),
+        )
+
+    async def _store(self, position: Position) -> None:
+        at = (position.topic, position.partition)
+        body = wire.store_offset(self._stream, position.topic, self._group, position.partition, position.offset)
+        try:
+            await self._raw(f"store offset of {position.topic!r}/{position.partition}", wire.STORE_OFFSET, body)
+        except Refused as refused:
+            if refused.refusal is Refusal.INVALID_OFFSET:
+                _log.error(
+                    "topic %r, partition %d: offset %d cannot be stored, the log ends before it: the broker lost "
+                    "messages; reading goes on from the stored offset",
+                    *(position.topic, position.partition, position.offset),
+                )
+            elif refused.refusal not in {Refusal.NOT_FOUND, Refusal.NOT_A_MEMBER}:
+                raise
+            # Not ours any more, or not what we took it for: look again before the next poll.
+            self._next.pop(at, None)
+            self._sync_due_at = 0.0
+            return
+        if self._next.get(at, position.offset + 1) <= position.offset:
+            # Dealt with since a rewind: no need to read it once more.
+            self._next[at] = position.offset + 1
+
+    async def _raw(self, name: str, code: int, body: bytes) -> bytes:
+        return await self._connection.call(name, lambda client: client.send_binary_request(code, body))

@@ -1,0 +1,93 @@
+"""The few requests the client has no method for, byte by byte.
+
+Offsets of a group, who owns which partition, and a topic made on a server that does not know the
+options the client always sends. All integers are little-endian. A name is one byte of kind, one of
+length and its UTF-8; a consumer is one byte of kind and a name; a partition is one byte saying that
+it is there and four of number.
+"""
+
+import struct
+from typing import NamedTuple
+
+GET_OFFSET = 120
+STORE_OFFSET = 121
+CREATE_TOPIC = 302
+SYNC_GROUP = 606
+
+_KIND_NAME = 2
+_KIND_GROUP = 2
+_KIND_STRING = 2
+_OFFSETS = struct.Struct("<IQQ")
+_SYNC_HEAD = struct.Struct("<QI")
+
+
+class StoredOffset(NamedTuple):
+    """Where a group stands in a partition. `current` is the last message's offset, 0 in an empty partition too."""
+
+    current: int
+    stored: int
+
+    @property
+    def is_at_zero(self) -> bool:
+        """Whether only the number of messages can tell that the stored offset is of a message that is there."""
+        return self.stored == self.current == 0
+
+    def next_offset(self, *, is_empty: bool) -> int | None:
+        """The offset to go on from, None when the log ends before the stored one; `is_empty` counts at zero only."""
+        is_past_end = is_empty if self.is_at_zero else self.stored > self.current
+        return None if is_past_end else self.stored + 1
+
+
+def name_bytes(name: str) -> bytes:
+    """A stream, topic or group by name."""
+    encoded = name.encode()
+    return bytes((_KIND_NAME, len(encoded))) + encoded
+
+
+def group_at(stream: str, topic: str, group: str) -> bytes:
+    """The body of SYNC_GROUP."""
+    return name_bytes(stream) + name_bytes(topic) + name_bytes(group)
+
+
+def offset_of(stream: str, topic: str, group: str, partition: int) -> bytes:
+    """The body of GET_OFFSET, and the beginning of STORE_OFFSET's."""
+    consumer = bytes((_KIND_GROUP,)) + name_bytes(group)
+    return consumer + name_bytes(stream) + name_bytes(topic) + struct.pack("<BI", 1, partition)
+
+
+def store_offset(stream: str, topic: str, group: str, partition: int, offset: int) -> bytes:
+    """The body of STORE_OFFSET, to be answered once it is stored."""
+    return offset_of(stream, topic, group, partition) + struct.pack("<QB", offset, 1)
+
+
+def create_topic(stream: str, topic: str, partitions: int, options: dict[str, str]) -> bytes:
+    """The body of CREATE_TOPIC; Iggy reads the values of options from text."""
+    encoded = topic.encode()
+    head = name_bytes(stream) + struct.pack("<IB", partitions, len(encoded)) + encoded
+    return head + b"".join(_string(name) + _string(options[name]) for name in sorted(options))
+
+
+def expiry_option(expiry_s: int) -> str:
+    """The value of the option `message_expiry`; 0 is for ever."""
+    return f"{expiry_s}s" if expiry_s else "unlimited"
+
+
+def read_offsets(reply: bytes) -> StoredOffset | None:
+    """The reply to GET_OFFSET: None when the group has stored nothing there."""
+    if not reply:
+        return None
+    _, current, stored = _OFFSETS.unpack(reply)
+    return StoredOffset(current, stored)
+
+
+def read_partitions(reply: bytes) -> list[int] | None:
+    """The reply to SYNC_GROUP: the partitions this connection may poll, None when it is no member."""
+    if not reply:
+        return None
+    _, count = _SYNC_HEAD.unpack_from(reply)
+    return list(struct.unpack_from(f"<{count}I", reply, _SYNC_HEAD.size))
+
+
+def _string(text: str) -> bytes:
+    encoded = text.encode()
+    return struct.pack("<BI", _KIND_STRING, len(encoded)) + encoded

@@ -1,0 +1,280 @@
+"""A broker in this process: the port `Broker` over the pure log. For tests, simulations and a first look.
+
+Theory of operation. A `MemoryWorld` is the server: it holds the log and lives as long as somebody refers to
+it. A `MemoryBroker` is one process's connection to it, and each of its subscriptions is a member of its own,
+as with the real adapter; the same contract tests run over both. Nothing is shared but bytes: what is
+published is taken apart, and what is read is a new record.
+
+Every call gives the loop one turn before it acts, so that other tasks come in between where they
+would in earnest, and a cancelled call has done nothing.
+
+`MemoryWorld.stop` is a server that is gone: calls raise BrokerUnavailable and all memberships end, while messages
+and stored offsets are kept, as on a disk. After `start`, subscriptions join again at their next call.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from anyio.lowlevel import checkpoint
+
+from sagas.broker.log import Group, Log, Membership, Refusal, Start, Status, Strategy, Topic
+from sagas.broker.outgoing import checked_headers, checked_name, checked_payload, message_id
+from sagas.broker.partitioning import partition_of
+from sagas.errors import BrokerError, BrokerUnavailable
+from sagas.ports import Clock, Incoming, Outgoing, Position, Subscription, TopicSpec
+
+_log = logging.getLogger("sagas.broker")
+
+_US_OF_MS = 1000
+
+Partition = tuple[str, int]
+"""Topic and number."""
+
+
+class _Record(NamedTuple):
+    """A message as it is kept."""
+
+    id: int
+    payload: bytes
+    headers: tuple[tuple[str, str], ...]
+
+
+class MemoryWorld:
+    """The server: streams, topics, messages and groups, shared by the brokers that are made with it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.log = Log[_Record]()
+        self.is_up = True
+        self._members = 0
+
+    def stop(self) -> None:
+        """Be gone: every call raises BrokerUnavailable, and all members are out of their groups."""
+        self.is_up = False
+        for member in range(1, self._members + 1):
+            self.log.leave_all(member)
+
+    def start(self) -> None:
+        """Be there again, with all messages and stored offsets."""
+        self.is_up = True
+
+    def new_member(self) -> int:
+        """A number for a connection, never given before."""
+        self._members += 1
+        return self._members
+
+
+class MemoryBroker:
+    """One process's connection to a `MemoryWorld`; see `ports.Broker`."""
+
+    def __init__(self, world: MemoryWorld, *, stream: str = "sagas") -> None:
+        """Raises SettingsError for a stream's name that Iggy would not take."""
+        self._world = world
+        self._stream = checked_name("stream", stream)
+        self._subscriptions: list[MemorySubscription] = []
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        """Which stream it is on."""
+        return f"MemoryBroker(stream={self._stream!r})"
+
+    async def ensure(self, topics: Sequence[TopicSpec]) -> None:
+        """Have the stream and the topics there; see `ports.Broker`. `expiry_s` is not followed: all is kept."""
+        for spec in topics:
+            checked_name("topic", spec.name)
+        await self._turn()
+        log, now_us = self._world.log, self._now_us()
+        if log.find_stream(self._stream) is None:
+            log.create_stream(self._stream, now_us)
+        for spec in topics:
+            if log.find_topic(self._stream, spec.name) is None:
+                log.create_topic(self._stream, spec.name, spec.partitions, now_us)
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Append all or nothing; see `ports.Broker`. Raises BrokerError naming a message that Iggy could not take."""
+        await self._turn()
+        made = [(_topic(self._world, self._stream, message.topic), message, _record(message)) for message in messages]
+        now_us = self._now_us()
+        for topic, message, record in made:
+            partition = topic.partition(partition_of(message.key, len(topic.partitions)))
+            partition.append(record, count=1, size=len(record.payload), now_us=now_us)
+
+    async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
+        """Join the group on each of `topics`; see `ports.Broker`. Raises BrokerError when a topic is not there."""
+        checked_name("group", group)
+        await self._turn()
+        subscription = MemorySubscription(self._world, self._stream, group, topics)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    async def close(self) -> None:
+        """Give up the connection; its members leave their groups."""
+        self._is_closed = True
+        for subscription in self._subscriptions:
+            await subscription.close()
+
+    async def _turn(self) -> None:
+        if self._is_closed:
+            raise BrokerError(f"{self!r}: closed")
+        await checkpoint()
+        _require_up(self._world)
+
+    def _now_us(self) -> int:
+        return self._world.clock.now_ms() * _US_OF_MS
+
+
+class MemorySubscription:
+    """One member of the group `group`. Its positions work as those in `iggy_subscription.py`."""
+
+    def __init__(self, world: MemoryWorld, stream: str, group: str, topics: Sequence[str]) -> None:
+        """Joins at once. Raises BrokerError when a topic is not there."""
+        self._world = world
+        self._stream = stream
+        self._group = group
+        self._topics = tuple(dict.fromkeys(topics))
+        self._member = world.new_member()
+        self._next: dict[Partition, int] = {}
+        self._first = 0
+        self._is_closed = False
+        self._settle()
+
+    async def poll(self, count_max: int) -> Sequence[Incoming]:
+        """The next messages, at most `count_max`; see `ports.Subscription`."""
+        await self._turn()
+        self._settle()
+        owned = list(self._next)
+        found: list[Incoming] = []
+        for turn in range(len(owned)):
+            # Each sweep starts one further, so that a full first partition does not starve the rest.
+            at = owned[(self._first + turn) % len(owned)]
+            polled = self._poll_one(at, count_max - len(found))
+            if polled:
+                found.extend(polled)
+                self._next[at] = polled[-1].offset + 1
+                if len(found) >= count_max:
+                    break
+        self._first += 1
+        return found
+
+    async def commit(self, positions: Sequence[Position]) -> None:
+        """Store offsets; see `ports.Subscription`."""
+        await self._turn()
+        self._settle()
+        for position in positions:
+            self._store(position)
+
+    async def rewind(self) -> None:
+        """The next poll starts from the stored offsets."""
+        self._next = {}
+
+    async def close(self) -> None:
+        """Leave the group."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._world.log.leave_all(self._member)
+
+    async def _turn(self) -> None:
+        if self._is_closed:
+            raise BrokerError(f"group {self._group!r}: this subscription was closed")
+        await checkpoint()
+        _require_up(self._world)
+
+    def _settle(self) -> None:
+        """Be a member of every topic's group, and have positions for the partitions that are ours."""
+        now_ms = self._world.clock.now_ms()
+        groups = [self._group_of(topic) for topic in self._topics]
+        if not all(group.has(self._member) for group in groups):
+            self._next = {}
+            for group in groups:
+                group.join(self._member, now_ms)
+        positions: dict[Partition, int] = {}
+        for topic, group in zip(self._topics, groups, strict=True):
+            assignment = group.sync(self._member, now_ms)
+            assert assignment is not None, "joined above"
+            for partition in assignment.partitions:
+                at = (topic, partition)
+                positions[at] = self._next[at] if at in self._next else self._start_of(group, at)
+        self._next = positions
+
+    def _group_of(self, topic: str) -> Group:
+        there = _topic(self._world, self._stream, topic)
+        return there.find_group(self._group) or there.create_group(self._group)
+
+    def _start_of(self, group: Group, at: Partition) -> int:
+        topic, number = at
+        stored = group.stored.get(number)
+        if stored is None:
+            return 0
+        end = _topic(self._world, self._stream, topic).partition(number).end
+        if stored < end:
+            return stored + 1
+        _log.error(
+            "topic %r, partition %d: group %r has dealt with offset %d and the log ends before it: reading the "
+            "partition from its beginning, messages known by their id change nothing",
+            *(topic, number, self._group, stored),
+        )
+        return 0
+
+    def _poll_one(self, at: Partition, count_max: int) -> list[Incoming]:
+        topic, number = at
+        there = _topic(self._world, self._stream, topic)
+        reader = Membership(there.group(self._group), self._member)
+        start = Start(Strategy.OFFSET, self._next[at])
+        # Never fenced: which partitions are ours was asked in this same turn of the loop.
+        span = there.poll(number, reader, start, count=count_max, now_ms=self._world.clock.now_ms())
+        if span is None:
+            return []
+        return [
+            _incoming(at, span.first + index, timestamp_us, record)
+            for index, (record, timestamp_us) in enumerate(zip(span.bodies, span.timestamps_us, strict=True))
+        ]
+
+    def _store(self, position: Position) -> None:
+        at = (position.topic, position.partition)
+        topic = _topic(self._world, self._stream, position.topic)
+        try:
+            reader = Membership(topic.group(self._group), self._member)
+            topic.store_offset(position.partition, reader, position.offset, self._world.clock.now_ms())
+        except Refusal as refusal:
+            if refusal.status is Status.INVALID_OFFSET:
+                _log.error("topic %r, partition %d: %s; reading goes on from the stored offset", *at, refusal)
+            elif refusal.status not in {Status.RESOURCE_NOT_FOUND, Status.GROUP_NOT_FOUND}:
+                raise
+            self._next.pop(at, None)
+            return
+        if self._next.get(at, position.offset + 1) <= position.offset:
+            # Dealt with since a rewind: no need to read it once more.
+            self._next[at] = position.offset + 1
+
+
+def _require_up(world: MemoryWorld) -> None:
+    if not world.is_up:
+        raise BrokerUnavailable("the memory broker is stopped; start() it")
+
+
+def _topic(world: MemoryWorld, stream: str, topic: str) -> Topic[_Record]:
+    found = world.log.find_topic(stream, topic)
+    if found is None:
+        raise BrokerError(f"topic {topic!r} of stream {stream!r} is not there; call ensure() first")
+    return found
+
+
+def _record(message: Outgoing) -> _Record:
+    headers = checked_headers(message)
+    return _Record(message_id(message), checked_payload(message), tuple(sorted(headers.items())))
+
+
+def _incoming(at: Partition, offset: int, timestamp_us: int, record: _Record) -> Incoming:
+    topic, partition = at
+    return Incoming(
+        id=str(UUID(int=record.id)),
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp_ms=timestamp_us // _US_OF_MS,
+        payload=record.payload,
+        headers=dict(record.headers),
+    )

@@ -1,0 +1,76 @@
+"""What Iggy takes as a message and as a name, checked before any byte leaves: the same for every adapter.
+
+Messages are checked up front because a batch is refused as a whole: the text has to name the one message that is
+to blame, or whoever publishes could only guess which row to take out.
+"""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from sagas.errors import BrokerError, SettingsError
+from sagas.ports import Outgoing
+
+PAYLOAD_BYTES_MAX = 64_000_000
+"""Of one message; Iggy refuses more, and an empty one."""
+
+HEADER_BYTES_MAX = 255
+"""Of a header's name and of its value, in UTF-8; the length travels in a field that Iggy bounds so."""
+
+HEADERS_BYTES_MAX = 100_000
+"""Of all headers of one message, with `_HEADER_FRAMING_BYTES` for each."""
+
+NAME_BYTES_MAX = 255
+"""Of a stream, a topic or a group, in UTF-8."""
+
+_HEADER_FRAMING_BYTES = 10  # name and value: one byte of kind and four of length each
+
+
+def message_id(message: Outgoing) -> int:
+    """The 128 bits of the message's id. Raises BrokerError when it is not a UUID, or the nil UUID."""
+    try:
+        value = UUID(message.id).int
+    except ValueError:
+        raise BrokerError(f"message {message.id[:64]!r} to {message.topic!r}: the id has to be a UUID") from None
+    if value == 0:
+        # The client reads 0 as "none given" and draws one: a retry would then carry another id.
+        raise BrokerError(f"message to {message.topic!r}: the nil UUID is no id; derive one")
+    return value
+
+
+def checked_payload(message: Outgoing) -> bytes:
+    """The payload. Raises BrokerError when Iggy would refuse its length."""
+    length = len(message.payload)
+    if not 1 <= length <= PAYLOAD_BYTES_MAX:
+        raise BrokerError(f"message {message.id}: payload of {length} bytes, 1 to {PAYLOAD_BYTES_MAX} can be sent")
+    return message.payload
+
+
+def checked_headers(message: Outgoing) -> Mapping[str, str]:
+    """The headers that are sent: those with an empty value are left out, Iggy cannot carry them.
+
+    Raises BrokerError for a name or value that is too long, and when they are too much together.
+    """
+    sent: dict[str, str] = {}
+    total = 0
+    for name, value in message.headers.items():
+        if not value:
+            continue
+        name_bytes, value_bytes = len(name.encode()), len(value.encode())
+        if not (1 <= name_bytes <= HEADER_BYTES_MAX and value_bytes <= HEADER_BYTES_MAX):
+            raise BrokerError(
+                f"message {message.id}: header {name[:64]!r} has a name of {name_bytes} bytes and a value of "
+                f"{value_bytes}; 1 to {HEADER_BYTES_MAX} each can be sent, put longer text into the payload"
+            )
+        total += name_bytes + value_bytes + _HEADER_FRAMING_BYTES
+        sent[name] = value
+    if total > HEADERS_BYTES_MAX:
+        raise BrokerError(f"message {message.id}: headers of {total} bytes, at most {HEADERS_BYTES_MAX} can be sent")
+    return sent
+
+
+def checked_name(what: str, name: str) -> str:
+    """`name` itself, of a stream, a topic or a group. Raises SettingsError when Iggy would not take it."""
+    # A name of digits only is taken for a number by the client, and then names something else or nothing.
+    if not 1 <= len(name.encode()) <= NAME_BYTES_MAX or name.isdigit():
+        raise SettingsError(f"{what} {name[:64]!r}: a name has 1 to {NAME_BYTES_MAX} bytes and not only digits")
+    return name

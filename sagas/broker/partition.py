@@ -1,0 +1,147 @@
+"""A partition: a row of batches that only grows, and where in it a poll starts. Pure.
+
+An offset is a message's place in its partition, from 0 without gaps. Batches are found by bisection
+over columns of numbers: by first offset, by time, by place in the partition's row of bytes.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+B = TypeVar("B")
+
+
+class Strategy(IntEnum):
+    """Where a poll starts."""
+
+    OFFSET = 1
+    TIMESTAMP = 2
+    FIRST = 3
+    LAST = 4
+    NEXT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a poll starts; `value` is an offset, or microseconds for TIMESTAMP."""
+
+    strategy: Strategy
+    value: int = 0
+
+
+FIRST, LAST, NEXT = Start(Strategy.FIRST), Start(Strategy.LAST), Start(Strategy.NEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Span(Generic[B]):
+    """The messages `first` to `last` of a partition, and the whole batches that hold them, oldest first.
+
+    `skip` messages at the head of the first batch and `surplus` at the end of the last are outside the
+    range. The batches lie at `position`, `size` bytes, in the partition's row of bytes, the last of them at
+    `tail_position`.
+    """
+
+    first: int
+    last: int
+    bodies: list[B]
+    bases: Sequence[int]
+    timestamps_us: Sequence[int]
+    skip: int
+    surplus: int
+    position: int
+    tail_position: int
+    size: int
+
+    @property
+    def count(self) -> int:
+        """How many messages are in the range."""
+        return self.last - self.first + 1
+
+
+@dataclass(slots=True)
+class Partition(Generic[B]):
+    """A row of batches. `end` is the offset of the next message, `size_bytes` where its batch will lie."""
+
+    id: int
+    epoch: int
+    created_us: int
+    end: int = 0
+    size_bytes: int = 0
+    # Columns instead of a list of records: 32 bytes a batch, so that a million single messages stay small.
+    _bases: "array[int]" = field(default_factory=lambda: array("Q"))
+    _timestamps: "array[int]" = field(default_factory=lambda: array("Q"))
+    _positions: "array[int]" = field(default_factory=lambda: array("Q"))
+    _bodies: list[B] = field(default_factory=list[B])
+
+    @property
+    def current_offset(self) -> int:
+        """The last offset, 0 when there is none: Iggy has no other word for it."""
+        return max(0, self.end - 1)
+
+    def stamp(self, now_us: int) -> int:
+        """The time that a batch appended now gets: never before the last one's, or TIMESTAMP could not search."""
+        return max(now_us, self._timestamps[-1]) if self._timestamps else now_us
+
+    def append(self, body: B, *, count: int, size: int, now_us: int) -> int:
+        """Append a batch of `count` messages in `size` bytes; returns its first message's offset."""
+        assert count > 0, "a batch holds at least one message"
+        base = self.end
+        self._timestamps.append(self.stamp(now_us))
+        self._bases.append(base)
+        self._positions.append(self.size_bytes)
+        self._bodies.append(body)
+        self.end += count
+        self.size_bytes += size
+        return base
+
+    def start_offset(self, start: Start, count: int, stored: int | None) -> int:
+        """The offset where a poll of `count` messages begins; `stored` is the reader's stored offset."""
+        match start.strategy:
+            case Strategy.OFFSET:
+                return start.value
+            case Strategy.TIMESTAMP:
+                index = bisect_left(self._timestamps, start.value)
+                return self._base(index)
+            case Strategy.FIRST:
+                return 0
+            case Strategy.LAST:
+                return max(0, self.end - count)
+            case Strategy.NEXT:
+                return 0 if stored is None else stored + 1
+
+    def span(self, first: int, count: int, size_max: int | None = None) -> Span[B] | None:
+        """At most `count` messages from offset `first` on, None when there are none.
+
+        `size_max` bounds the bytes of the batches; the first batch is given whatever its size, or a reader
+        would never get past it.
+        """
+        if first >= self.end or count <= 0:
+            return None
+        last = min(first + count, self.end) - 1
+        head = bisect_right(self._bases, first) - 1
+        tail = bisect_right(self._bases, last)
+        position = self._positions[head]
+        if size_max is not None and self._batch_position(tail) - position > size_max:
+            tail = max(head + 1, bisect_right(self._positions, position + size_max) - 1)
+            last = min(last, self._base(tail) - 1)
+        return Span(
+            first=first,
+            last=last,
+            bodies=self._bodies[head:tail],
+            bases=self._bases[head:tail],
+            timestamps_us=self._timestamps[head:tail],
+            skip=first - self._bases[head],
+            surplus=self._base(tail) - 1 - last,
+            position=position,
+            tail_position=self._positions[tail - 1],
+            size=self._batch_position(tail) - position,
+        )
+
+    def _base(self, index: int) -> int:
+        return self._bases[index] if index < len(self._bases) else self.end
+
+    def _batch_position(self, index: int) -> int:
+        return self._positions[index] if index < len(self._positions) else self.size_bytes

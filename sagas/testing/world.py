@@ -1,0 +1,195 @@
+"""A whole system in one process: orchestrator, participants and broker, on virtual time and real SQLite.
+
+Theory of operation. Every process is a `Node`: its database outlives it, everything else is made anew
+when it is restarted. A world is driven turn by turn, so a test decides what happens between any two:
+`settle` lets everybody work until nobody has anything to do, and moves the clock to the next timer
+only then. What runs is what runs in production: the same worker, relay, orchestrator and barrier; the
+broker is `MemoryBroker`, which passes the contract suite of the real one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar, TypeVarTuple
+
+from anyio.lowlevel import checkpoint
+
+from sagas.broker.memory import MemoryBroker, MemoryWorld
+from sagas.core.definition import Definition
+from sagas.core.envelope import encode_message
+from sagas.core.ids import instance_id
+from sagas.core.instance import Instance
+from sagas.core.messages import Event
+from sagas.errors import BrokerError, SagaError
+from sagas.ports import Migration, Outbox, Outgoing, ParticipantStore, Subscription, TopicSpec
+from sagas.runtime.orchestrator import Orchestrator
+from sagas.runtime.participant import Service
+from sagas.runtime.relay import Relay
+from sagas.runtime.roles import OrchestratorWork, ServiceWork
+from sagas.runtime.worker import Work, Worker
+from sagas.store.participant import SqliteParticipantStore
+from sagas.store.sqlite import SqliteStore
+from sagas.testing.clock import VirtualClock
+
+TURNS_MAX = 10_000
+"""Of one `settle`: a world that needs more is going round in circles."""
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+async def inline(function: Callable[[*Ts], T], *args: *Ts) -> T:
+    """An `Offload` without a thread: what it returns is decided by the inputs alone."""
+    await checkpoint()
+    return function(*args)
+
+
+class Node:
+    """One process of a world. `name` is its consumer group."""
+
+    def __init__(
+        self,
+        name: str,
+        world: MemoryWorld,
+        clock: VirtualClock,
+        make_work: Callable[[], Work],
+        outbox: Outbox,
+        reads: Sequence[str],
+        topics: Sequence[TopicSpec],
+    ) -> None:
+        self.name = name
+        self._world = world
+        self._clock = clock
+        self._make_work = make_work
+        self._outbox = outbox
+        self._reads = reads
+        self._topics = topics
+        self._parts: tuple[MemoryBroker, Subscription, Relay, Worker] | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it takes turns."""
+        return self._parts is not None
+
+    async def start(self) -> None:
+        """Connect, with nothing in memory but what the database says."""
+        broker = MemoryBroker(self._world)
+        await broker.ensure(self._topics)
+        subscription = await broker.subscribe(self.name, self._reads)
+        relay = Relay(self._outbox, broker, self._clock, inline)
+        worker = Worker(self._make_work(), subscription, relay, self._clock, inline)
+        self._parts = (broker, subscription, relay, worker)
+
+    async def kill(self) -> None:
+        """Be gone as with kill -9: nothing is flushed, no offset is stored."""
+        if self._parts is not None:
+            parts, self._parts = self._parts, None
+            await parts[0].close()
+
+    async def turn(self) -> int:
+        """One round of the worker and the relay; how much there was to do. Nothing while the broker is away."""
+        if self._parts is None:
+            return 0
+        _, _, relay, worker = self._parts
+        try:
+            return await worker.turn() + await relay.flush()
+        except BrokerError:
+            return 0
+
+
+class World:
+    """Sagas, their participants and a broker. Use `async with World(…) as world`."""
+
+    def __init__(
+        self,
+        definitions: Sequence[Definition],
+        services: Mapping[Service, Sequence[Migration]],
+        *,
+        start_ms: int = 1_700_000_000_000,
+        partitions: int = 3,
+    ) -> None:
+        self.clock = VirtualClock(start_ms)
+        self.broker = MemoryWorld(self.clock)
+        self.store = SqliteStore(":memory:")
+        self.stores: dict[str, SqliteParticipantStore] = {}
+        self.nodes: dict[str, Node] = {}
+        self._definitions = {d.name: d for d in definitions}
+        orchestrator = Orchestrator(definitions, self.store)
+        self._add(
+            "orchestrator",
+            lambda: OrchestratorWork(Orchestrator(definitions, self.store)),
+            self.store,
+            orchestrator.topics,
+            orchestrator.topic_specs(partitions),
+        )
+        for service, migrations in services.items():
+            self._add_service(service, migrations, partitions)
+
+    def _add_service(self, service: Service, migrations: Sequence[Migration], partitions: int) -> None:
+        participant = service.participant
+        store = self.stores[participant.name] = SqliteParticipantStore(":memory:", migrations)
+        topics = [TopicSpec(name=t, partitions=partitions) for t in (participant.commands, participant.events)]
+        self._add(participant.name, _service_work(service, store), store, [participant.commands], topics)
+
+    def _add(
+        self,
+        name: str,
+        make_work: Callable[[], Work],
+        outbox: Outbox,
+        reads: Sequence[str],
+        topics: Sequence[TopicSpec],
+    ) -> None:
+        self.nodes[name] = Node(name, self.broker, self.clock, make_work, outbox, reads, topics)
+
+    async def __aenter__(self) -> "World":
+        for node in self.nodes.values():
+            await node.start()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        for node in self.nodes.values():
+            await node.kill()
+        self.store.close()
+        for store in self.stores.values():
+            store.close()
+
+    async def publish_start(self, saga: str, event: Event) -> str:
+        """Publish a start event as any client would; the business key."""
+        definition = self._definitions[saga]
+        key = str(getattr(event, definition.key))
+        message_id = instance_id("client", key, self.clock.now_ms())
+        payload = encode_message(
+            event, message_id=message_id, key_field=definition.key, key=key, now_ms=self.clock.now_ms()
+        )
+        broker = MemoryBroker(self.broker)
+        await broker.publish([Outgoing(id=message_id, topic=definition.start.topic, key=key, payload=payload)])
+        await broker.close()
+        return key
+
+    async def work(self) -> None:
+        """Let everybody work until nobody has anything to do now. Time stands still."""
+        for _ in range(TURNS_MAX):
+            if not sum([await node.turn() for node in self.nodes.values()]):
+                return
+        raise SagaError(f"still busy after {TURNS_MAX} turns: the system goes round in circles")
+
+    async def settle(self, *, within_s: float = 3_600) -> None:
+        """Work, and move the clock from timer to timer, until no run is in flight or `within_s` have passed."""
+        end_ms = self.clock.now_ms() + int(within_s * 1000)
+        await self.work()
+        while self.store.in_flight():
+            due_ms = self.store.next_due_ms()
+            next_ms = max(due_ms if due_ms is not None else 0, self.clock.now_ms() + 1)
+            if next_ms > end_ms:
+                return
+            self.clock.advance(next_ms - self.clock.now_ms())
+            await self.work()
+
+    def instance(self, saga: str, key: str) -> Instance:
+        """The run of a business key. Raises KeyError when there is none."""
+        found = self.store.instance(saga, key)
+        if found is None:
+            raise KeyError(f"no instance of saga {saga!r} for {key!r}")
+        return found
+
+
+def _service_work(service: Service, store: ParticipantStore) -> Callable[[], Work]:
+    return lambda: ServiceWork(service, store)

@@ -1,0 +1,113 @@
+"""`make up`: broker, orchestrator and services in the background, started again when one dies.
+
+`python -m services.up` starts a supervisor that outlives the terminal and returns once everything is
+up; `--foreground` is that supervisor. `python -m services.down` ends it and with it everything.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from sagas.config import CONNECTION_STRING_DEFAULT, Settings
+from sagas.errors import SagaError
+from services import pidfile
+from services.contracts import STREAM
+from services.place import CONNECTION, Place, place_of, sagas_command
+from services.processes import Child, Fleet, Program, log_path, make_folders, pid_path, stop_leftovers
+
+SUPERVISOR = "supervisor"
+
+READY_S_MAX = 60.0
+WATCH_S = 0.2
+
+
+def main() -> int:
+    """Start everything; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m services.up", description="Start everything in the background.")
+    parser.add_argument("--foreground", action="store_true", help="be the supervisor itself, until SIGTERM")
+    arguments = parser.parse_args()
+    try:
+        folder = Settings.from_environ(os.environ, stream=STREAM).data_dir
+        make_folders(folder)
+        return supervise(folder) if arguments.foreground else start(folder)
+    except (SagaError, OSError) as error:
+        sys.stderr.write(f"up: {error}\n")
+        return 1
+
+
+def start(folder: Path) -> int:
+    """Start the supervisor and wait until everything is up."""
+    running = pidfile.holder(pid_path(folder, SUPERVISOR))
+    if running is not None:
+        _say(f"up already, supervisor {running}; `make down` stops it")
+        return 0
+    log_path(folder, SUPERVISOR).unlink(missing_ok=True)
+    program = Program(name=SUPERVISOR, command=(sys.executable, "-m", "services.up", "--foreground"))
+    supervisor = Child(program, folder, os.environ)
+    supervisor.start()
+    until = time.monotonic() + READY_S_MAX
+    while not supervisor.is_ready():
+        if supervisor.has_ended() or time.monotonic() > until:
+            pidfile.stop([pid_path(folder, SUPERVISOR)])
+            raise supervisor.failure()
+        time.sleep(pidfile.POLL_S)
+    said = log_path(folder, SUPERVISOR).read_text(encoding="utf-8")
+    _say(said.partition("ready\n")[0].rstrip("\n"))
+    return 0
+
+
+def supervise(folder: Path) -> int:
+    """Run everything until SIGTERM or SIGINT, starting again what dies; the exit code."""
+    told: list[int] = []
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        told.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    stop_leftovers(folder)
+    place = place_of(os.environ, folder, stream=STREAM)
+    with Fleet(folder, place.programs, place.environ(os.environ)) as fleet:
+        fleet.start()
+        _say(_introduction(place))
+        _say("ready")
+        while not told:
+            time.sleep(WATCH_S)
+            for name in fleet.revive():
+                _say(f"{time.strftime('%H:%M:%S')} {name} had ended and was started again")
+    return 0
+
+
+def _introduction(place: Place) -> str:
+    # Commands that are pasted must reach this server, and not the one at the usual address.
+    where = ""
+    if place.address and place.settings.connection_string != CONNECTION_STRING_DEFAULT:
+        where = f"{CONNECTION}={place.settings.connection_string} "
+    order = '{"order_id": "o-1", "items": [{"product_id": "kettle", "quantity": 1}], "total": "59.98"}'
+    sagas = sagas_command()
+    return "\n".join(
+        [
+            place.broker_line,
+            f"services   orders  inventory  payments  shipping   data and logs in {place.folder}",
+            f"next:  {where}{sagas} start order '{order}'",
+            f"       {sagas} show o-1{_database(place)}",
+            "       make down",
+        ]
+    )
+
+
+def _database(place: Place) -> str:
+    return "" if place.folder == Settings().data_dir else f" --db {place.settings.database('orchestrator')}"
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The broker contract on the broker in memory, and what only that one can do: be stopped."""
+
+from collections.abc import AsyncIterator
+
+import anyio.lowlevel
+import pytest
+
+from sagas.broker.memory import MemoryBroker, MemoryWorld
+from sagas.errors import BrokerUnavailable
+from tests.broker.contract import BrokerContract, Connect
+from tests.broker.traffic import ORDERS, Turmoil, numbers, outgoing, positions, read, spread
+
+
+class StandingClock:
+    """A clock that moves only while somebody waits on it."""
+
+    def __init__(self) -> None:
+        self._now_ms = 1_760_000_000_000
+
+    def now_ms(self) -> int:
+        """The time it stands at."""
+        return self._now_ms
+
+    async def sleep_ms(self, duration_ms: int) -> None:
+        """Move on by `duration_ms`."""
+        self._now_ms += duration_ms
+        await anyio.lowlevel.checkpoint()
+
+
+@pytest.fixture
+def world() -> MemoryWorld:
+    """A server of its own for each test."""
+    return MemoryWorld(StandingClock())
+
+
+class TestMemoryBroker(BrokerContract):
+    """Every handle is a connection to one world."""
+
+    @pytest.fixture
+    async def connect(self, world: MemoryWorld) -> AsyncIterator[Connect]:
+        opened: list[MemoryBroker] = []
+
+        def open_one() -> MemoryBroker:
+            opened.append(MemoryBroker(world))
+            return opened[-1]
+
+        yield open_one
+        for broker in opened:
+            await broker.close()
+
+
+@pytest.mark.anyio
+async def test_a_stopped_world_is_unavailable_and_loses_nothing(world: MemoryWorld) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    await broker.publish(spread(6))
+    subscription = await broker.subscribe("workers", ["orders"])
+    found = await read(subscription, 6)
+    await subscription.commit([position for position in positions(found) if position.partition == 0])
+    world.stop()
+    for call in (
+        broker.ensure([ORDERS]),
+        broker.publish([outgoing(7)]),
+        broker.subscribe("workers", ["orders"]),
+        subscription.poll(1),
+        subscription.commit(positions(found)),
+    ):
+        with pytest.raises(BrokerUnavailable):
+            await call
+    world.start()
+    # From the stored offsets: partitions 1 and 2 were never committed.
+    assert numbers(await read(subscription, 4)) == [1, 2, 4, 5]
+
+
+@pytest.mark.anyio
+async def test_the_time_of_a_message_is_the_clock_s(world: MemoryWorld) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    await world.clock.sleep_ms(1234)
+    await broker.publish([outgoing(1)])
+    (message,) = await read(await broker.subscribe("workers", ["orders"]), 1)
+    assert message.timestamp_ms == world.clock.now_ms() == 1_760_000_001_234
+
+
+@pytest.mark.anyio
+async def test_a_log_that_is_shorter_than_the_stored_offset_is_read_from_its_beginning(
+    world: MemoryWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    await broker.publish([outgoing(number) for number in range(3)])
+    subscription = await broker.subscribe("workers", ["orders"])
+    await subscription.commit(positions(await read(subscription, 3)))
+    # What a broker does that had the offset on its disk and the messages not.
+    stored = dict(world.log.topic("sagas", "orders").group("workers").stored)
+    world.log.purge_topic("sagas", "orders")
+    world.log.topic("sagas", "orders").group("workers").stored.update(stored)
+    await broker.publish([outgoing(9)])
+    await subscription.rewind()
+    assert numbers(await read(subscription, 1)) == [9]
+    assert "has dealt with offset 2" in caplog.text
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("seed", range(60))
+async def test_no_message_is_skipped_however_members_come_and_go(world: MemoryWorld, seed: int) -> None:
+    assert await Turmoil(seed, lambda: MemoryBroker(world)).skipped(150) == set()

@@ -1,0 +1,186 @@
+"""The data directory: segments, the renewal of the offsets journal, and what a restart brings back."""
+
+from pathlib import Path
+
+import pytest
+
+from sagas.broker.embedded.batches import read_header
+from sagas.broker.embedded.changes import GroupCreated, StreamCreated, TopicCreated, TopicDeleted, TopicPurged
+from sagas.broker.embedded.disk import Disk
+from sagas.broker.embedded.files import Journal
+from sagas.broker.embedded.offsets import OffsetRecord, OffsetsJournal
+from sagas.broker.embedded.segments import PartitionFiles
+from sagas.broker.log import Membership, Partition, Single
+from sagas.errors import BrokerError
+from tests.wire.raw import batch
+
+
+def stamped(partition: Partition[None], payload: bytes) -> bytes:
+    whole = batch(payload)
+    header = read_header(whole)
+    fields = {"partition_id": partition.id, "base_offset": partition.end}
+    sealed = type(header)(
+        **fields,
+        base_timestamp=5,
+        origin_timestamp=header.origin_timestamp,
+        length=header.length,
+        count=1,
+    ).seal(whole[256:264])
+    return sealed + whole[256:]
+
+
+def written(disk: Disk, partition: Partition[None], *payloads: bytes) -> None:
+    for payload in payloads:
+        disk.append(partition, stamped(partition, payload), 1, 5)
+
+
+def test_a_restart_brings_back_ids_options_groups_messages_and_offsets(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    for name in ("a", "b"):
+        disk.change(StreamCreated(name=name, at_us=7))
+    disk.change(TopicCreated(stream=1, name="t", partitions=2, at_us=8, options=b""))
+    disk.change(GroupCreated(stream=1, topic=0, name="g"))
+    topic = disk.log.topic("b", "t")
+    written(disk, topic.partitions[1], b"one", b"two")
+    topic.store_offset(1, Single(9), 1, 0)
+    disk.note_offset(topic.partitions[1], Single(9), 1)
+    disk.note_offset(topic.partitions[1], Membership(topic.group("g"), 1), 0)
+    disk.close()
+
+    again = Disk(tmp_path)
+    restored = again.log.topic("b", "t")
+    assert [(stream.id, stream.name, stream.created_us) for stream in again.log.streams.values()] == [
+        (0, "a", 7),
+        (1, "b", 7),
+    ]
+    assert [(partition.end, partition.size_bytes) for partition in restored.partitions] == [
+        (partition.end, partition.size_bytes) for partition in topic.partitions
+    ]
+    assert restored.group("g").roster(0) == []
+    assert [(partition, offset) for partition, _, offset in restored.offsets()] == [(1, 1), (1, 0)]
+    again.close()
+
+
+def test_a_topic_made_again_does_not_find_the_messages_of_the_old_one(tmp_path: Path) -> None:
+    for _ in range(2):
+        disk = Disk(tmp_path)
+        if disk.log.find_stream("s") is None:
+            disk.change(StreamCreated(name="s", at_us=0))
+        else:
+            # The files are still there: the broker was killed before it could remove them.
+            disk.change(TopicDeleted(stream=0, topic=0))
+        disk.change(TopicCreated(stream=0, name="t", partitions=1, at_us=0, options=b""))
+        partition = disk.log.topic("s", "t").partitions[0]
+        assert partition.end == 0
+        written(disk, partition, b"one")
+        disk.note_offset(partition, Single(1), 0)
+        disk.close()
+    assert len(list((tmp_path / "partitions").iterdir())) == 2
+    disk = Disk(tmp_path)
+    assert len(list((tmp_path / "partitions").iterdir())) == 1
+    disk.close()
+
+
+def test_a_purged_topic_stays_empty_after_a_restart(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    disk.change(StreamCreated(name="s", at_us=0))
+    disk.change(TopicCreated(stream=0, name="t", partitions=1, at_us=0, options=b""))
+    written(disk, disk.log.topic("s", "t").partitions[0], b"one")
+    disk.note_offset(disk.log.topic("s", "t").partitions[0], Single(1), 0)
+    disk.change(TopicPurged(stream=0, topic=0))
+    disk.close()
+    again = Disk(tmp_path)
+    assert again.log.topic("s", "t").partitions[0].end == 0
+    assert again.log.topic("s", "t").offsets() == []
+    again.close()
+
+
+def test_a_partition_is_divided_into_segments_and_read_across_them(tmp_path: Path) -> None:
+    partition = Partition[None](0, 1, 0)
+    files = PartitionFiles(tmp_path / "p", segment_size=700)
+    payloads = [b"%d" % number for number in range(10)]
+    for payload in payloads:
+        for complete in files.append(data := stamped(partition, payload))[:-1]:
+            complete.close()
+        partition.append(None, count=1, size=len(data), now_us=5)
+    assert len(list((tmp_path / "p").iterdir())) == 4
+    span = partition.span(2, 7)
+    assert span is not None
+    read = files.read(span)
+    assert len(read) == span.size
+    assert [read[at + 304 : at + 305] for at in range(0, len(read), 305)] == payloads[2:9]
+    files.close()
+
+    again = Partition[None](0, 1, 0)
+    files = PartitionFiles(tmp_path / "p", segment_size=700)
+    files.recover(again)
+    assert (again.end, files.read(span)) == (10, read)
+    files.close()
+
+
+def test_what_follows_a_torn_segment_is_cut_off_too(tmp_path: Path) -> None:
+    partition = Partition[None](0, 1, 0)
+    files = PartitionFiles(tmp_path / "p", segment_size=700)
+    for number in range(10):
+        for complete in files.append(data := stamped(partition, b"%d" % number))[:-1]:
+            complete.close()
+        partition.append(None, count=1, size=len(data), now_us=5)
+    files.close()
+    second = sorted((tmp_path / "p").iterdir())[1]
+    content = bytearray(second.read_bytes())
+    content[400] ^= 1
+    second.write_bytes(content)
+
+    again = Partition[None](0, 1, 0)
+    files = PartitionFiles(tmp_path / "p", segment_size=700)
+    files.recover(again)
+    assert again.end == 4
+    files.append(stamped(again, b"new"))
+    again.append(None, count=1, size=307, now_us=5)
+    span = again.span(4, 1)
+    assert span is not None
+    assert files.read(span)[304:] == b"new"
+    files.close()
+
+
+def test_a_batch_that_lies_where_another_belongs_is_not_taken(tmp_path: Path) -> None:
+    partition = Partition[None](0, 1, 0)
+    files = PartitionFiles(tmp_path / "p")
+    for _ in range(2):
+        files.append(stamped(partition, b"the same offset twice"))
+    files.recover(partition)
+    assert partition.end == 1
+    files.close()
+
+
+def test_the_offsets_journal_is_begun_anew_when_it_has_grown(tmp_path: Path) -> None:
+    journal = OffsetsJournal(tmp_path, growth_max=2_000)
+    count = 0
+    while not journal.has_grown:
+        journal.store(OffsetRecord(1, 0, False, 7, count))
+        count += 1
+    kept = journal.begin_anew([OffsetRecord(1, 0, False, 7, count - 1)])
+    journal.store(OffsetRecord(1, 0, False, 8, 5))
+    both = OffsetsJournal(tmp_path)
+    assert both.records[-2:] == [OffsetRecord(1, 0, False, 7, count - 1), OffsetRecord(1, 0, False, 8, 5)]
+    assert len(both.records) == count + 2
+    both.close()
+    journal.remove_older(kept)
+    journal.close()
+    assert OffsetsJournal(tmp_path).records == both.records[-2:]
+
+
+def test_two_brokers_never_share_a_directory(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    with pytest.raises(BrokerError, match="another broker uses this directory"):
+        Disk(tmp_path)
+    disk.close()
+    Disk(tmp_path).close()
+
+
+def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.journal"
+    path.write_text("Dear diary, today I was not a journal of any broker.")
+    with pytest.raises(BrokerError, match="not a journal of this release"):
+        Journal(path)
+    assert path.read_text().startswith("Dear diary")
