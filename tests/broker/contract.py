@@ -1,7 +1,6 @@
 """What every adapter of the port `Broker` has to do, as tests: a subclass says how to connect.
 
-`connect()` gives a new handle to the same broker, as another process would have it; the fixture that
-provides it closes them all.
+`connect()` gives a new handle to the same broker, as another process has it; its fixture closes them all.
 """
 
 from collections.abc import Callable

@@ -89,12 +89,12 @@ def test_only_some_operations_begin_their_reply_with_a_list_of_errors() -> None:
     (change,) = FrameReader().feed(frame(CREATE_STREAM))
     (send,) = FrameReader().feed(frame(SEND))
     assert encode_reply(change, b"body")[256:] == bytes(4) + b"body"
-    assert encode_reply(send, b"body")[256:] == b"body"
+    assert encode_reply(send, b"body", b" and more")[256:] == b"body and more"
 
 
 def test_a_refusal_is_a_status_without_a_body() -> None:
     (request,) = FrameReader().feed(frame(CREATE_STREAM))
-    reply = encode_reply(request, b"body", Status.STREAM_EXISTS)
+    reply = encode_reply(request, b"body", status=Status.STREAM_EXISTS)
     assert (len(reply), struct.unpack_from("<I", reply, 216)[0]) == (256, 1012)
 
 

@@ -22,9 +22,10 @@ KIND_GROUP: Final = 2
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes back: `body` once `files` are on the disk; `after` is called then, before the reply is sent."""
+    """What goes back: `body` and `batches`, once `files` are on the disk; `after` is called just before."""
 
     body: bytes = b""
+    batches: bytes = b""
     files: tuple[AppendFile, ...] = ()
     after: Callable[[], None] | None = None
 

@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
             self._send(encode_reply(request, status=refusal.status))
 
     def _reply(self, request: Request, done: Answer) -> None:
-        reply = encode_reply(request, done.body)
+        reply = encode_reply(request, done.body, done.batches)
         if not done.files:
             self._send(reply)
             return

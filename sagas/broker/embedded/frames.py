@@ -83,14 +83,13 @@ class FrameReader:
             )
 
 
-def encode_reply(request: Request, body: bytes = b"", status: Status = Status.OK) -> bytes:
-    """The reply to `request`; a refusal has no body."""
-    if status is not Status.OK:
-        body = b""
-    elif request.operation in _RESULT_FRAMED:
-        body = _NO_ERRORS + body
+def encode_reply(request: Request, *body: bytes, status: Status = Status.OK) -> bytes:
+    """The reply to `request`; a refusal has no body. The pieces of a body are joined here, and copied only once."""
+    pieces = body if status is Status.OK else ()
+    if status is Status.OK and request.operation in _RESULT_FRAMED:
+        pieces = (_NO_ERRORS, *body)
     header = _REPLY.pack(
-        HEADER_SIZE + len(body),
+        HEADER_SIZE + sum(map(len, pieces)),
         COMMAND_REPLY,
         request.checksum,
         request.client,
@@ -98,7 +97,7 @@ def encode_reply(request: Request, body: bytes = b"", status: Status = Status.OK
         request.operation,
         status,
     )
-    return header + body
+    return b"".join((header, *pieces))
 
 
 def encode_eviction(request: Request, reason: int) -> bytes:

@@ -86,7 +86,8 @@ def poll(broker: Broker, session: Session, body: BodyReader) -> Answer:
     if span is None:
         return Answer(body=head + u32(0))
     files = _noted(broker, topic, partition, reader, span.last) if auto_commit else ()
-    return Answer(body=head + u32(span.count) + _cut(broker.disk.read(partition, span), span), files=files)
+    batches = _cut(broker.disk.read(partition, span), span)
+    return Answer(body=head + u32(span.count), batches=batches, files=files)
 
 
 def _start(strategy: int, value: int) -> Start:
