@@ -31,12 +31,16 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag="start"):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, tag="reply"):
-    """A participant's answer to one operation of one step; `data` is the reply's JSON without the key."""
+    """A participant's answer to one operation of one step; `data` is the reply's JSON without the key.
+
+    `attempt` is the sending it answers, 0 when it does not say: a definite answer is to all of them.
+    """
 
     step: str
     operation: Operation
     event_type: str
     data: bytes
+    attempt: int = 0
 
 
 class Fire(msgspec.Struct, frozen=True, kw_only=True, tag="fire"):

@@ -28,16 +28,21 @@ ENDS = (COMPLETED, COMPENSATED, REJECTED, ABANDONED)
 
 
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What one step of an instance did: its effect, its answers, its attempts and times (Unix ms, 0 = not yet)."""
+    """What one step of an instance did: its effect, answers, attempts, faults and times (Unix ms, 0 = not yet).
+
+    `attempts` counts sendings, `faults` those of them that the participant said failed: only faults use up retries.
+    """
 
     name: str
     effect: Effect = "intended"
     reply: str = ""
     attempts: int = 1
+    faults: int = 0
     sent_ms: int = 0
     answered_ms: int = 0
     undo_reply: str = ""
     undo_attempts: int = 0
+    undo_faults: int = 0
     undo_sent_ms: int = 0
     undo_answered_ms: int = 0
 

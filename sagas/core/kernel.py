@@ -191,23 +191,28 @@ def _on_undo_reply(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event)
 def _on_fault(turn: Turn, spec: StepSpec, record: StepRecord, message: Reply, fault: Fault) -> None:
     """The participant failed for now and nothing was done: try again, but not for ever where it may turn back."""
     is_undo = message.operation == "undo"
-    phase = turn.definition.places.get(turn.instance.state)
-    if phase is None or phase.step != spec.name or (phase.phase == "undoing") != is_undo:
+    place = turn.definition.places.get(turn.instance.state)
+    if place is None or place.step != spec.name or (place.phase == "undoing") != is_undo:
         turn.answer("late", f"{spec.name}: a fault came while {turn.instance.state}")
+        return
+    if 0 < message.attempt < (record.undo_attempts if is_undo else record.attempts):
+        turn.answer("late", f"{spec.name}: a fault of attempt {message.attempt}, a later one is out")
         return
     turn.answer("advance", f"{spec.name}: fault, will try again: {fault.reason}"[:REASON_LENGTH_MAX])
     if is_undo:
         assert spec.undo is not None
-        delay_ms = spec.undo.retry.delay_ms(record.undo_attempts, turn.instance.id)
+        record = turn.record(record, undo_faults=record.undo_faults + 1)
+        delay_ms = spec.undo.retry.delay_ms(record.undo_faults, turn.instance.id)
         turn.timer(spec.name, "retry", "undo", record.undo_attempts, turn.now_ms + delay_ms)
-    elif phase.phase == "pending" and spec.retry.is_exhausted(record.attempts) and turn.can(f"{spec.name}.exhausted"):
-        _give_up(turn, spec, record, f"{spec.name}.exhausted", f"{record.attempts} attempts failed: {fault.reason}")
+        return
+    record = turn.record(record, faults=record.faults + 1)
+    due_ms = turn.now_ms + spec.retry.delay_ms(record.faults, turn.instance.id)
+    if place.phase != "pending":
+        turn.timer(spec.name, "retry", "do", record.attempts, due_ms)
+    elif spec.retry.is_exhausted(record.faults) and turn.can(f"{spec.name}.exhausted"):
+        _give_up(turn, spec, record, f"{spec.name}.exhausted", f"{record.faults} attempts failed: {fault.reason}")
     else:
-        due_ms = turn.now_ms + spec.retry.delay_ms(record.attempts, turn.instance.id)
-        if phase.phase == "pending":
-            wait_for_answer(turn, spec, record, "retry", due_ms)
-        else:
-            turn.timer(spec.name, "retry", "do", record.attempts, due_ms)
+        wait_for_answer(turn, spec, record, "retry", due_ms)
 
 
 # --------------------------------------------------------------------------- timers

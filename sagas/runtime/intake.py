@@ -108,7 +108,14 @@ def _reply(incoming: Incoming, envelope: Envelope) -> Item:
     operation = _OPERATIONS.get(said)
     if not step or operation is None:
         return PoisonItem(incoming, f"header {Header.STEP} is {step!r} and {Header.OPERATION} is {said!r}")
-    reply = Reply(step=step, operation=operation, event_type=envelope.event_type, data=envelope.data)
+    attempt = incoming.headers.get(Header.ATTEMPT, "")
+    reply = Reply(
+        step=step,
+        operation=operation,
+        event_type=envelope.event_type,
+        data=envelope.data,
+        attempt=int(attempt) if attempt.isascii() and attempt.isdecimal() and len(attempt) < 10 else 0,
+    )
     return ReplyItem(incoming, instance, reply)
 
 

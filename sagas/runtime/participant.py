@@ -233,9 +233,11 @@ class Service:
 
     def _reply(self, delivery: Delivery, reply: Event, now_ms: int) -> OutboxRow:
         # A definite answer has one id for ever, so that its repeats are recognised; the others have one an attempt.
-        is_definite = not isinstance(reply, Fault | InProgress)
-        purpose = ("answer",) if is_definite else (tag_of(type(reply)), delivery.attempt)
-        return self._fresh(reply, derived_id(delivery.command_id, *purpose), delivery.key, _headers(delivery), now_ms)
+        if isinstance(reply, Fault | InProgress):
+            purpose, headers = tag_of(type(reply)), {**_headers(delivery), Header.ATTEMPT: delivery.attempt}
+            message_id = derived_id(delivery.command_id, purpose, delivery.attempt)
+            return self._fresh(reply, message_id, delivery.key, headers, now_ms)
+        return self._fresh(reply, derived_id(delivery.command_id, "answer"), delivery.key, _headers(delivery), now_ms)
 
     def _fresh(self, reply: Event, message_id: str, key: str, headers: dict[str, str], now_ms: int) -> OutboxRow:
         payload = encode_message(reply, message_id=message_id, key_field=self.participant.key, key=key, now_ms=now_ms)

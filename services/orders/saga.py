@@ -36,7 +36,7 @@ class OrderData(msgspec.Struct, frozen=True):
     tracking: str = ""
 
 
-order_saga = Saga("order", OrderData, version=1, key="order_id", deadline=120)
+order_saga = Saga("order", OrderData, version=1, key="order_id", deadline=45)
 
 
 @order_saga.start(on=ORDERS)

@@ -182,6 +182,22 @@ def test_a_fault_is_tried_again_and_at_last_undone() -> None:
     assert (run.now.state, run.now.cause) == ("room.undoing", "room: 5 attempts failed: down")
 
 
+def test_resends_that_nobody_answered_do_not_use_up_the_retries() -> None:
+    run = Run()
+    run.fire("room")
+    run.fire("room")
+    assert run.now.steps[0].attempts == 3
+    run.take(fault("room"))
+    assert (run.now.state, run.now.steps[0].faults) == ("room.pending", 1)
+
+
+def test_a_fault_of_an_attempt_that_a_later_one_has_replaced_is_late() -> None:
+    run = Run()
+    run.fire("room")
+    assert run.take(msgspec.structs.replace(fault("room"), attempt=1)).verdict == "late"
+    assert run.take(msgspec.structs.replace(fault("room"), attempt=2)).verdict == "advance"
+
+
 def test_an_undo_that_faults_is_tried_again_for_ever() -> None:
     run = Run(DONE["room"], REFUSED["seat"])
     for _ in range(30):
