@@ -1,0 +1,85 @@
+# Needs Python 3.11 or newer, make, and the package index the first time. `make` says what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+DIAGRAMS := diagrams/order.mmd
+
+# Arguments for a target: `make demo ARGS="--orders 100"`, `make test ARGS="-k story -x"`.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test up down check format diagrams bench lock clean
+.DELETE_ON_ERROR:
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## Run 20 orders through four services over Iggy topics, and prove that nothing is lost
+	@$(BIN)/python -m services.demo $(ARGS)
+
+test: $(INSTALLED) ## Run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+up: $(INSTALLED) ## Keep broker, orchestrator and services running in the background
+	@$(BIN)/python -m services.up
+
+down: $(INSTALLED) ## Stop what `make up` started
+	@$(BIN)/python -m services.down
+
+check: $(INSTALLED_DEV) ## Check types, style and format
+	@$(BIN)/python -m mypy
+	@$(BIN)/python -m pyright
+	@$(BIN)/python -m ruff check
+	@$(BIN)/python -m ruff format --check
+
+format: $(INSTALLED_DEV) ## Write the format that `make check` wants
+	@$(BIN)/python -m ruff format
+
+diagrams: $(INSTALLED) ## Draw the sagas anew, from their definitions
+	@mkdir -p diagrams
+	@for file in $(DIAGRAMS); do \
+		$(BIN)/sagas diagram "$$(basename "$$file" .mmd)" > "$$file.new" && mv "$$file.new" "$$file" && echo "$$file" || exit 1; \
+	done
+
+bench: $(INSTALLED) ## Measure the numbers of the README
+	@for file in benchmarks/*.py; do \
+		if [ -e "$$file" ]; then $(BIN)/python "$$file" $(ARGS) || exit 1; else echo "no benchmarks yet"; fi; \
+	done
+
+lock: $(INSTALLED) ## Choose and pin the versions of everything anew
+	@$(PIP) uv
+	@$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml --extra testing --group test \
+		--output-file requirements.lock
+	@$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --no-emit-find-links --group check --constraints requirements.lock \
+		--output-file requirements-dev.lock
+
+clean: ## Remove what can be made again; the data of `make up` stays
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m services.down > /dev/null 2>&1 || true; fi
+	@rm -rf $(VENV) .sagas/demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+# The stamps carry the time of the last installation, so that a second `make` does nothing.
+$(INSTALLED): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing what requirements.lock pins"
+	@$(PIP) --require-hashes -r requirements.lock
+	@# setuptools warns that folders named like a package shadow it: here they are the package.
+	@PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(INSTALLED_DEV): requirements-dev.lock $(INSTALLED)
+	@echo "installing what requirements-dev.lock pins"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,71 @@
+"""`sagas`: the command line. Each command is in a file of its own and is loaded when it is used.
+
+The group itself imports nothing but click and rich-click, so that `sagas --help` answers at once.
+"""
+
+import importlib
+from typing import Any
+
+import click
+from rich_click import RichCommand, RichGroup
+
+COMMANDS = {
+    "list": "List the instances, newest first.",
+    "show": "Tell the story of one instance.",
+    "start": "Start an instance by publishing its event.",
+    "diagram": "Draw a saga as Mermaid text.",
+    "run": "Run the orchestrator.",
+    "broker": "Run the embedded broker, for development and tests.",
+}
+"""Each command with its line in `sagas --help`; its file has its name, but for `list`."""
+
+_FILES = {"list": "list_instances"}
+
+
+class _Unloaded(RichCommand):
+    """Stands for a command until it is used."""
+
+    def load(self) -> click.Command:
+        assert self.name is not None
+        module = importlib.import_module(f"sagas.cli.{_FILES.get(self.name, self.name)}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        command.name = self.name
+        return command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context of the real command, which is also what is invoked in it."""
+        return self.load().make_context(info_name, args, parent, **extra)
+
+
+class _Commands(RichGroup):
+    """The group of all commands, none of them loaded."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order an operator meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command `cmd_name`, not loaded yet."""
+        line = COMMANDS.get(cmd_name)
+        return None if line is None else _Unloaded(name=cmd_name, help=line)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(None, "-V", "--version", package_name="iggy-sagas", message="sagas %(version)s")
+def cli() -> None:
+    """Sagas on Apache Iggy: where each instance stands, and why."""
+
+
+def main() -> None:
+    """Run the command line and end the process: 0 done, 1 it failed or is not there, 2 it was asked wrongly.
+
+    A reader that has seen enough (`sagas list | head`) ends it quietly: click sees to that.
+    """
+    cli.main(prog_name="sagas")
+
+
+if __name__ == "__main__":
+    main()

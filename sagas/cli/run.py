@@ -1,0 +1,33 @@
+"""`sagas run`: the orchestrator as a process."""
+
+import os
+from pathlib import Path
+
+import click
+from rich_click import RichCommand
+
+from sagas.cli.definitions import load, modules_wanted
+from sagas.cli.output import explained
+from sagas.cli.project import nearest_project
+from sagas.config import Settings
+from sagas.errors import SettingsError
+
+
+@click.command(cls=RichCommand)
+@click.argument("modules", nargs=-1, metavar="[MODULE[:SAGA] ...]")
+@explained
+def command(modules: tuple[str, ...]) -> None:
+    """Run the orchestrator for the sagas of these modules, until SIGTERM or Ctrl-C.
+
+    Without modules: those of SAGAS_DEFINITIONS, or of [tool.sagas] definitions in the nearest pyproject.toml.
+    Prints a line that begins with `ready` once it takes messages.
+    """
+    # Imported here: `sagas run --help` needs no broker and no database.
+    from sagas.hosting import host_orchestrator
+
+    folder = Path.cwd()
+    settings = Settings.from_environ(os.environ, stream=nearest_project(folder).stream)
+    definitions = load(modules_wanted(modules, os.environ, folder))
+    if not definitions:
+        raise SettingsError("no saga to run; name its module: `sagas run package.module`")
+    raise SystemExit(host_orchestrator(definitions, settings))

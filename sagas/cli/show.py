@@ -1,0 +1,61 @@
+"""`sagas show`: the story of one instance."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich_click import RichCommand
+
+from sagas.cli.instances import database_option, find_instance, names_for, reading
+from sagas.cli.output import explained, moment, plain, say, say_json, table
+from sagas.cli.shapes import story_shape
+from sagas.core.instance import Instance
+from sagas.core.story import Names, Told, elapsed, happenings, operations, standing
+from sagas.ports import JournalRow
+
+
+@click.command(cls=RichCommand)
+@click.argument("wanted", metavar="ID")
+@click.option("--saga", default="", metavar="NAME", help="Which saga's instance, when several have the key.")
+@database_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; docs/cli.md describes it.")
+@explained
+def command(wanted: str, saga: str, db: Path | None, as_json: bool) -> None:
+    """Tell the story of one instance: each step with its attempts and times, why it turned back, what is stuck.
+
+    ID is the instance's business key or its own id.
+    """
+    with reading(db) as store:
+        instance = find_instance(store, wanted, saga)
+        journal = store.journal(instance.id)
+    names = names_for(instance)
+    if as_json:
+        say_json(story_shape(instance, journal, names))
+    else:
+        _tell(instance, journal, names)
+
+
+def _tell(instance: Instance, journal: Sequence[JournalRow], names: Names) -> None:
+    took = elapsed(instance.updated_ms - instance.started_ms)
+    say(plain(f"{instance.saga} {instance.key}   {instance.state}   {took}"))
+    say(plain(f"started {moment(instance.started_ms)}   id {instance.id}   version {instance.version}"))
+    why = standing(instance)
+    if why:
+        say(plain(why))
+    table(
+        ("asked", "outcome", "attempts", "sent", "answered after"),
+        [_row(instance, told) for told in operations(instance, names)],
+        numbers=("attempts", "sent", "answered after"),
+    )
+    for at_ms, words in happenings(journal):
+        say(plain(f"{_since(instance, at_ms):>12}  {words}"))
+
+
+def _row(instance: Instance, told: Told) -> tuple[str, ...]:
+    outcome = f"{told.outcome} ({told.why})" if told.why else told.outcome
+    answered = elapsed(told.answered_ms - told.sent_ms) if told.answered_ms else ""
+    return told.name, outcome, str(told.attempts), _since(instance, told.sent_ms), answered
+
+
+def _since(instance: Instance, at_ms: int) -> str:
+    return f"+{(at_ms - instance.started_ms) / 1_000:.3f} s"

@@ -1,0 +1,169 @@
+"""A run told in words, from what the kernel wrote about it."""
+
+import pytest
+
+from sagas.core.effects import Verdict
+from sagas.core.story import elapsed, happenings, operations, standing, summary, undo_names
+from sagas.ports import JournalRow
+from services.contracts import (
+    InventoryFailed,
+    InventoryReleased,
+    InventoryReserved,
+    OrderCompensated,
+    OrderCreated,
+    OrderShipped,
+    PaymentFailed,
+    PaymentProcessed,
+    PaymentRefunded,
+)
+from services.contracts import Item as OrderItem
+from services.orders.saga import OrderData, order_saga
+from tests.core.past import NOW_MS, Past
+from tests.core.trip import RoomBooked, RoomKept, SeatHeld, SeatRefused, Trip, trip_saga
+
+ORDER = order_saga.definition
+NAMES = undo_names(ORDER)
+
+
+def an_order() -> Past:
+    items = (OrderItem("kettle", 1),)
+    return Past(ORDER, "o-1", OrderData("o-1", items, "59.98", "card-ok", "here")).reply(
+        "create", OrderCreated(order_id="o-1", items=items, total="59.98")
+    )
+
+
+def a_paid_order() -> Past:
+    return (
+        an_order()
+        .reply("reserve", InventoryReserved(order_id="o-1"))
+        .reply("pay", PaymentProcessed(order_id="o-1", payment_id="p-1"))
+    )
+
+
+def a_trip() -> Past:
+    return Past(trip_saga.definition, "t-1", Trip("t-1", 2)).reply("room", RoomBooked(trip_id="t-1", room=7))
+
+
+def test_a_straight_run_is_told_step_by_step() -> None:
+    past = a_paid_order().reply("ship", OrderShipped(order_id="o-1", tracking="t"))
+
+    assert summary(past.instance, NAMES) == "create ok · reserve ok · pay ok · ship ok"
+    assert standing(past.instance) == ""
+
+
+def test_a_refusal_is_told_with_its_reason_and_then_the_undos_by_their_own_words() -> None:
+    past = (
+        an_order()
+        .reply("reserve", InventoryReserved(order_id="o-1"))
+        .reply("pay", PaymentFailed(order_id="o-1", reason="card declined"))
+        .undo_reply("reserve", InventoryReleased(order_id="o-1"))
+        .undo_reply("create", OrderCompensated(order_id="o-1"))
+    )
+
+    assert summary(past.instance, NAMES) == (
+        "create ok · reserve ok · pay refused (card declined) · release ok · compensate ok"
+    )
+    assert standing(past.instance) == "turned back because of pay: PaymentFailed (card declined)"
+
+
+def test_a_refusal_without_a_reason_is_told_without_empty_brackets() -> None:
+    past = an_order().reply("reserve", InventoryFailed(order_id="o-1", reason=""))
+
+    assert summary(past.instance, NAMES) == "create ok · reserve refused · compensate waiting"
+    assert standing(past.instance) == "on its way: create being undone; turned back because of reserve: InventoryFailed"
+
+
+def test_a_reason_with_brackets_and_line_ends_is_told_whole() -> None:
+    past = an_order().reply("reserve", InventoryFailed(order_id="o-1", reason="sold (out)\nuntil May)"))
+
+    assert operations(past.instance, NAMES)[1].why == "sold (out)\nuntil May)"
+
+
+def test_a_step_that_did_not_answer_is_unknown_and_stays_so_when_its_answer_comes_late() -> None:
+    past = an_order().reply("reserve", InventoryReserved(order_id="o-1")).timeout("pay")
+    before = summary(past.instance, NAMES)
+
+    past.reply("pay", PaymentProcessed(order_id="o-1", payment_id="p-1"))
+
+    assert before == "create ok · reserve ok · pay unknown (no answer in 2.0 s) · refund waiting"
+    assert summary(past.instance, NAMES) == before
+    assert past.journal[-1].verdict == "late"
+
+
+def test_without_its_definition_an_undo_is_named_after_its_step() -> None:
+    past = (
+        an_order()
+        .reply("reserve", InventoryReserved(order_id="o-1"))
+        .timeout("pay")
+        .undo_reply("pay", PaymentRefunded(order_id="o-1"))
+    )
+
+    assert [told.name for told in operations(past.instance, {})] == [
+        "create",
+        "reserve",
+        "pay",
+        "undo pay",
+        "undo reserve",
+    ]
+
+
+def test_a_run_that_is_stuck_says_why_and_which_undo_was_refused() -> None:
+    past = (
+        a_trip()
+        .reply("seat", SeatRefused(trip_id="t-1", reason="full"))
+        .undo_reply("room", RoomKept(trip_id="t-1", reason="non-refundable"))
+    )
+
+    assert standing(past.instance) == "stuck: room: its undo was refused: RoomKept (non-refundable)"
+    told = operations(past.instance, undo_names(trip_saga.definition))[-1]
+    assert (told.name, told.outcome, told.why) == ("free", "refused", "its undo was refused: RoomKept (non-refundable)")
+
+
+def test_a_pivot_that_is_held_is_unknown_and_says_so() -> None:
+    past = a_trip().reply("seat", SeatHeld(trip_id="t-1")).timeout("ticket")
+
+    assert summary(past.instance, {}) == "room ok · seat ok · ticket unknown (no answer in 9.0 s)"
+    assert standing(past.instance) == "stuck: ticket: no answer in 9.0 s"
+
+
+def test_the_names_of_undos_are_the_first_words_of_their_commands() -> None:
+    assert NAMES == {"create": "compensate", "reserve": "release", "pay": "refund"}
+
+
+def test_the_journal_is_told_in_words_with_its_times() -> None:
+    past = an_order().reply("reserve", InventoryFailed(order_id="o-1", reason="none left"))
+
+    assert happenings(past.journal) == [
+        (NOW_MS, "started for o-1 → create asked"),
+        (NOW_MS + 10, "create answered order.created → reserve asked"),
+        (NOW_MS + 20, "reserve answered inventory.failed (none left) → create being undone"),
+    ]
+
+
+def test_what_changed_nothing_is_told_with_how_it_stood() -> None:
+    past = an_order().reply("create", OrderCreated(order_id="o-1", items=(OrderItem("kettle", 1),), total="59.98"))
+
+    assert happenings(past.journal)[-1] == (NOW_MS + 20, "create answered order.created (duplicate)")
+
+
+def test_a_journal_row_of_another_release_is_told_all_the_same() -> None:
+    verdict: Verdict = "advance"
+    row = JournalRow(instance_id="i", revision=1, at_ms=5, verdict=verdict, input=b"\xc1", note="moved")
+
+    assert happenings([row]) == [(5, "something this release cannot read: moved")]
+
+
+@pytest.mark.parametrize(
+    ("duration_ms", "words"),
+    [
+        (0, "0 ms"),
+        (999, "999 ms"),
+        (1_000, "1.0 s"),
+        (59_999, "59.9 s"),
+        (60_000, "1 min 0 s"),
+        (3_600_000, "1 h 0 min"),
+        (90_000_000, "1 d 1 h"),
+    ],
+)
+def test_a_duration_is_told_in_two_units_at_most(duration_ms: int, words: str) -> None:
+    assert elapsed(duration_ms) == words
