@@ -1,17 +1,55 @@
-"""The ports: everything the runtime needs of the outside, as protocols and plain records.
+"""The ports: everything the runtime needs of the outside, as protocols over plain records.
 
-Adapters live in `store/`, `broker/` and `clock.py`, one file each, and pass the contract suite of
-their port (`tests/store/contract.py`, `tests/broker/contract.py`). The runtime sees only this page.
+Adapters live in `sagas/store/`, `sagas/broker/` and `sagas/clock.py`, one file each, and pass the contract suite
+of their port (`tests/store/contract.py`, `tests/broker/contract.py`). The runtime sees only this page.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-import msgspec
-
-from sagas.core.effects import Fire, Verdict
 from sagas.core.instance import Instance, Operation
+from sagas.records import (
+    BarrierRow,
+    Changes,
+    DeadLetter,
+    Incoming,
+    InstanceFilter,
+    JournalRow,
+    OutboxRow,
+    Outgoing,
+    ParkedRow,
+    Position,
+    TimerRow,
+    TopicSpec,
+)
+
+__all__ = [
+    "BarrierRow",
+    "Broker",
+    "Changes",
+    "Clock",
+    "DeadLetter",
+    "Incoming",
+    "InstanceFilter",
+    "JournalRow",
+    "Migration",
+    "Outbox",
+    "OutboxRow",
+    "Outgoing",
+    "ParkedRow",
+    "ParticipantStore",
+    "ParticipantTransaction",
+    "Position",
+    "Rows",
+    "Sql",
+    "Store",
+    "StoreTransaction",
+    "Subscription",
+    "TimerRow",
+    "TopicSpec",
+]
+
 
 # --------------------------------------------------------------------------- time
 
@@ -29,45 +67,6 @@ class Clock(Protocol):
 
 
 # --------------------------------------------------------------------------- broker
-
-
-class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A topic to be there. `expiry_s`: seconds a message is kept, 0 = for ever, None = the server's default."""
-
-    name: str
-    partitions: int = 3
-    expiry_s: int | None = None
-
-
-class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """A message to publish. `id` is a UUID in text form; `key` chooses the partition: XXH32, seed 0, modulo."""
-
-    id: str
-    topic: str
-    key: str
-    payload: bytes
-    headers: Mapping[str, str] = {}
-
-
-class Incoming(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as it was read. `defect` is "" or says why its headers could not be read (then they are empty)."""
-
-    id: str
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
-    payload: bytes
-    headers: Mapping[str, str] = {}
-    defect: str = ""
-
-
-class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything up to and including `offset` of a partition has been dealt with."""
-
-    topic: str
-    partition: int
-    offset: int
 
 
 class Subscription(Protocol):
@@ -122,106 +121,6 @@ class Broker(Protocol):
 
 
 # --------------------------------------------------------------------------- store
-
-
-class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that was decided and is to be published: the guide's columns, and where it goes.
-
-    `seq` is given by the store; rows are published in its order.
-    """
-
-    id: str
-    event_type: str
-    payload: bytes
-    created_at: int
-    aggregate_type: str
-    aggregate_id: str
-    topic: str
-    key: str
-    headers: Mapping[str, str] = {}
-    published_at: int | None = None
-    seq: int = 0
-
-
-class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to an instance: one row for each input, append-only.
-
-    `input` is the encoded `Input`, so that replaying `decide` over an instance's rows gives the
-    instance again. `path` lists the states gone through, the first being where it stood.
-    """
-
-    instance_id: str
-    revision: int
-    at_ms: int
-    verdict: Verdict
-    input: bytes
-    message_id: str = ""
-    triggers: tuple[str, ...] = ()
-    path: tuple[str, ...] = ()
-    note: str = ""
-
-
-class TimerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A timer of an instance, to fire at `due_ms`."""
-
-    instance_id: str
-    name: str
-    due_ms: int
-    fire: Fire
-
-
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that could not be dealt with, as it came, and why. `id` is given by the store."""
-
-    received_ms: int
-    topic: str
-    partition: int
-    offset: int
-    message_id: str
-    reason: str
-    payload: bytes
-    headers: Mapping[str, str] = {}
-    id: int = 0
-
-
-class ParkedRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A reply that came before the instance or the step it belongs to: tried again until `expires_ms`."""
-
-    message_id: str
-    instance_id: str
-    received_ms: int
-    expires_ms: int
-    incoming: Incoming
-
-
-class Changes(msgspec.Struct, kw_only=True):
-    """Everything one batch decided at `now_ms`: written in one transaction or not at all."""
-
-    now_ms: int = 0
-    inbox: list[str] = []
-    """Ids of the messages dealt with."""
-    created: list[Instance] = []
-    updated: list[tuple[Instance, int]] = []
-    """Each with the revision it had when it was read."""
-    journal: list[JournalRow] = []
-    outbox: list[OutboxRow] = []
-    timers_set: list[TimerRow] = []
-    timers_cleared: list[tuple[str, str]] = []
-    """(instance id, timer name). Cleared before `timers_set` is written."""
-    dead_letters: list[DeadLetter] = []
-    parked: list[ParkedRow] = []
-    unparked: list[str] = []
-    """Message ids of parked rows that were dealt with."""
-
-
-class InstanceFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which instances to list, newest first; "" means any. `before_id` continues a list after its last id."""
-
-    saga: str = ""
-    state: str = ""
-    key: str = ""
-    before_id: str = ""
-    count_max: int = 50
 
 
 class Outbox(Protocol):
@@ -309,21 +208,6 @@ class Store(Outbox, Protocol):
 
 
 # --------------------------------------------------------------------------- the participant's database
-
-
-class BarrierRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What a participant remembers of one operation: the answer it gave, byte for byte.
-
-    `answer` is "" while the operation is in progress and when an undo came before its do (`is_blocked`).
-    """
-
-    instance_id: str
-    step: str
-    operation: Operation
-    command_hash: bytes
-    answer: str = ""
-    answer_data: bytes = b""
-    is_blocked: bool = False
 
 
 class Rows(Protocol):
