@@ -20,6 +20,7 @@ _PREFIX: Mapping[EdgeKind, str] = {
     "resolve": "unknown · ",
     "stuck": "stuck · ",
     "late": "late · ",
+    "operator": "by hand · ",
 }
 
 _PHASE_WORDS: Mapping[Phase, str] = {"pending": "", "resolving": "asking about ", "undoing": "undoing "}
@@ -36,13 +37,14 @@ _STYLES = (
 )
 
 
-def mermaid(definition: Definition, *, with_late: bool = False) -> str:
+def mermaid(definition: Definition, *, with_late: bool = False, with_operator: bool = False) -> str:
     """The drawing as Mermaid text, ending in a newline.
 
     `with_late` adds the moves of successes that arrive although their step was refused: rare, and
-    from nearly everywhere.
+    from nearly everywhere. `with_operator` adds what a person can do.
     """
-    edges = [edge for edge in definition.edges if with_late or edge.kind != "late"]
+    hidden = {kind for kind, is_wanted in (("late", with_late), ("operator", with_operator)) if not is_wanted}
+    edges = [edge for edge in definition.edges if edge.kind not in hidden]
     states = list(dict.fromkeys(state for edge in edges for state in (edge.source, edge.dest) if state != NEW))
     lines = [
         f"%% saga {definition.name}, version {definition.version}: generated from its definition, do not edit",

@@ -52,7 +52,27 @@ class Fire(msgspec.Struct, frozen=True, kw_only=True, tag="fire"):
     attempt: int = 0
 
 
-Input = Start | Reply | Fire
+Action = Literal["retry", "resolve-done", "resolve-undone", "cancel", "abandon"]
+"""What a person may do with an instance.
+
+retry            stuck: send the command, or the undo, again
+resolve-done     stuck over a command: it was carried out after all, go on without its answer
+resolve-undone   stuck: nothing of the step remains, turn back past it
+cancel           before the pivot: turn back
+abandon          leave it as it is, for ever, whatever is open
+"""
+
+
+class Operate(msgspec.Struct, frozen=True, kw_only=True, tag="operate"):
+    """A person's word. It counts only for the instance as that person saw it, at `revision`."""
+
+    action: Action
+    who: str
+    reason: str
+    revision: int
+
+
+Input = Start | Reply | Fire | Operate
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,7 +53,11 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. `data` is the saga's own data as JSON; `revision` grows by one with every journal entry."""
+    """One run. `data` is the saga's own data as JSON; `revision` grows by one with every journal entry.
+
+    `cause` is why it turned back. While it is stuck `reason` says why, `stuck_step` over which step, and
+    `stuck_from` in which state it was before.
+    """
 
     id: str
     saga: str
@@ -69,6 +73,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[StepRecord, ...] = ()
     cause: str = ""
     reason: str = ""
+    stuck_step: str = ""
+    stuck_from: str = ""
 
     @property
     def is_ended(self) -> bool:

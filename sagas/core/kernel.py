@@ -15,12 +15,13 @@ derived from instance, step and operation, the same for every attempt.
 """
 
 from sagas.core.definition import Definition, StepSpec
-from sagas.core.effects import ClearTimer, Decision, Fire, Input, Reply, SetTimer, Start
+from sagas.core.effects import ClearTimer, Decision, Fire, Input, Operate, Reply, SetTimer, Start
 from sagas.core.hashing import short_hash
 from sagas.core.ids import instance_id
 from sagas.core.instance import STUCK, Instance, StepRecord
 from sagas.core.machine import NEW
 from sagas.core.messages import Event, Fault, InProgress, Rejection
+from sagas.core.operator import operate
 from sagas.core.reading import read_reply
 from sagas.core.turn import (
     DEADLINE_TIMER,
@@ -31,6 +32,7 @@ from sagas.core.turn import (
     get_stuck,
     send_do,
     send_undo,
+    turn_back_late,
     wait_for_answer,
 )
 
@@ -53,6 +55,8 @@ def decide(definition: Definition, instance: Instance | None, message: Input, no
             _on_reply(turn, message)
         case Fire():
             _on_timer(turn, message)
+        case Operate():
+            operate(turn, message)
     return turn.decision()
 
 
@@ -146,7 +150,7 @@ def _advance(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> No
             turn.answer("violation", f"folding {word} raised {type(error).__name__}: {error}")
         return
     cause = f"{spec.name}: {word}{_because(reply)}" if is_refusal else turn.instance.cause
-    turn.change(data=encoded, cause=cause, reason="")
+    turn.change(data=encoded, cause=cause, reason="", stuck_step="", stuck_from="")
     turn.move(f"{spec.name}.{word}")
     enter(turn)
 
@@ -160,13 +164,9 @@ def _done_after_refusal(turn: Turn, spec: StepSpec, record: StepRecord, word: st
     """A step said no and then did it all the same: its effect is open, and is undone after all."""
     turn.record(record, effect="done", reply=word, answered_ms=turn.now_ms)
     turn.answer("late", f"{spec.name}: {word} came after {record.reply}: undone after all")
-    if not turn.can(f"{spec.name}.late"):
-        turn.answer("violation", f"{spec.name} answered {record.reply} before and {word} now")
-        return
-    turn.move(f"{spec.name}.late")
-    if turn.instance.state == STUCK:
-        get_stuck(turn, spec, f"said {word} after {record.reply}, and cannot be undone")
-    enter(turn)
+    if turn.can(f"{spec.name}.late"):
+        turn_back_late(turn, spec)
+    # Else it is stuck: the ledger has the effect, and no way out of there ends with it open.
 
 
 def _on_undo_reply(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> None:

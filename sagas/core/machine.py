@@ -11,6 +11,8 @@ the undo before it. Which is a straight line back, so a run that has turned neve
 has come to, it goes back to undo that step, and from there down the line once more, passing over
 what is undone already.
 
+`operator` edges are a person's: out of `stuck` forward, back or to another try, and into `abandoned`.
+
 The machine is the authority on what is legal and never *does* anything: no model, no callbacks. At
 run time its moves are read from `Table`, a dict made from the machine's own transitions once (0.13 µs
 a move against 7.4 µs through `Machine`, measured); a test lists both and compares them.
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from transitions import Machine
 
-from sagas.core.instance import COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK
+from sagas.core.instance import ABANDONED, COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK
 from sagas.core.messages import Rejection
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ NEW = "new"
 """The state before the first command; no stored instance is ever in it."""
 
 Phase = Literal["pending", "resolving", "undoing"]
-EdgeKind = Literal["forward", "refuse", "undo", "resolve", "stuck", "late"]
+EdgeKind = Literal["forward", "refuse", "undo", "resolve", "stuck", "late", "operator"]
 
 Table = Mapping[tuple[str, str], str]
 """(state, trigger) → state."""
@@ -62,7 +64,11 @@ def edges_of(steps: Sequence["StepSpec"]) -> tuple[Edge, ...]:
         if step.undo is not None:
             edges += _undoing(step, _back(steps, index))
         edges += _late(steps, index)
-    return tuple(edges)
+        edges += _operator(steps, index, after)
+    ends = set(ENDS)
+    states = dict.fromkeys(edge.source for edge in edges if edge.source != NEW and edge.source not in ends)
+    edges += [Edge("operator.abandon", state, ABANDONED, "operator") for state in (*states, STUCK)]
+    return tuple(dict.fromkeys(edges))
 
 
 def _back(steps: Sequence["StepSpec"], index: int) -> str:
@@ -120,6 +126,22 @@ def _late(steps: Sequence["StepSpec"], index: int) -> Iterable[Edge]:
     sources = [f"{s.name}.undoing" for s in steps[:index] if s.undo is not None]
     for source in (*sources, COMPENSATED, REJECTED):
         yield Edge(f"{step.name}.late", source, dest, "late")
+
+
+def _operator(steps: Sequence["StepSpec"], index: int, after: str) -> Iterable[Edge]:
+    """What a person can do: ways out of `stuck`, and turning back before the pivot."""
+    step = steps[index]
+    back = _back(steps, index)
+    refused = REJECTED if back == COMPENSATED else back
+    yield Edge(f"{step.name}.retry", STUCK, f"{step.name}.pending", "operator")
+    yield Edge(f"{step.name}.resolve-done", STUCK, after, "operator")
+    yield Edge(f"{step.name}.resolve-undone", STUCK, back, "operator")
+    if step.undo is not None:
+        yield Edge(f"{step.name}.retry-undo", STUCK, f"{step.name}.undoing", "operator")
+    if step.kind == "compensatable":
+        for phase in ("pending", "resolving") if step.unknown == "ask" else ("pending",):
+            dest = f"{step.name}.undoing" if step.undo is not None else refused
+            yield Edge(f"{step.name}.cancel", f"{step.name}.{phase}", dest, "operator")
 
 
 def machine_of(name: str, edges: Sequence[Edge]) -> Machine:

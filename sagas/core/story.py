@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from sagas.core.definition import Definition
-from sagas.core.effects import Fire, Input, Reply, Start, Verdict
+from sagas.core.effects import Fire, Input, Operate, Reply, Start, Verdict
 from sagas.core.instance import ENDS, STUCK, Instance, Operation, StepRecord
 
 _inputs: msgspec.msgpack.Decoder[Input] = msgspec.msgpack.Decoder(Input)
@@ -219,6 +219,8 @@ def _input_words(encoded: bytes) -> str:
         case Fire(kind=kind, step=step, operation=operation, attempt=attempt):
             undone = " undo" if operation == "undo" else ""
             return f"{step}{undone}: {kind} after attempt {attempt}"
+        case Operate(action=action, who=who):
+            return f"{who} asked to {action} it"
 
 
 def _because(data: bytes) -> str:

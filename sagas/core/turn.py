@@ -10,7 +10,7 @@ import msgspec
 from sagas.core.definition import Definition, StepSpec
 from sagas.core.effects import ClearTimer, Decision, Fire, Move, Send, SetTimer, TimerKind, Verdict
 from sagas.core.ids import derived_id
-from sagas.core.instance import COMPLETED, ENDS, Instance, Operation, StepRecord
+from sagas.core.instance import COMPENSATED, ENDS, REJECTED, STUCK, Instance, Operation, StepRecord
 from sagas.core.messages import Rejection
 from sagas.errors import IllegalMove
 
@@ -84,7 +84,8 @@ def enter(turn: Turn) -> None:
     if place.phase == "pending":
         if spec.kind != "compensatable" and turn.instance.deadline_ms:
             turn.effects.append(ClearTimer(name=DEADLINE_TIMER))  # the deadline stops at the pivot
-        send_do(turn, spec, StepRecord(name=spec.name, attempts=0, sent_ms=turn.now_ms))
+        record = turn.instance.step(spec.name) or StepRecord(name=spec.name, attempts=0)
+        send_do(turn, spec, turn.record(record, effect="intended", faults=0, sent_ms=turn.now_ms))
     elif place.phase == "resolving":
         _ask_again_later(turn, spec)
     else:
@@ -93,15 +94,28 @@ def enter(turn: Turn) -> None:
 
 def _settle(turn: Turn) -> None:
     # The promise behind the word: nothing is called compensated or rejected while an effect is open.
-    if turn.instance.state != COMPLETED:
-        still_open = [record.name for record in turn.instance.steps if record.is_open and _can_undo(turn, record)]
-        assert not still_open, f"{turn.instance.id} ends {turn.instance.state} with open effects {still_open}"
+    # A success that arrived late, while the run was stuck, has its undo still before it.
+    if turn.instance.state in (COMPENSATED, REJECTED):
+        for record in reversed(turn.instance.steps):
+            if _stands(turn, record):
+                turn_back_late(turn, turn.definition.steps[record.name])
+                return
     if turn.instance.deadline_ms:
         turn.effects.append(ClearTimer(name=DEADLINE_TIMER))
 
 
-def _can_undo(turn: Turn, record: StepRecord) -> bool:
-    return turn.definition.steps[record.name].undo is not None
+def turn_back_late(turn: Turn, spec: StepSpec) -> None:
+    """Undo a step after all: it was done although it had been refused."""
+    turn.move(f"{spec.name}.late")
+    if turn.instance.state == STUCK:
+        get_stuck(turn, spec, "was done after it had been refused, and cannot be undone")
+    enter(turn)
+
+
+def _stands(turn: Turn, record: StepRecord) -> bool:
+    spec = turn.definition.steps[record.name]
+    # A compensatable step without an undo has said that it leaves nothing.
+    return record.is_open and (spec.undo is not None or spec.kind != "compensatable")
 
 
 def _enter_undoing(turn: Turn, spec: StepSpec) -> None:
@@ -181,5 +195,7 @@ def break_down(turn: Turn, spec: StepSpec, reason: str) -> None:
 
 
 def get_stuck(turn: Turn, spec: StepSpec, reason: str) -> None:
-    turn.change(reason=f"{spec.name}: {reason}"[:REASON_LENGTH_MAX])
-    turn.note = turn.instance.reason
+    """Say why a person is needed, over which step; the move into `stuck` was made just before."""
+    reason = f"{spec.name}: {reason}"[:REASON_LENGTH_MAX]
+    turn.change(reason=reason, stuck_step=spec.name, stuck_from=turn.moves[-1].source)
+    turn.note = reason

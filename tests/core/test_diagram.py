@@ -116,7 +116,7 @@ def test_a_trigger_keeps_its_step_where_the_source_does_not_say_it() -> None:
 def test_every_move_of_the_machine_is_drawn_and_no_other() -> None:
     definition = trip_saga.definition
 
-    drawn = arrows(mermaid(definition, with_late=True))
+    drawn = arrows(mermaid(definition, with_late=True, with_operator=True))
 
     pairs = {(a.split(" --> ")[0], a.split(" --> ")[1].split(" : ")[0]) for a in drawn if not a.endswith("--> [*]")}
     moves = {(source, dest) for (source, _), dest in definition.table.items()}

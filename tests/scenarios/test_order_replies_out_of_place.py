@@ -114,7 +114,7 @@ def test_a_parcel_sent_after_it_was_refused_is_for_a_person_to_sort_out() -> Non
     story.expect(ShipOrder).reply(ShipmentFailed(order_id="o-1", reason="address cannot be delivered to"))
     story.expect(RefundPayment)
     story.late(ship, SHIPPED)
-    story.expect_stuck(reason="said OrderShipped after ShipmentFailed")
+    story.expect_stuck(reason="was done after it had been refused")
 
 
 def test_a_reply_that_arrives_twice_moves_the_order_once() -> None:
