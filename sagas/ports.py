@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sagas.core.instance import Instance, Operation
 from sagas.records import (
+    AuditRow,
     BarrierRow,
     Changes,
     DeadLetter,
@@ -25,6 +26,7 @@ from sagas.records import (
 )
 
 __all__ = [
+    "AuditRow",
     "BarrierRow",
     "Broker",
     "Changes",
@@ -196,6 +198,10 @@ class Store(Outbox, Protocol):
 
     def dead_letters(self, count_max: int) -> list[DeadLetter]:
         """The newest dead letters first."""
+        ...
+
+    def audit(self, instance_id: str) -> list[AuditRow]:
+        """What people did with an instance, oldest first."""
         ...
 
     def counts(self) -> dict[str, int]:

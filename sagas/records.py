@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from sagas.core.effects import Fire, Verdict
+from sagas.core.effects import Action, Fire, Verdict
 from sagas.core.instance import Instance, Operation
 
 
@@ -120,6 +120,18 @@ class ParkedRow(msgspec.Struct, frozen=True, kw_only=True):
     incoming: Incoming
 
 
+class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person did with an instance: kept for ever, never changed. `path` is the states gone through."""
+
+    at_ms: int
+    instance_id: str
+    revision: int
+    who: str
+    action: Action
+    reason: str
+    path: tuple[str, ...] = ()
+
+
 class Changes(msgspec.Struct, kw_only=True):
     """Everything one batch decided at `now_ms`: written in one transaction or not at all."""
 
@@ -136,6 +148,7 @@ class Changes(msgspec.Struct, kw_only=True):
     """(instance id, timer name). Cleared before `timers_set` is written."""
     dead_letters: list[DeadLetter] = []
     parked: list[ParkedRow] = []
+    audit: list[AuditRow] = []
     unparked: list[str] = []
     """Message ids of parked rows that were dealt with."""
 

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from sagas.core.definition import Definition
-from sagas.core.effects import ClearTimer, Decision, Input, Reply, Send, SetTimer
+from sagas.core.effects import ClearTimer, Decision, Input, Operate, Reply, Send, SetTimer
 from sagas.core.envelope import Header, encode_message
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
 from sagas.core.messages import tag_of
 from sagas.ports import (
+    AuditRow,
     Changes,
     DeadLetter,
     Incoming,
@@ -110,6 +111,31 @@ class Batch:
             return
         decision = decide(definition, instance, timer.fire, self._now_ms)
         self._adopt(definition, instance, decision, timer.fire, "")
+
+    def load_instance(self, instance_id: str) -> Instance | None:
+        """Read one instance."""
+        self._keep(self._transaction.load([instance_id]).values())
+        return self._instances.get(instance_id)
+
+    def operate(self, instance_id: str, message: Operate) -> Decision | str:
+        """Do what a person asks of an instance that was read; in words why it cannot be done, and then nothing is."""
+        instance = self._instances[instance_id]
+        decision = plan(self._definitions, instance, message, self._now_ms)
+        if isinstance(decision, str):
+            return decision
+        self._adopt(self._definitions[instance.saga, instance.version], instance, decision, message, "")
+        self._changes.audit.append(
+            AuditRow(
+                at_ms=self._now_ms,
+                instance_id=instance_id,
+                revision=instance.revision,
+                who=message.who,
+                action=message.action,
+                reason=message.reason,
+                path=_path(instance, decision),
+            )
+        )
+        return decision
 
     def give_up(self, message_id: str, letters: Sequence[DeadLetter]) -> None:
         """Note a message as dealt with by putting it among the dead letters."""
@@ -244,6 +270,15 @@ class Batch:
         changes.timers_set = [row for row in self._timers.values() if row is not None]
         changes.timers_cleared = [key for key, row in self._timers.items() if row is None]
         self._transaction.write(changes)
+
+
+def plan(definitions: Definitions, instance: Instance, message: Operate, now_ms: int) -> Decision | str:
+    """What an action would do, without doing it; in words why it cannot be done."""
+    definition = definitions.get((instance.saga, instance.version))
+    if definition is None:
+        return f"saga {instance.saga!r} version {instance.version} is not loaded here"
+    decision = decide(definition, instance, message, now_ms)
+    return decision.note if decision.verdict == "violation" else decision
 
 
 def _path(before: Instance | None, decision: Decision) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from sagas.core.definition import Definition
+from sagas.core.effects import Decision, Operate
 from sagas.errors import DefinitionError, StaleRevision
 from sagas.ports import DeadLetter, Incoming, Store, TimerRow, TopicSpec
 from sagas.runtime.batch import Batch
@@ -86,6 +87,20 @@ class Orchestrator:
         """Give up on one message that this engine itself fails on; the rest of its partition goes on."""
         letters: list[DeadLetter] = [dead_letter(incoming, reason, now_ms)]
         self._commit(lambda batch: batch.give_up(incoming.id, letters), now_ms)
+
+    def operate(self, instance_id: str, message: Operate, now_ms: int) -> Decision | str:
+        """Do what a person asks of an instance, with an audit row; in words why it cannot be done.
+
+        Guarded by the revision in `message`: if anything happened since the person looked, nothing is done.
+        """
+        answer: list[Decision | str] = []
+
+        def work(batch: Batch) -> None:
+            known = batch.load_instance(instance_id)
+            answer[:] = [batch.operate(instance_id, message) if known else f"no instance {instance_id}"]
+
+        self._commit(work, now_ms)
+        return answer[0]
 
     def pulse(self) -> Pulse:
         """When to come back."""

@@ -129,6 +129,24 @@ _TIMERS = (
     "CREATE INDEX timers_due ON timers (due_ms)",
 )
 
+_AUDIT = (
+    """
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        instance_id ANY NOT NULL,
+        revision INTEGER NOT NULL,
+        who TEXT NOT NULL,
+        action TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        path TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX audit_instance ON audit (instance_id, id)",
+    "CREATE TRIGGER audit_kept BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit is kept for ever'); END",
+    "CREATE TRIGGER audit_fixed BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit is never changed'); END",
+)
+
 _BARRIER = (
     """
     CREATE TABLE barrier (
@@ -169,6 +187,7 @@ def _script(*statements: str) -> Callable[[Sql], None]:
 ORCHESTRATOR: tuple[Migration, ...] = (
     ("orchestrator:001-instances", _script(*_INSTANCES, *_JOURNAL, *_TIMERS)),
     ("orchestrator:002-messages", _script(*_MESSAGES, *_OUTBOX, *_DEAD_LETTERS)),
+    ("orchestrator:003-audit", _script(*_AUDIT)),
 )
 """The orchestrator's database."""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sagas.core.instance import Instance
 from sagas.errors import StoreError
-from sagas.ports import DeadLetter, InstanceFilter, JournalRow, OutboxRow, StoreTransaction
-from sagas.store import dead_letters, outbox
+from sagas.ports import AuditRow, DeadLetter, InstanceFilter, JournalRow, OutboxRow, StoreTransaction
+from sagas.store import audit, dead_letters, outbox
 from sagas.store.database import Database
 from sagas.store.encoding import pack_id
 from sagas.store.migrations import migrate, require_migrated
@@ -108,6 +108,10 @@ class SqliteStore:
     def dead_letters(self, count_max: int) -> list[DeadLetter]:
         """The newest dead letters first."""
         return dead_letters.newest(self._database, count_max)
+
+    def audit(self, instance_id: str) -> list[AuditRow]:
+        """What people did with an instance, oldest first."""
+        return audit.of_instance(self._database, instance_id)
 
     def counts(self) -> dict[str, int]:
         """How many instances are in each state; reads an index over all instances."""

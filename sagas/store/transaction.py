@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from sagas.core.instance import Instance
 from sagas.errors import StaleRevision
 from sagas.ports import Changes, ParkedRow, TimerRow
-from sagas.store import dead_letters, outbox
+from sagas.store import audit, dead_letters, outbox
 from sagas.store.database import Database, IntegrityError
 from sagas.store.encoding import pack, pack_id, unpack_id
 from sagas.store.records import (
@@ -113,6 +113,7 @@ class SqliteTransaction:
         database.change_many(_SEE, [(pack_id(message_id), changes.now_ms) for message_id in changes.inbox])
         outbox.add(database, changes.outbox)
         dead_letters.add(database, changes.dead_letters)
+        audit.add(database, changes.audit)
 
     def _update(self, updated: Sequence[tuple[Instance, int]]) -> None:
         changed = self._database.change_many(

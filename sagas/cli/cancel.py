@@ -1,0 +1,21 @@
+"""`sagas cancel`: one way out for an instance; `operate.py` says how."""
+
+from pathlib import Path
+
+import click
+from rich_click import RichCommand
+
+from sagas.cli.operate import act, operator_options
+
+
+@click.command(cls=RichCommand)
+@click.option("--reason", required=True, metavar="TEXT", help="Why; kept in the audit.")
+@operator_options
+def command(
+    wanted: str, saga: str, modules: tuple[str, ...], db: Path | None, yes: bool, as_json: bool, reason: str
+) -> None:
+    """Turn an instance back that has not passed its point of no return.
+
+    ID is the instance's business key or its own id. Without --yes it only says what it would do.
+    """
+    act("cancel", wanted=wanted, saga=saga, modules=modules, db=db, reason=reason, yes=yes, as_json=as_json)

@@ -1,0 +1,134 @@
+"""What `retry`, `resolve`, `cancel` and `abandon` share: the plan, the confirmation, the deed.
+
+Theory of operation. The instance is read, and the very function that would do it says what it would
+do: that is the plan. With `--yes` it is done in one transaction on the orchestrator's database, guarded
+by the revision that was read; whatever it sends goes out through the orchestrator's outbox. If anything
+happened to the instance in between, nothing is done and one looks again.
+"""
+
+import getpass
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from sagas.cli.definitions import load, modules_wanted
+from sagas.cli.instances import ORCHESTRATOR, database_option, find_instance, reading
+from sagas.cli.output import explained, fail, plain, say, say_json
+from sagas.config import Settings
+from sagas.core.definition import Definition
+from sagas.core.effects import Action, Decision, Operate, Send
+from sagas.core.instance import Instance
+from sagas.core.messages import TEXT_LENGTH_MAX, tag_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class PlanShape(msgspec.Struct, frozen=True, kw_only=True):
+    """What an action does, or would do: the JSON of these commands, described in docs/cli.md."""
+
+    saga: str
+    key: str
+    id: str
+    action: str
+    reason: str
+    revision: int
+    path: list[str]
+    sends: list[str]
+    open_effects: list[str]
+    is_done: bool
+
+
+def operator_options(command: Callable[P, T]) -> Callable[P, T]:
+    """Add what all of these commands take."""
+    for option in (
+        click.argument("wanted", metavar="ID"),
+        click.option("--saga", default="", metavar="NAME", help="Which saga's instance, when several have the key."),
+        click.option("-m", "--module", "modules", multiple=True, metavar="MODULE", help="Where its saga is defined."),
+        database_option,
+        click.option("--yes", is_flag=True, help="Do it; without this, only say what would be done."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON; docs/cli.md describes it."),
+        explained,
+    ):
+        command = option(command)
+    return command
+
+
+def act(
+    action: Action,
+    *,
+    wanted: str,
+    saga: str,
+    modules: Sequence[str],
+    db: Path | None,
+    reason: str,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Say what `action` would do, and with `yes` do it. Ends with exit code 1 when it cannot be done."""
+    if len(reason) > TEXT_LENGTH_MAX:
+        fail(f"--reason has {len(reason)} characters, at most {TEXT_LENGTH_MAX} are kept; shorten it")
+    definitions = load(modules_wanted(tuple(modules), os.environ, Path.cwd()))
+    with reading(db) as store:
+        instance = find_instance(store, wanted, saga)
+    message = Operate(action=action, who=getpass.getuser(), reason=reason, revision=instance.revision)
+    decision = _decide(definitions, instance, message, db, yes=yes)
+    if isinstance(decision, str):
+        fail(f"{instance.saga} {instance.key}: {decision}")
+    shape = _shape(instance, decision, message, is_done=yes)
+    if as_json:
+        say_json(shape)
+    else:
+        _tell(shape)
+
+
+def _decide(
+    definitions: Sequence[Definition], instance: Instance, message: Operate, db: Path | None, *, yes: bool
+) -> Decision | str:
+    # Imported here: only what acts pays for the runtime and the database.
+    from sagas.clock import SystemClock
+    from sagas.runtime.batch import plan
+    from sagas.runtime.orchestrator import Orchestrator
+    from sagas.store.sqlite import SqliteStore
+
+    now_ms = SystemClock().now_ms()
+    if not yes:
+        return plan({(d.name, d.version): d for d in definitions}, instance, message, now_ms)
+    store = SqliteStore(db or Settings.from_environ(os.environ).database(ORCHESTRATOR))
+    try:
+        return Orchestrator(definitions, store).operate(instance.id, message, now_ms)
+    finally:
+        store.close()
+
+
+def _shape(before: Instance, decision: Decision, message: Operate, *, is_done: bool) -> PlanShape:
+    after = decision.instance
+    assert after is not None
+    sends = [e for e in decision.effects if isinstance(e, Send)]
+    return PlanShape(
+        saga=before.saga,
+        key=before.key,
+        id=before.id,
+        action=message.action,
+        reason=message.reason,
+        revision=before.revision,
+        path=[before.state, *(move.dest for move in decision.moves)],
+        sends=[f"{tag_of(type(send.command))} to {send.topic}" for send in sends],
+        open_effects=[f"{record.name} ({record.effect})" for record in after.steps if record.is_open],
+        is_done=is_done,
+    )
+
+
+def _tell(shape: PlanShape) -> None:
+    said = "done" if shape.is_done else "would be done"
+    say(plain(f"{shape.saga} {shape.key}   {shape.action} {said}: {' → '.join(shape.path)}"))
+    for send in shape.sends:
+        say(plain(f"  sends {send}"))
+    if shape.open_effects:
+        say(plain(f"  effects that stand: {', '.join(shape.open_effects)}"))
+    if not shape.is_done:
+        say("nothing was done; say it again with --yes")

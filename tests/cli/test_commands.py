@@ -1,0 +1,117 @@
+"""The command line as a whole: what it offers, how it finds sagas, and how it fails."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sagas.cli.definitions import find, load, modules_wanted
+from sagas.cli.main import COMMANDS
+from sagas.cli.project import nearest_project
+from sagas.errors import SettingsError
+from services.orders.saga import order_saga
+from tests.cli.conftest import Terminal, a_declined_order, write
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_help_lists_every_command_and_loads_none() -> None:
+    asked = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "sagas", "--help"], capture_output=True, text=True, check=True
+    )
+
+    for name, line in COMMANDS.items():
+        assert name in asked.stdout
+        assert line in asked.stdout
+    imported = {line.rpartition("|")[2].strip() for line in asked.stderr.splitlines()}
+    assert not imported & {"anyio", "apache_iggy", "sqlite_utils", "sagas.cli.show", "sagas.store.sqlite"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_of_its_own(terminal: Terminal, name: str) -> None:
+    result = terminal.type(name, "--help")
+
+    assert result.exit_code == 0
+    assert f"Usage: sagas {name}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nonsense",), ("list", "--nonsense"), ("list", "--limit", "0"), ("show",), ("start", "order", "{", "}")],
+)
+def test_what_is_asked_wrongly_is_exit_code_2(terminal: Terminal, arguments: tuple[str, ...]) -> None:
+    assert terminal.type(*arguments).exit_code == 2
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback(terminal: Terminal) -> None:
+    write(terminal, [a_declined_order(f"o-{number}") for number in range(500)])
+    listing = subprocess.Popen(
+        [sys.executable, "-m", "sagas", "list", "--json", "--limit", "500", "--db", str(terminal.database)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert listing.stdout is not None
+    assert listing.stderr is not None
+    with listing.stdout as output, listing.stderr as errors:
+        output.read(10)
+        output.close()
+        assert errors.read() == b""
+    listing.wait()
+
+
+def test_a_saga_is_drawn_by_its_name(terminal: Terminal) -> None:
+    result = terminal.type("diagram", "order", "-m", "services.orders.saga")
+
+    assert result.exit_code == 0
+    assert result.stdout == (ROOT / "diagrams" / "order.mmd").read_text(encoding="utf-8")
+
+
+def test_a_name_that_is_not_known_lists_those_that_are(terminal: Terminal) -> None:
+    result = terminal.type("diagram", "oder", "-m", "services.orders.saga", "-m", "tests.core.trip")
+
+    assert result.exit_code == 1
+    assert result.stderr == "sagas: no saga 'oder'; known: order, trip; did you mean 'order'?\n"
+
+
+def test_one_saga_of_a_module_can_be_named_by_its_variable_or_its_name() -> None:
+    assert load(["tests.core.trip:trip_saga"]) == load(["tests.core.trip:trip"]) == load(["tests.core.trip"])
+
+
+@pytest.mark.parametrize("module", ["services.nowhere", "nowhere", "services.money", "tests.core.trip:other"])
+def test_a_module_without_a_saga_is_refused_by_its_name(module: str) -> None:
+    with pytest.raises(SettingsError, match=module.partition(":")[0]):
+        load([module])
+
+
+def test_no_saga_at_all_says_where_one_would_be_found() -> None:
+    with pytest.raises(SettingsError, match=r"--module, SAGAS_DEFINITIONS or \[tool.sagas\]"):
+        find([], "order")
+
+
+def test_modules_given_win_over_the_environment_and_that_over_the_project() -> None:
+    environ = {"SAGAS_DEFINITIONS": "a.b, c.d"}
+
+    assert modules_wanted(("x",), environ, ROOT) == ("x",)
+    assert modules_wanted((), environ, ROOT) == ("a.b", "c.d")
+    assert modules_wanted((), {}, ROOT / "services" / "orders") == ("services.orders.saga",)
+    assert load(modules_wanted((), {}, ROOT)) == [order_saga.definition]
+
+
+def test_a_folder_without_a_project_has_no_sagas(tmp_path: Path) -> None:
+    assert modules_wanted((), {}, tmp_path) == ()
+
+
+@pytest.mark.parametrize("text", ["[tool.sagas\n", "[tool.sagas]\ndefinitions = 'services.orders.saga'\n"])
+def test_a_project_file_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+
+    with pytest.raises(SettingsError, match=r"pyproject\.toml"):
+        nearest_project(tmp_path)
+
+
+def test_a_broker_that_may_be_reached_from_outside_is_refused(terminal: Terminal) -> None:
+    result = terminal.type("broker", "--address", "0.0.0.0:0")
+
+    assert result.exit_code == 1
+    assert "loopback only" in result.stderr

@@ -1,0 +1,84 @@
+"""`retry`, `resolve`, `cancel`, `abandon`: a plan first, then the deed, with its place in the audit."""
+
+import pytest
+
+from sagas.store.sqlite import SqliteStore
+from tests.cli.conftest import Terminal
+
+HERE = ("-m", "tests.core.trip", "-m", "services.orders.saga")
+
+
+def state(terminal: Terminal, key: str) -> str:
+    return str(terminal.json("show", key)["state"])
+
+
+def test_a_plan_says_what_would_be_done_and_does_nothing(full: Terminal) -> None:
+    result = full.type("retry", "t-1", *HERE)
+    assert result.exit_code == 0, result.output
+    assert "trip t-1   retry would be done: stuck → ticket.pending" in result.stdout
+    assert "sends ticket.issue to flights-commands" in result.stdout
+    assert "nothing was done; say it again with --yes" in result.stdout
+    assert state(full, "t-1") == "stuck"
+
+
+def test_a_deed_is_done_sent_and_written_down_with_who_and_why(full: Terminal) -> None:
+    result = full.type("resolve", "t-1", "--as", "undone", "--reason", "asked the airline", "--yes", *HERE)
+    assert result.exit_code == 0, result.output
+    assert state(full, "t-1") == "seat.undoing"
+    store = SqliteStore(full.database)
+    instance = store.instance("trip", "t-1")
+    assert instance is not None
+    (row,) = store.audit(instance.id)
+    assert (row.action, row.reason, row.path) == ("resolve-undone", "asked the airline", ("stuck", "seat.undoing"))
+    assert row.who
+    assert [r.event_type for r in store.unpublished(99)][-1] == "seat.release"
+    store.close()
+    assert "asked the airline" in full.type("show", "t-1").stdout
+
+
+def test_json_says_the_same_in_a_stable_shape(full: Terminal) -> None:
+    plan = full.json("abandon", "t-1", "--reason", "sold by hand", *HERE)
+    assert {name: plan[name] for name in ("saga", "key", "action", "path", "sends", "open_effects", "is_done")} == {
+        "saga": "trip",
+        "key": "t-1",
+        "action": "abandon",
+        "path": ["stuck", "abandoned"],
+        "sends": [],
+        "open_effects": ["room (done)", "seat (done)", "ticket (unknown)"],
+        "is_done": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("cancel", "o-1", "--reason", "x"), "it has ended already: compensated"),
+        (("cancel", "o-2", "--reason", "x"), "past the point of no return"),
+        (("cancel", "t-1", "--reason", "x"), "retry, resolve or abandon it"),
+        (("retry", "o-2"), "it is not stuck but ship.pending"),
+        (("retry", "nobody"), "no instance has the key or the id 'nobody'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_state_it_is_in(
+    full: Terminal, arguments: tuple[str, ...], why: str
+) -> None:
+    result = full.type(*arguments, "--yes", *HERE)
+    assert result.exit_code == 1
+    assert why in result.stderr
+
+
+def test_a_saga_that_is_not_loaded_is_named(full: Terminal) -> None:
+    result = full.type("retry", "t-1", "-m", "services.orders.saga")
+    assert result.exit_code == 1
+    assert "saga 'trip' version 1 is not loaded here" in result.stderr
+
+
+def test_the_audit_can_neither_be_changed_nor_shortened(full: Terminal) -> None:
+    assert full.type("abandon", "t-1", "--reason", "x", "--yes", *HERE).exit_code == 0
+    import sqlite3
+
+    connection = sqlite3.connect(full.database)
+    for statement in ("DELETE FROM audit", "UPDATE audit SET who = 'nobody'"):
+        with pytest.raises(sqlite3.IntegrityError, match="the audit is"):
+            connection.execute(statement)
+    connection.close()
