@@ -22,7 +22,7 @@ demo: $(INSTALLED) ## Run 20 orders through four services over Iggy topics, and 
 	@$(BIN)/python -m services.demo $(ARGS)
 
 test: $(INSTALLED) ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 up: $(INSTALLED) ## Keep broker, orchestrator and services running in the background
 	@$(BIN)/python -m services.up

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -77,8 +78,8 @@ def decide_us() -> float:
             instance = decide(definition, None, Start(key="o-1", data=data), 1_000).instance
             for reply in replies:
                 instance = decide(definition, instance, reply, 1_001).instance
-        assert instance is not None
-        assert instance.state == "completed"
+            assert instance is not None
+            assert instance.state == "completed"
         rounds.append((time.perf_counter() - began) * 1e6 / 5_000)
     return statistics.median(rounds)
 
@@ -92,7 +93,7 @@ async def _whole(place: Place, count: int) -> dict[str, float]:
             message = _order(f"one-{number}", "delivered")
             began = time.perf_counter()
             await broker.publish([message])
-            await _until(lambda key=message.key: _has_ended(store, key))
+            await _until(partial(_has_ended, store, message.key))
             latencies.append((time.perf_counter() - began) * 1e3)
         latencies = sorted(latencies[ONE_AT_A_TIME // 6 :])
         # One in five turns back, as on a bad day.

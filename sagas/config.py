@@ -16,12 +16,13 @@ from sagas.errors import SettingsError
 CONNECTION_STRING_DEFAULT = "iggy://iggy:iggy@127.0.0.1:8090"
 PARTITIONS_MAX = 1000
 
-_USERINFO = re.compile(r"//[^@/]*@")
+# Up to the last @, as the client reads it: a password may hold an @ or a / itself.
+_USERINFO = re.compile(r"//.*@", re.DOTALL)
 
 
 def masked(connection_string: str) -> str:
     """A connection string without its credentials, fit to be shown."""
-    return _USERINFO.sub("//***@", connection_string)
+    return _USERINFO.sub("//***@", connection_string, count=1)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"IGGY_PARTITIONS={partitions!r}: expected a whole number from 1 to {PARTITIONS_MAX}; the default is 3"
             )
         connection_string = environ.get("IGGY_CONNECTION_STRING") or CONNECTION_STRING_DEFAULT
-        if not connection_string.startswith("iggy://"):
+        if not connection_string.startswith(("iggy://", "iggy+tcp://")):
             raise SettingsError(
                 f"IGGY_CONNECTION_STRING={masked(connection_string)!r}: expected iggy://user:password@host:port"
             )

@@ -36,12 +36,15 @@ class Turn:
         self.moves: list[Move] = []
 
     def answer(self, verdict: Verdict, note: str = "") -> None:
+        """Say how the input stood to the instance."""
         self.verdict, self.note = verdict, note
 
     def can(self, trigger: str) -> bool:
+        """Whether the machine has this move from where the instance is."""
         return (self.instance.state, trigger) in self.definition.table
 
     def move(self, trigger: str) -> None:
+        """Move the instance. Raises IllegalMove."""
         source = self.instance.state
         dest = self.definition.table.get((source, trigger))
         if dest is None:
@@ -50,18 +53,22 @@ class Turn:
         self.change(state=dest)
 
     def change(self, **fields: object) -> None:
+        """Replace fields of the instance."""
         self.instance = msgspec.structs.replace(self.instance, **fields)
 
     def record(self, record: StepRecord, **fields: object) -> StepRecord:
+        """Enter `record` with these fields replaced in the ledger; the record as it now is."""
         changed = msgspec.structs.replace(record, **fields)
         self.instance = self.instance.with_step(changed)
         return changed
 
     def timer(self, step: str, kind: TimerKind, operation: Operation, attempt: int, due_ms: int) -> None:
+        """Set the step's timer, which replaces the one it had."""
         fire = Fire(kind=kind, step=step, operation=operation, attempt=attempt)
         self.effects.append(SetTimer(name=step, due_ms=due_ms, fire=fire))
 
     def decision(self) -> Decision:
+        """What `decide` answers, with the revision one higher."""
         self.change(revision=self.instance.revision + 1, updated_ms=self.now_ms)
         return Decision(
             instance=self.instance,
@@ -132,6 +139,7 @@ def _enter_undoing(turn: Turn, spec: StepSpec) -> None:
 
 
 def send_do(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
+    """Send the step's command, for the first time or again, and set the timer that awaits its answer."""
     record = turn.record(record, attempts=record.attempts + 1)
     if not _send(turn, spec, "do", record.attempts):
         return
@@ -160,6 +168,7 @@ def _ask_again_later(turn: Turn, spec: StepSpec) -> None:
 
 
 def send_undo(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
+    """Send the step's undo, for the first time or again: an undo is awaited for ever."""
     assert spec.undo is not None
     record = turn.record(record, undo_attempts=record.undo_attempts + 1)
     if _send(turn, spec, "undo", record.undo_attempts):
@@ -189,6 +198,7 @@ def _send(turn: Turn, spec: StepSpec, operation: Operation, attempt: int) -> boo
 
 
 def break_down(turn: Turn, spec: StepSpec, reason: str) -> None:
+    """The saga author's own code raised: this run needs a person, the others go on."""
     turn.effects.append(ClearTimer(name=spec.name))
     turn.move(f"{spec.name}.broken")
     get_stuck(turn, spec, reason)
