@@ -70,8 +70,8 @@ class Orchestrator:
 
         self._commit(work, now_ms)
 
-    def fire(self, read_up_to_ms: int, now_ms: int) -> int:
-        """Fire timers due at or before `read_up_to_ms`, at most `TIMERS_PER_BATCH_MAX`; how many there were."""
+    def fire(self, read_up_to_ms: int, now_ms: int) -> list[TimerRow]:
+        """Fire timers due at or before `read_up_to_ms`, at most `TIMERS_PER_BATCH_MAX`; which they were."""
         fired: list[TimerRow] = []
 
         def work(batch: Batch) -> None:
@@ -81,7 +81,7 @@ class Orchestrator:
             batch.unpark(self._intake.read)
 
         self._commit(work, now_ms)
-        return len(fired)
+        return fired
 
     def bury(self, incoming: Incoming, reason: str, now_ms: int) -> None:
         """Give up on one message that this engine itself fails on; the rest of its partition goes on."""

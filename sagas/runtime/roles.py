@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from sagas.ports import Incoming, ParticipantStore
 from sagas.runtime.dead_letters import dead_letter
-from sagas.runtime.orchestrator import TIMERS_PER_BATCH_MAX, Orchestrator, Pulse
+from sagas.runtime.guard import TimeoutGuard
+from sagas.runtime.orchestrator import TIMERS_PER_BATCH_MAX, Orchestrator
 from sagas.runtime.participant import Service
 
 PULSE_MS_MAX = 1_000
@@ -22,7 +23,8 @@ class OrchestratorWork:
 
     def __init__(self, orchestrator: Orchestrator) -> None:
         self._orchestrator = orchestrator
-        self._pulse = Pulse(next_due_ms=0, in_flight=1)
+        self._guard = TimeoutGuard()
+        self._pulse = orchestrator.pulse()
         self._pulse_ms = 0
 
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
@@ -40,10 +42,14 @@ class OrchestratorWork:
 
     def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
         """Fire what is due up to `caught_up_ms`; whether runs are in flight."""
-        if caught_up_ms is not None:
-            while self._orchestrator.fire(caught_up_ms, now_ms) == TIMERS_PER_BATCH_MAX:
-                pass
+        timeouts = 0
+        may_fire = self._guard.may_fire(now_ms, self._pulse.next_due_ms)
+        while may_fire and caught_up_ms is not None:
+            fired = self._orchestrator.fire(caught_up_ms, now_ms)
+            timeouts += sum(timer.fire.kind in ("timeout", "deadline") for timer in fired)
+            may_fire = len(fired) == TIMERS_PER_BATCH_MAX
         self._pulse, self._pulse_ms = self._orchestrator.pulse(), now_ms
+        self._guard.note_timeouts(timeouts, self._pulse.in_flight, now_ms)
         return self._pulse.in_flight > 0
 
 

@@ -20,6 +20,7 @@ from sagas.core.instance import Instance
 from sagas.core.messages import Event
 from sagas.errors import BrokerError, SagaError
 from sagas.ports import Migration, Outbox, Outgoing, ParticipantStore, Subscription, TopicSpec
+from sagas.runtime.guard import GAP_MS
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.participant import Service
 from sagas.runtime.relay import Relay
@@ -177,7 +178,8 @@ class World:
         await self.work()
         while self.store.in_flight():
             due_ms = self.store.next_due_ms()
-            next_ms = max(due_ms if due_ms is not None else 0, self.clock.now_ms() + 1)
+            # In steps: a process that was not run for longer takes it for an outage and holds its timers back.
+            next_ms = min(max(due_ms or 0, self.clock.now_ms() + 1_000), self.clock.now_ms() + GAP_MS // 2)
             if next_ms > end_ms:
                 return
             self.clock.advance(next_ms - self.clock.now_ms())

@@ -1,0 +1,60 @@
+"""Timers are held back after an outage, a clock jump and a burst of timeouts, and never for good."""
+
+from sagas.runtime.guard import BURST_HOLD_MS, BURST_MIN, GAP_HOLD_MS, GAP_MS, TimeoutGuard
+
+NOW_MS = 1_700_000_000_000
+
+
+def test_in_ordinary_times_timers_fire() -> None:
+    guard = TimeoutGuard()
+    assert all(guard.may_fire(NOW_MS + turn * 1_000, NOW_MS) for turn in range(100))
+
+
+def test_after_a_downtime_what_is_long_overdue_waits_for_the_participants() -> None:
+    guard = TimeoutGuard()
+    assert not guard.may_fire(NOW_MS, NOW_MS - 3_600_000)
+    assert not guard.may_fire(NOW_MS + GAP_HOLD_MS - 1, NOW_MS - 3_600_000)
+    assert guard.may_fire(NOW_MS + GAP_HOLD_MS, NOW_MS - 3_600_000)
+
+
+def test_a_start_with_nothing_overdue_holds_nothing_back() -> None:
+    assert TimeoutGuard().may_fire(NOW_MS, None)
+    assert TimeoutGuard().may_fire(NOW_MS, NOW_MS + 5_000)
+    assert TimeoutGuard().may_fire(NOW_MS, NOW_MS - 100)
+
+
+def test_a_clock_that_jumps_forward_or_a_machine_that_was_paused_holds_timers_back() -> None:
+    guard = TimeoutGuard()
+    assert guard.may_fire(NOW_MS, None)
+    assert not guard.may_fire(NOW_MS + GAP_MS + 1, NOW_MS)
+    assert guard.may_fire(NOW_MS + GAP_MS + 1 + GAP_HOLD_MS, NOW_MS)
+
+
+def test_a_clock_that_is_set_back_does_not_hold_timers_back_for_the_difference() -> None:
+    guard = TimeoutGuard()
+    assert guard.may_fire(NOW_MS, None)
+    assert not guard.may_fire(NOW_MS + 3_600_000, None)
+    assert guard.may_fire(NOW_MS, None)
+
+
+def test_many_timeouts_at_once_are_a_pause_and_not_a_mass_undo() -> None:
+    guard = TimeoutGuard()
+    assert guard.may_fire(NOW_MS, None)
+    guard.note_timeouts(BURST_MIN + 1, 150, NOW_MS)
+    assert not guard.may_fire(NOW_MS + 1, None)
+    for turn in range(1, BURST_HOLD_MS // 1_000):
+        assert not guard.may_fire(NOW_MS + turn * 1_000, None)
+    assert guard.may_fire(NOW_MS + BURST_HOLD_MS, None)
+
+
+def test_as_many_timeouts_among_ten_times_as_many_runs_are_ordinary() -> None:
+    guard = TimeoutGuard()
+    guard.note_timeouts(BURST_MIN + 1, BURST_MIN * 10, NOW_MS)
+    assert guard.may_fire(NOW_MS + 1, None)
+
+
+def test_timeouts_of_more_than_a_minute_ago_do_not_count() -> None:
+    guard = TimeoutGuard()
+    guard.note_timeouts(BURST_MIN, 10, NOW_MS)
+    guard.note_timeouts(BURST_MIN, 10, NOW_MS + 61_000)
+    assert guard.may_fire(NOW_MS + 61_001, None)
