@@ -11,6 +11,7 @@ from sagas.config import CONNECTION_STRING_DEFAULT, Settings, masked
 from services.processes import Program, broker_program, free_address, saga_programs
 
 CONNECTION = "IGGY_CONNECTION_STRING"
+ADDRESS = "SAGAS_BROKER_ADDRESS"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,12 +51,14 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def place_of(environ: Mapping[str, str], folder: Path, *, stream: str, always_stream: bool = False) -> Place:
-    """The place in `folder`: on the server that `environ` names, or with an embedded broker on a free address.
+    """The place in `folder`: on the server that `environ` names, or with an embedded broker on SAGAS_BROKER_ADDRESS.
+
+    Without that on a free address, with Iggy's own port if it can be had.
 
     `stream` is used unless IGGY_STREAM names another, or in any case with `always_stream`. Raises SettingsError.
     """
     settings = Settings.from_environ(environ, stream=stream)
-    address = "" if environ.get(CONNECTION) else free_address()
+    address = "" if environ.get(CONNECTION) else environ.get(ADDRESS) or free_address()
     return Place(
         address=address,
         settings=Settings(

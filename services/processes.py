@@ -58,9 +58,9 @@ def saga_programs() -> tuple[Program, ...]:
     return (orchestrator, *services)
 
 
-def free_address() -> str:
-    """A loopback address that nobody listens on: with Iggy's own port if that is free."""
-    for port in (PORT_USUAL, 0):
+def free_address(*ports: int) -> str:
+    """A loopback address that nobody listens on: with one of `ports`, Iggy's own if none is given, or any."""
+    for port in (*(ports or (PORT_USUAL,)), 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

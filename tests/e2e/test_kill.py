@@ -23,7 +23,7 @@ from sagas.store.sqlite import SqliteStore
 from services import pidfile
 from services.contracts import STREAM
 from services.place import embedded_connection
-from services.processes import log_path, pid_path
+from services.processes import free_address, log_path, pid_path
 from services.proof import ServiceFiles, prove_files
 from services.stories import Story, kind_of, message_of
 
@@ -41,6 +41,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("shop")
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("IGGY_", "SAGAS_"))}
     environ["SAGAS_DATA"] = str(folder)
+    environ["SAGAS_BROKER_ADDRESS"] = free_address(0)  # not the usual one: other tests run beside this
     subprocess.run([sys.executable, "-m", "services.up"], env=environ, check=True, stdout=subprocess.DEVNULL)
     try:
         yield folder, embedded_connection(_broker_address(folder))
