@@ -183,5 +183,7 @@ def _resolve(function: Callable[..., object], namespace: Mapping[str, object]) -
 
 
 def _where(function: Callable[..., object]) -> str:
+    if function.__module__ == "sagas.core.saga":
+        return ""  # our own `unchanged`: the step's line says more than ours
     code = getattr(function, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""

@@ -155,6 +155,8 @@ def send_do(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
 def wait_for_answer(turn: Turn, spec: StepSpec, record: StepRecord, kind: TimerKind, due_ms: int) -> None:
     """Set the step's timer: `kind` at `due_ms`, or the step's timeout when that comes first."""
     timeout_at_ms = record.sent_ms + spec.timeout_ms
+    if timeout_at_ms <= turn.now_ms:
+        timeout_at_ms = turn.now_ms + spec.resend_ms  # sent again after an outage: give the answer a chance
     if due_ms >= timeout_at_ms and spec.unknown != "resend":
         kind, due_ms = "timeout", timeout_at_ms
     turn.timer(spec.name, kind, "do", record.attempts, due_ms)

@@ -179,7 +179,9 @@ class World:
         while self.store.in_flight():
             due_ms = self.store.next_due_ms()
             # In steps: a process that was not run for longer takes it for an outage and holds its timers back.
-            next_ms = min(max(due_ms or 0, self.clock.now_ms() + 1_000), self.clock.now_ms() + GAP_MS // 2)
+            now_ms = self.clock.now_ms()
+            due_ms = due_ms if due_ms is not None and due_ms > now_ms else now_ms + 1_000
+            next_ms = min(due_ms, now_ms + GAP_MS // 2)
             if next_ms > end_ms:
                 return
             self.clock.advance(next_ms - self.clock.now_ms())

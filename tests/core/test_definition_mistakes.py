@@ -65,11 +65,13 @@ def undo(thing: Thing) -> Undo:
 
 def fresh(*, started: bool = True) -> Saga[Thing]:
     saga = Saga("thing", Thing, version=1)
-    if started:
+    return _begun(saga) if started else saga
 
-        @saga.start(on=A)
-        def begin(event: Asked) -> Thing:
-            return Thing(event.thing_id)
+
+def _begun(saga: Saga[Thing]) -> Saga[Thing]:
+    @saga.start(on=A)
+    def begin(event: Asked) -> Thing:
+        return Thing(event.thing_id)
 
     return saga
 
@@ -289,6 +291,133 @@ def undo_that_shares_a_reply() -> None:
     saga.flow(step)
 
 
+def step_without_a_name() -> None:
+    def _(thing: Thing) -> Do:
+        return Do(thing_id=thing.thing_id)
+
+    fresh().step(to=A, timeout=1, unknown="undo")(_)
+
+
+def resend_of_nothing() -> None:
+    fresh().step(to=A, timeout=1, unknown="undo", resend=0)(do)
+
+
+def undo_of_a_step_that_leaves_nothing() -> None:
+    step = fresh().step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(do)
+    step.undo(undo)
+
+
+def two_folds() -> None:
+    step = fresh().step(to=A, timeout=1, unknown="undo")(do)
+    step.reply(unchanged)
+    step.reply(unchanged)
+
+
+def fold_of_one_parameter() -> None:
+    step = fresh().step(to=A, timeout=1, unknown="undo")(do)
+
+    def fold(thing: Thing) -> Thing:
+        return thing
+
+    step.reply(fold)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def start_event_without_the_key() -> None:
+    class Elsewhere(Event, tag="elsewhere"):
+        other: str
+
+    def begin(event: Elsewhere) -> Thing:
+        return Thing(event.other)
+
+    fresh(started=False).start(on=A)(begin)
+
+
+def tag_of_the_engine() -> None:
+    class Mine(Command[Done], tag="sagas.mine"):
+        thing_id: str
+
+    def step(thing: Thing) -> Mine:
+        return Mine(thing_id=thing.thing_id)
+
+    fresh().step(to=A, timeout=1, unknown="undo")(step)
+
+
+def annotation_that_cannot_be_read() -> None:
+    def step(thing: "Thing") -> "Nowhere":  # type: ignore[name-defined]  # noqa: F821 # pyright: ignore
+        raise AssertionError("never called")
+
+    fresh().step(to=A, timeout=1, unknown="undo")(step)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def start_that_cannot_be_read() -> None:
+    def begin(event: "Nowhere") -> Thing:  # type: ignore[name-defined]  # noqa: F821 # pyright: ignore
+        raise AssertionError("never called")
+
+    fresh(started=False).start(on=A)(begin)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def name_that_is_none() -> None:
+    saga = _begun(Saga("a thing", Thing, version=1, key="thing_id"))
+    step = saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(do)
+    step.reply(unchanged)
+    saga.flow(step)
+
+
+def version_zero() -> None:
+    saga = _begun(Saga("thing", Thing, version=0))
+    step = saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(do)
+    step.reply(unchanged)
+    saga.flow(step)
+
+
+def only_rejections() -> None:
+    class Never(Command[Refused], tag="never"):
+        thing_id: str
+
+    saga = fresh()
+
+    @saga.pivot(to=A, timeout=1, unknown="ask")
+    def step(thing: Thing) -> Never:
+        return Never(thing_id=thing.thing_id)
+
+    step.reply(unchanged)
+    saga.flow(step)
+
+
+def undo_with_only_rejections() -> None:
+    class NotUndone(Rejection, tag="not-undone"):
+        thing_id: str
+
+    class NeverUndo(Command[NotUndone], tag="never-undo"):
+        thing_id: str
+
+    def back(thing: Thing) -> NeverUndo:
+        return NeverUndo(thing_id=thing.thing_id)
+
+    saga = fresh()
+    step = saga.step(to=A, timeout=1, unknown="undo")(do)
+    step.reply(unchanged)
+    step.undo(back)
+    saga.flow(step)
+
+
+def replies_of_one_tag() -> None:
+    class Done2(Event, tag="done"):
+        thing_id: str
+
+    class Twice(Command[Done | Done2], tag="twice"):
+        thing_id: str
+
+    saga = fresh()
+
+    @saga.pivot(to=A, timeout=1, unknown="ask")
+    def step(thing: Thing) -> Twice:
+        return Twice(thing_id=thing.thing_id)
+
+    step.reply(unchanged)
+    saga.flow(step)
+
+
 def two_undos() -> None:
     step = fresh().step(to=A, timeout=1, unknown="undo")(do)
     step.undo(undo)
@@ -322,6 +451,20 @@ MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (step_that_returns_no_command, "does not say which command it returns", "annotate it"),
     (undo_that_shares_a_reply, "do and undo share the reply Done", "give the undo its own"),
     (two_undos, "it has two undos", "keep one"),
+    (step_without_a_name, "its function has no plain name", "def reserve"),
+    (resend_of_nothing, "resend of 0 ms is out of range", "seconds"),
+    (undo_of_a_step_that_leaves_nothing, "leaves_nothing and has an undo", "keep one"),
+    (two_folds, "it has two folds", "keep one"),
+    (fold_of_one_parameter, "its fold takes 1 parameters", "reply: A | B"),
+    (start_event_without_the_key, "start event Elsewhere has no field 'thing_id'", "add `thing_id: str`"),
+    (tag_of_the_engine, "has the reserved tag 'sagas.mine'", "choose a tag"),
+    (annotation_that_cannot_be_read, "an annotation cannot be read", "at module level"),
+    (start_that_cannot_be_read, "its start cannot be read", "at module level"),
+    (name_that_is_none, "is no name", "letters, digits"),
+    (version_zero, "version 0 is out of range", "from 1"),
+    (only_rejections, "every reply of it is a rejection", "says: done"),
+    (undo_with_only_rejections, "every reply of its undo is a rejection", "says: undone"),
+    (replies_of_one_tag, "two of its replies share a name or a tag", "its own"),
 ]
 
 

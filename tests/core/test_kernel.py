@@ -1,7 +1,8 @@
 """The laws of `decide`: it answers everything, in the same way every time, and lets no effect go."""
 
+from dataclasses import replace
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -130,6 +131,48 @@ def test_a_step_without_an_answer_is_resent_and_then_undone_as_unknown() -> None
     assert record is not None
     assert (record.effect, record.attempts, run.sent()) == ("unknown", 3, [("room", "undo")])
     assert run.now.cause == "room: no answer in 9.0 s"
+
+
+def test_a_command_sent_again_after_an_outage_is_given_time_to_be_answered() -> None:
+    run = Run()
+    timer = next(e for e in run.last.effects if isinstance(e, SetTimer) and e.name == "room")
+    run.now_ms += 3_600_000  # the orchestrator was away for an hour, the step's timeout is long over
+    run.take(timer.fire)
+    assert run.sent() == [("room", "do")]
+    again = next(e for e in run.last.effects if isinstance(e, SetTimer) and e.name == "room")
+    assert (again.fire.kind, again.due_ms - run.now_ms) == ("timeout", 3_000)
+
+
+def test_a_command_that_cannot_be_built_makes_one_run_stuck() -> None:
+    definition = with_functions(TRIP, room_build=_raise)
+    decision = decide(definition, None, START, 1)
+    assert decision.instance is not None
+    assert (decision.instance.state, decision.instance.stuck_from) == (STUCK, "room.pending")
+    assert decision.instance.reason == "room: building its do raised RuntimeError: no room"
+
+
+def test_a_fold_that_raises_on_an_answer_that_frees_a_stuck_run_leaves_it_stuck() -> None:
+    run = Run(DONE["room"], DONE["seat"])
+    while run.now.state == "ticket.pending":
+        run.fire("ticket")
+    definition = with_functions(TRIP, ticket_fold=_raise)
+    decision = decide(definition, run.now, DONE["ticket"], run.now_ms)
+    assert decision.verdict == "violation"
+    assert decision.instance is not None
+    assert decision.instance.state == STUCK
+
+
+def _raise(*_: object) -> Any:
+    raise RuntimeError("no room")
+
+
+def with_functions(definition: Definition, **changed: Any) -> Definition:
+    """`definition` with, for example, `room_build` for the build of its step `room`."""
+    steps = dict(definition.steps)
+    for name, function in changed.items():
+        step, _, field = name.partition("_")
+        steps[step] = replace(steps[step], **{field: function})
+    return replace(definition, steps=steps)
 
 
 def test_a_late_success_is_matched_to_the_undo_that_is_on_its_way() -> None:

@@ -1,0 +1,89 @@
+"""A handler that is written wrong is refused when it is registered, with its line and the remedy."""
+
+from collections.abc import Callable
+
+import pytest
+
+from sagas import Command, Event, Participant, Rejection
+from sagas.ports import Sql
+from sagas.runtime.handlers import HandlerError
+from sagas.runtime.participant import Service
+
+DESK = Participant("desk", key="desk_id")
+
+
+class Sat(Event, tag="sat"):
+    desk_id: str
+
+
+class Full(Rejection, tag="full"):
+    desk_id: str
+
+
+class Sit(Command[Sat | Full], tag="sit"):
+    desk_id: str
+
+
+class Left(Event, tag="left"):
+    desk_id: str
+    hour: int
+
+
+class Leave(Command[Left], tag="leave"):
+    desk_id: str
+
+
+class Keyless(Command[Sat], tag="keyless"):
+    other: str
+
+
+def three_too_many(sql: Sql, command: Sit, a: int, b: int) -> Sat:
+    raise AssertionError
+
+
+def no_command(sql: Sql, command: str) -> Sat:
+    raise AssertionError
+
+
+def without_the_key(sql: Sql, command: Keyless) -> Sat:
+    raise AssertionError
+
+
+def another_reply(sql: Sql, command: Sit) -> Left:
+    raise AssertionError
+
+
+def right(sql: Sql, command: Sit) -> Sat | Full:
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        (three_too_many, "takes 4 parameters"),
+        (no_command, "annotate its second parameter with a command"),
+        (without_the_key, "needs a tag and the field 'desk_id'"),
+        (another_reply, "may return Left, which is no reply of Sit"),
+    ],
+)
+def test_a_handler_that_cannot_be_right_is_refused_with_its_line(function: Callable[..., Event], problem: str) -> None:
+    with pytest.raises(HandlerError, match=problem) as caught:
+        Service(DESK).handles(function)
+    assert f"{__file__}:{function.__code__.co_firstlineno}" in str(caught.value)
+
+
+def test_two_handlers_of_one_command_are_refused() -> None:
+    service = Service(DESK)
+    service.handles(right)
+    with pytest.raises(HandlerError, match="two handlers for 'sit'"):
+        service.handles(right)
+    assert service.command_tags == {"sit"}
+
+
+def test_an_undo_that_could_not_answer_when_there_is_nothing_to_undo_is_refused() -> None:
+    def leave(sql: Sql, command: Leave) -> Left:
+        raise AssertionError
+
+    with pytest.raises(HandlerError, match="its reply Left still needs hour"):
+        Service(DESK).undoes(leave)
+    Service(DESK).undoes(nothing=lambda command: Left(desk_id=command.desk_id, hour=0))(leave)
