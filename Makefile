@@ -12,7 +12,7 @@ DIAGRAMS := diagrams/order.mmd
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down check format diagrams bench lock clean
+.PHONY: help demo test up down check coverage format diagrams bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -35,6 +35,10 @@ check: $(INSTALLED_DEV) ## Check types, style and format
 	@$(BIN)/python -m pyright
 	@$(BIN)/python -m ruff check
 	@$(BIN)/python -m ruff format --check
+
+coverage: $(INSTALLED_DEV) ## Say which branches of the core and the barrier the tests run
+	@$(BIN)/python -m coverage run -m pytest -q tests/core tests/runtime tests/services tests/scenarios tests/cli
+	@$(BIN)/python -m coverage report
 
 format: $(INSTALLED_DEV) ## Write the format that `make check` wants
 	@$(BIN)/python -m ruff format
