@@ -5,7 +5,7 @@ What a saga's author needs stands here; what runs sagas is in `sagas.runtime`, w
 """
 
 from sagas.core.definition import Definition, Unknown
-from sagas.core.messages import Command, Event, Fault, InProgress, Key, Message, Rejection, Text
+from sagas.core.messages import Command, Event, Fault, InProgress, Key, Message, Rejection, Text, Undeliverable
 from sagas.core.participants import Participant
 from sagas.core.retry import FOREVER, Retry
 from sagas.core.saga import Saga, Step, unchanged
@@ -47,6 +47,7 @@ __all__ = [
     "Step",
     "StoreError",
     "Text",
+    "Undeliverable",
     "Unknown",
     "__version__",
     "unchanged",

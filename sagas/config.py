@@ -17,7 +17,17 @@ CONNECTION_STRING_DEFAULT = "iggy://iggy:iggy@127.0.0.1:8090"
 PARTITIONS_MAX = 1000
 
 # Up to the last @, as the client reads it: a password may hold an @ or a / itself.
+_NUMBER = re.compile(r"\A[0-9]{1,6}\Z")  # int() refuses thousands of digits with an error of its own
+_VARIABLES = ("IGGY_CONNECTION_STRING", "IGGY_STREAM", "IGGY_PARTITIONS", "SAGAS_DATA")
+
 _USERINFO = re.compile(r"//.*@", re.DOTALL)
+
+
+def _refuse_controls(environ: Mapping[str, str]) -> None:
+    # A line break in a name comes from a file that was pasted whole, and goes on into logs and file names.
+    for name in _VARIABLES:
+        if any(ord(character) < 32 or ord(character) == 127 for character in environ.get(name, "")):
+            raise SettingsError(f"{name} has a control character in it, such as a line break; write it in one line")
 
 
 def masked(connection_string: str) -> str:
@@ -40,8 +50,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, stream: str = "sagas") -> "Settings":
         """The settings that `environ` says, `stream` being the default stream. Raises SettingsError."""
+        _refuse_controls(environ)
         partitions = environ.get("IGGY_PARTITIONS", "3")
-        if not partitions.isdecimal() or not 1 <= int(partitions) <= PARTITIONS_MAX:
+        if not _NUMBER.match(partitions) or not 1 <= int(partitions) <= PARTITIONS_MAX:
             raise SettingsError(
                 f"IGGY_PARTITIONS={partitions!r}: expected a whole number from 1 to {PARTITIONS_MAX}; the default is 3"
             )

@@ -59,10 +59,7 @@ def host_service(service: Service, migrations: Sequence[Migration] = (), *, stre
 
     def start() -> None:
         with closing(SqliteParticipantStore(settings.database(name), migrations)) as store:
-            topics = [
-                TopicSpec(name=topic, partitions=settings.partitions)
-                for topic in (service.participant.commands, service.participant.events)
-            ]
+            topics = service.topic_specs(settings.partitions)
             work = ServiceWork(service, store)
             anyio.run(_host, name, settings, work, store, topics, [service.participant.commands])
 

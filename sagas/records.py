@@ -4,6 +4,7 @@ Plain data without behaviour. The ports (`sagas/ports.py`) are written in these 
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -96,8 +97,17 @@ class TimerRow(msgspec.Struct, frozen=True, kw_only=True):
     fire: Fire
 
 
+Settled = Literal["", "requeued", "discarded"]
+"""What a person did with a dead letter; "" for nothing yet."""
+
+
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that could not be dealt with, as it came, and why. `id` is given by the store."""
+    """A message that could not be dealt with, as it came, and why. `id` is given by the store.
+
+    `payload` may be cut: `size` is the original's in bytes, `is_whole` says that payload and headers are
+    all there. `key` chose its partition, as far as that can be known. `attempts` is how often it was tried.
+    What a person did with it stands in `settled_as` ("" for nothing yet), with who, when and why.
+    """
 
     received_ms: int
     topic: str
@@ -108,6 +118,14 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
     headers: Mapping[str, str] = {}
     id: int = 0
+    key: str = ""
+    size: int = 0
+    is_whole: bool = True
+    attempts: int = 1
+    settled_as: Settled = ""
+    settled_ms: int = 0
+    settled_by: str = ""
+    settle_reason: str = ""
 
 
 class ParkedRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 Pure: the caller brings ids and time.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -60,20 +61,24 @@ def kind_of(number: int) -> Kind:
     return _DIFFERENT.get((number - 1) % _ROUND + 1, "delivered")
 
 
-def message_of(story: Story, *, message_id: str, now_ns: int) -> Outgoing:
-    """The message that places the order. `now_ns` is Unix time in nanoseconds."""
+def message_of(story: Story, *, message_id: str, now_ns: int, products: Sequence[str] = PRODUCTS) -> Outgoing:
+    """The message that places the order. `now_ns` is Unix time in nanoseconds; `products` are those in stock."""
     if story.kind == "the guide's own message":
         payload = guide_payload(message_id, story.order_id, now_ns)
     else:
         payload = encode_message(
-            _event(story), message_id=message_id, key_field=ORDERS.key, key=story.order_id, now_ms=now_ns // 1_000_000
+            _event(story, products),
+            message_id=message_id,
+            key_field=ORDERS.key,
+            key=story.order_id,
+            now_ms=now_ns // 1_000_000,
         )
     return Outgoing(id=message_id, topic=ORDERS.events, key=story.order_id, payload=payload)
 
 
-def _event(story: Story) -> OrderCreated:
+def _event(story: Story, products: Sequence[str]) -> OrderCreated:
     number, kind = story.number, story.kind
-    product = NOT_IN_STOCK if kind == "out of stock" else PRODUCTS[number % len(PRODUCTS)]
+    product = NOT_IN_STOCK if kind == "out of stock" else products[number % len(products)]
     items: Items = (Item(product, 1 + number % 3),)
     return OrderCreated(
         order_id=story.order_id,

@@ -14,7 +14,7 @@ from sagas.core.diagram import mermaid
 @click.command(cls=RichCommand)
 @click.argument("saga", metavar="SAGA")
 @click.option("-m", "--module", "modules", multiple=True, metavar="MODULE", help="Where to look; can be given again.")
-@click.option("--late", is_flag=True, help="Draw what late successes do as well.")
+@click.option("--late", is_flag=True, help="Draw what late successes and unreadable commands do.")
 @click.option("--operator", is_flag=True, help="Draw what a person can do as well.")
 @explained
 def command(saga: str, modules: tuple[str, ...], late: bool, operator: bool) -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "resolve": "Say what became of the effect it is stuck over.",
     "cancel": "Turn an instance back.",
     "abandon": "Leave an instance as it is, for ever.",
+    "dlq": "Deal with messages that could not be dealt with.",
     "diagram": "Draw a saga as Mermaid text.",
     "run": "Run the orchestrator.",
     "broker": "Run the embedded broker, for development and tests.",

@@ -6,7 +6,6 @@ by the revision that was read; whatever it sends goes out through the orchestrat
 happened to the instance in between, nothing is done and one looks again.
 """
 
-import getpass
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 from sagas.cli.definitions import load, modules_wanted
 from sagas.cli.instances import ORCHESTRATOR, database_option, find_instance, reading
 from sagas.cli.output import explained, fail, plain, say, say_json
+from sagas.cli.who import whoami
 from sagas.config import Settings
 from sagas.core.definition import Definition
 from sagas.core.effects import Action, Decision, Operate, Send
@@ -75,7 +75,7 @@ def act(
     definitions = load(modules_wanted(tuple(modules), os.environ, Path.cwd()))
     with reading(db) as store:
         instance = find_instance(store, wanted, saga)
-    message = Operate(action=action, who=getpass.getuser(), reason=reason, revision=instance.revision)
+    message = Operate(action=action, who=whoami(), reason=reason, revision=instance.revision)
     decision = _decide(definitions, instance, message, db, yes=yes)
     if isinstance(decision, str):
         fail(f"{instance.saga} {instance.key}: {decision}")

@@ -13,7 +13,7 @@ import msgspec
 from sagas.errors import SettingsError
 
 
-class Project(msgspec.Struct, frozen=True, kw_only=True):
+class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The modules that define sagas, and the stream that is used unless IGGY_STREAM says another."""
 
     definitions: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ _PREFIX: Mapping[EdgeKind, str] = {
     "undo": "back · ",
     "resolve": "unknown · ",
     "stuck": "stuck · ",
+    "undeliverable": "unreadable · ",
     "late": "late · ",
     "operator": "by hand · ",
 }
@@ -40,10 +41,11 @@ _STYLES = (
 def mermaid(definition: Definition, *, with_late: bool = False, with_operator: bool = False) -> str:
     """The drawing as Mermaid text, ending in a newline.
 
-    `with_late` adds the moves of successes that arrive although their step was refused: rare, and
-    from nearly everywhere. `with_operator` adds what a person can do.
+    `with_late` adds the moves of successes that arrive although their step was refused, and of commands that
+    no participant could read: rare, and from nearly everywhere. `with_operator` adds what a person can do.
     """
-    hidden = {kind for kind, is_wanted in (("late", with_late), ("operator", with_operator)) if not is_wanted}
+    wanted = (("late", with_late), ("undeliverable", with_late), ("operator", with_operator))
+    hidden = {kind for kind, is_wanted in wanted if not is_wanted}
     edges = [edge for edge in definition.edges if edge.kind not in hidden]
     states = list(dict.fromkeys(state for edge in edges for state in (edge.source, edge.dest) if state != NEW))
     lines = [

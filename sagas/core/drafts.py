@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard, get_args
 
 from sagas.core.definition import StepKind, Unknown
+from sagas.core.machine import UNDELIVERABLE
 from sagas.core.messages import Command, Event, Message, field_names, reply_types, tag_of
 from sagas.core.participants import Participant
 from sagas.core.retry import Retry
@@ -166,6 +167,8 @@ def _message_problem(message_type: type[Message], key: str) -> tuple[str, str] |
         return "has no tag", f'write `class {message_type.__name__}(…, tag="category.event")`'
     if tag_of(message_type).startswith("sagas."):
         return f"has the reserved tag {tag_of(message_type)!r}", "choose a tag that does not begin with `sagas.`"
+    if message_type.__name__ == UNDELIVERABLE:
+        return "has a name of the engine's own", "choose another name: the machine's moves are called by it"
     if key not in field_names(message_type):
         return f"has no field {key!r}, the saga's business key", f"add `{key}: str`, or give the saga another `key=`"
     return None

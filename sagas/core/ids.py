@@ -8,8 +8,11 @@ parent, so that all rows of an instance lie side by side in every index: random 
 throughput at a million stored instances (measured; DESIGN.md, "Ids").
 """
 
+import re
 from hashlib import blake2b
 from uuid import UUID
+
+_CANONICAL = re.compile(r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 _TIME_BITS = 48
 _RANDOM_BITS = 128 - _TIME_BITS
@@ -22,6 +25,11 @@ def instance_id(saga: str, key: str, now_ms: int) -> str:
     return _uuid7(now_ms, f"{saga}\0{key}")
 
 
+def is_instance_id(text: str) -> bool:
+    """Whether `text` is an id as `instance_id` writes it: a UUID has many spellings, an instance one id."""
+    return _CANONICAL.match(text) is not None
+
+
 def derived_id(parent: str, *parts: str) -> str:
     """The id of something that belongs to `parent`: the same parts give the same id, for ever.
 
@@ -30,7 +38,12 @@ def derived_id(parent: str, *parts: str) -> str:
     return _uuid7(UUID(parent).int >> _RANDOM_BITS, "\0".join((parent, *parts)))
 
 
+def timed_id(time_ms: int, *parts: str) -> str:
+    """The id of something that happened at `time_ms` and has no parent: the same parts give the same id."""
+    return _uuid7(time_ms, "\0".join(parts))
+
+
 def _uuid7(time_ms: int, seed: str) -> str:
-    hashed = int.from_bytes(blake2b(seed.encode(), digest_size=10).digest())
+    hashed = int.from_bytes(blake2b(seed.encode(errors="replace"), digest_size=10).digest())
     value = (time_ms & ((1 << _TIME_BITS) - 1)) << _RANDOM_BITS | hashed
     return str(UUID(int=value & _VERSION_AND_VARIANT_CLEARED | _VERSION_7_VARIANT_RFC))

@@ -19,8 +19,8 @@ from sagas.core.effects import ClearTimer, Decision, Fire, Input, Operate, Reply
 from sagas.core.hashing import short_hash
 from sagas.core.ids import instance_id
 from sagas.core.instance import STUCK, Instance, StepRecord
-from sagas.core.machine import NEW
-from sagas.core.messages import Event, Fault, InProgress, Rejection
+from sagas.core.machine import NEW, UNDO_UNDELIVERABLE
+from sagas.core.messages import Event, Fault, InProgress, Rejection, Undeliverable
 from sagas.core.operator import operate
 from sagas.core.reading import read_reply
 from sagas.core.turn import (
@@ -117,7 +117,7 @@ def _on_reply(turn: Turn, message: Reply) -> None:
 def _on_do_reply(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> None:
     word = type(reply).__name__
     is_refusal = isinstance(reply, Rejection)
-    if record.effect in ("intended", "unknown") and turn.can(f"{spec.name}.{word}"):
+    if record.effect in ("intended", "unknown") and _awaits(turn, spec, word):
         _advance(turn, spec, record, reply)
     elif record.effect in ("done", "refused"):
         if record.reply == word:
@@ -135,24 +135,39 @@ def _on_do_reply(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -
         turn.answer("late", f"{spec.name}: {word} came while {turn.instance.state}")
 
 
+def _awaits(turn: Turn, spec: StepSpec, word: str) -> bool:
+    # A run that is stuck over the step's undo has turned back: an answer to the do must not send it forward.
+    has_turned = turn.instance.state == STUCK and turn.instance.stuck_from == f"{spec.name}.undoing"
+    return turn.can(f"{spec.name}.{word}") and not has_turned
+
+
 def _advance(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> None:
     is_refusal = isinstance(reply, Rejection)
     word = type(reply).__name__
     turn.effects.append(ClearTimer(name=spec.name))
+    if isinstance(reply, Undeliverable) and spec.kind == "retriable":
+        # Neither back nor on: its effect stays intended, so that a retry after a repair is answered for.
+        turn.move(f"{spec.name}.{word}")
+        get_stuck(turn, spec, f"{word}{_because(reply)}")
+        return
     turn.record(record, effect="refused" if is_refusal else "done", reply=word, answered_ms=turn.now_ms)
     try:
-        data = spec.fold(turn.definition.decode_data(turn.instance.data), reply)
-        encoded = turn.definition.encode_data(data)
+        encoded = turn.instance.data if isinstance(reply, Undeliverable) else _folded(turn, spec, reply)
     except Exception as error:  # the saga author's code, as above
         if turn.can(f"{spec.name}.broken"):
             break_down(turn, spec, f"folding {word} raised {type(error).__name__}: {error}")
         else:
             turn.answer("violation", f"folding {word} raised {type(error).__name__}: {error}")
         return
-    cause = f"{spec.name}: {word}{_because(reply)}" if is_refusal else turn.instance.cause
+    cause = f"{spec.name}: {word}{_because(reply)}"[:REASON_LENGTH_MAX] if is_refusal else turn.instance.cause
     turn.change(data=encoded, cause=cause, reason="", stuck_step="", stuck_from="")
     turn.move(f"{spec.name}.{word}")
     enter(turn)
+
+
+def _folded(turn: Turn, spec: StepSpec, reply: Event) -> bytes:
+    data = spec.fold(turn.definition.decode_data(turn.instance.data), reply)
+    return turn.definition.encode_data(data)
 
 
 def _because(reply: Event) -> str:
@@ -181,7 +196,7 @@ def _on_undo_reply(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event)
         turn.answer("late", f"{spec.name}: {word} came while {turn.instance.state}")
         return
     turn.effects.append(ClearTimer(name=spec.name))
-    turn.move(f"{spec.name}.{word}")
+    turn.move(f"{spec.name}.{UNDO_UNDELIVERABLE if isinstance(reply, Undeliverable) else word}")
     if is_refusal:
         get_stuck(turn, spec, f"its undo was refused: {word}{_because(reply)}")
     else:

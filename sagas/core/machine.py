@@ -11,6 +11,9 @@ the undo before it. Which is a straight line back, so a run that has turned neve
 has come to, it goes back to undo that step, and from there down the line once more, passing over
 what is undone already.
 
+`s.Undeliverable` is the engine's own refusal, which no command declares: the participant could not read the
+command. It goes where the step's refusals go; behind the pivot, and for an undo, it goes to `stuck`.
+
 `operator` edges are a person's: out of `stuck` forward, back or to another try, and into `abandoned`.
 
 The machine is the authority on what is legal and never *does* anything: no model, no callbacks. At
@@ -24,16 +27,22 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from transitions import Machine
 
 from sagas.core.instance import ABANDONED, COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK
-from sagas.core.messages import Rejection
+from sagas.core.messages import Rejection, Undeliverable
 
 if TYPE_CHECKING:
     from sagas.core.definition import StepSpec
+
+UNDELIVERABLE = Undeliverable.__name__
+"""The part of a trigger behind its step that says: the participant could not read the command."""
+
+UNDO_UNDELIVERABLE = "undo-Undeliverable"
+"""The same of the step's undo."""
 
 NEW = "new"
 """The state before the first command; no stored instance is ever in it."""
 
 Phase = Literal["pending", "resolving", "undoing"]
-EdgeKind = Literal["forward", "refuse", "undo", "resolve", "stuck", "late", "operator"]
+EdgeKind = Literal["forward", "refuse", "undo", "resolve", "stuck", "undeliverable", "late", "operator"]
 
 Table = Mapping[tuple[str, str], str]
 """(state, trigger) → state."""
@@ -85,11 +94,16 @@ def _forward(step: "StepSpec", after: str, back: str) -> Iterable[Edge]:
     # A first step that is refused left no effect anywhere; COMPENSATED would claim that it had.
     refused = REJECTED if back == COMPENSATED else back
     waiting = [pending, resolving] if step.unknown == "ask" else [pending]
-    waiting += [STUCK] if step.unknown in ("hold", "ask") else []
+    # Whoever waits for a definite answer takes it while stuck, too: it frees the run.
+    waiting += [STUCK] if step.unknown != "undo" else []
     for source in waiting:
         for reply in step.replies.values():
             dest, kind = (refused, "refuse") if issubclass(reply, Rejection) else (after, "forward")
             yield Edge(f"{name}.{reply.__name__}", source, dest, kind)
+        if step.kind != "retriable":
+            yield Edge(f"{name}.{UNDELIVERABLE}", source, refused, "undeliverable")
+        elif source != STUCK:
+            yield Edge(f"{name}.{UNDELIVERABLE}", source, STUCK, "undeliverable")
     undone = f"{name}.undoing" if step.undo else refused
     if step.unknown == "undo":
         yield Edge(f"{name}.timeout", pending, undone, "undo")
@@ -115,13 +129,15 @@ def _undoing(step: "StepSpec", back: str) -> Iterable[Edge]:
     for reply in step.undo.replies.values():
         dest, kind = (STUCK, "stuck") if issubclass(reply, Rejection) else (back, "undo")
         yield Edge(f"{step.name}.{reply.__name__}", undoing, dest, kind)
+    # A trigger of its own: in `undoing` the same word about the do is only a late refusal.
+    yield Edge(f"{step.name}.{UNDO_UNDELIVERABLE}", undoing, STUCK, "undeliverable")
     yield Edge(f"{step.name}.broken", undoing, STUCK, "stuck")
 
 
 def _late(steps: Sequence["StepSpec"], index: int) -> Iterable[Edge]:
     step = steps[index]
-    if not any(issubclass(reply, Rejection) for reply in step.replies.values()):
-        return
+    if step.kind == "retriable":
+        return  # every other step can be refused: by its own words, or because nobody could read its command
     dest = f"{step.name}.undoing" if step.undo is not None else STUCK
     sources = [f"{s.name}.undoing" for s in steps[:index] if s.undo is not None]
     for source in (*sources, COMPENSATED, REJECTED):

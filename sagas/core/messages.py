@@ -64,6 +64,15 @@ class Fault(Event, tag="sagas.fault"):
     reason: Text = ""
 
 
+class Undeliverable(Rejection, tag="sagas.undeliverable"):
+    """A participant's word that it cannot read the command, or does not know it: nothing was done.
+
+    No command declares it, and every command can be answered with it.
+    """
+
+    reason: Text = ""
+
+
 def tag_of(message_type: type[Message]) -> str:
     """The tag under which a message class travels, "" when it has none."""
     tag = message_type.__struct_config__.tag

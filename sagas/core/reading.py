@@ -3,9 +3,9 @@
 from sagas.core.definition import Definition, StepSpec
 from sagas.core.effects import Reply
 from sagas.core.envelope import Undecodable, decode_data
-from sagas.core.messages import Event, Fault, InProgress, tag_of
+from sagas.core.messages import Event, Fault, InProgress, Undeliverable, tag_of
 
-_ENGINE_REPLIES: dict[str, type[Event]] = {tag_of(InProgress): InProgress, tag_of(Fault): Fault}
+_ENGINE_REPLIES: dict[str, type[Event]] = {tag_of(reply): reply for reply in (InProgress, Fault, Undeliverable)}
 
 
 def read_reply(definition: Definition, key: str, spec: StepSpec, message: Reply) -> Event | str:

@@ -8,30 +8,27 @@ all of it in the transaction that did the reading: a crash anywhere before leave
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import msgspec
-
 from sagas.core.definition import Definition
 from sagas.core.effects import ClearTimer, Decision, Input, Operate, Reply, Send, SetTimer
-from sagas.core.envelope import Header, encode_message
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
-from sagas.core.messages import tag_of
 from sagas.ports import (
     AuditRow,
     Changes,
-    DeadLetter,
     Incoming,
-    JournalRow,
-    OutboxRow,
     ParkedRow,
     StoreTransaction,
     TimerRow,
 )
-from sagas.runtime.dead_letters import dead_letter
+from sagas.runtime.dead_letters import dead_letter, published_again
 from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, StartItem
+from sagas.runtime.rows import command_row, journal_row, path_of
 
 PARKED_MS_MAX = 10 * 60 * 1000
 """How long a reply waits for the instance or step it belongs to, before it becomes a dead letter."""
+
+READ_BY = "orchestrator"
+"""Who gave up on a message, in its dead letter."""
 
 _log = logging.getLogger("sagas.orchestrator")
 
@@ -132,16 +129,22 @@ class Batch:
                 who=message.who,
                 action=message.action,
                 reason=message.reason,
-                path=_path(instance, decision),
+                path=path_of(instance, decision),
             )
         )
         return decision
 
-    def give_up(self, message_id: str, letters: Sequence[DeadLetter]) -> None:
-        """Note a message as dealt with by putting it among the dead letters."""
-        if not self._transaction.seen([message_id]):
-            self._changes.inbox.append(message_id)
-            self._changes.dead_letters.extend(letters)
+    def fail(self, incoming: Incoming, reason: str) -> None:
+        """Deal with a message on which this engine failed: publish it again, or put it among the dead letters."""
+        if self._transaction.seen([incoming.id]):
+            return
+        self._changes.inbox.append(incoming.id)
+        key_field = self._key_field(incoming.topic)
+        again = published_again(incoming, self._now_ms, read_by=READ_BY, key_field=key_field)
+        if again is None:
+            self._bury(incoming, reason)
+        else:
+            self._changes.outbox.append(again)
 
     def _take_reply(self, incoming: Incoming, instance_id: str, reply: Reply) -> None:
         instance = self._instances.get(instance_id)
@@ -189,8 +192,14 @@ class Batch:
         )
 
     def _bury(self, incoming: Incoming, reason: str) -> None:
-        _log.warning("dead letter from %s/%d at %d: %s", incoming.topic, incoming.partition, incoming.offset, reason)
-        self._changes.dead_letters.append(dead_letter(incoming, reason, self._now_ms))
+        key_field = self._key_field(incoming.topic)
+        letter, notice = dead_letter(incoming, reason, self._now_ms, read_by=READ_BY, key_field=key_field)
+        _log.warning("dead letter from %s/%d at %d: %s", letter.topic, letter.partition, letter.offset, letter.reason)
+        self._changes.dead_letters.append(letter)
+        self._changes.outbox.append(notice)
+
+    def _key_field(self, topic: str) -> str:
+        return next((d.key for d in self._definitions.values() if topic in d.topics), "")
 
     # ----------------------------------------------------------------- gathering
 
@@ -202,51 +211,16 @@ class Batch:
         self._instances[after.id] = after
         self._ids[after.saga, after.key] = after.id
         self._advanced[after.id] = None
-        self._changes.journal.append(
-            JournalRow(
-                instance_id=after.id,
-                revision=after.revision,
-                at_ms=self._now_ms,
-                verdict=decision.verdict,
-                input=msgspec.msgpack.encode(message),
-                message_id=message_id,
-                triggers=tuple(move.trigger for move in decision.moves),
-                path=_path(before, decision),
-                note=decision.note,
-            )
-        )
+        self._changes.journal.append(journal_row(before, decision, message, message_id, self._now_ms))
         for effect in decision.effects:
             match effect:
                 case Send():
-                    self._changes.outbox.append(self._outbox_row(definition, after, effect))
+                    self._changes.outbox.append(command_row(definition, after, effect, self._now_ms))
                 case SetTimer():
                     row = TimerRow(instance_id=after.id, name=effect.name, due_ms=effect.due_ms, fire=effect.fire)
                     self._timers[after.id, effect.name] = row
                 case ClearTimer():
                     self._timers[after.id, effect.name] = None
-
-    def _outbox_row(self, definition: Definition, instance: Instance, send: Send) -> OutboxRow:
-        payload = encode_message(
-            send.command, message_id=send.id, key_field=definition.key, key=instance.key, now_ms=self._now_ms
-        )
-        headers = {
-            Header.SAGA: definition.name,
-            Header.INSTANCE: instance.id,
-            Header.STEP: send.step,
-            Header.OPERATION: send.operation,
-            Header.ATTEMPT: str(send.attempt),
-        }
-        return OutboxRow(
-            id=send.id,
-            event_type=tag_of(type(send.command)),
-            payload=payload,
-            created_at=self._now_ms,
-            aggregate_type=definition.name,
-            aggregate_id=instance.key,
-            topic=send.topic,
-            key=instance.key,
-            headers=headers,
-        )
 
     # ----------------------------------------------------------------- writing
 
@@ -279,9 +253,3 @@ def plan(definitions: Definitions, instance: Instance, message: Operate, now_ms:
         return f"saga {instance.saga!r} version {instance.version} is not loaded here"
     decision = decide(definition, instance, message, now_ms)
     return decision.note if decision.verdict == "violation" else decision
-
-
-def _path(before: Instance | None, decision: Decision) -> tuple[str, ...]:
-    if not decision.moves:
-        return (before.state,) if before is not None else ()
-    return (decision.moves[0].source, *(move.dest for move in decision.moves))

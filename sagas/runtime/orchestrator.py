@@ -19,9 +19,9 @@ import msgspec
 from sagas.core.definition import Definition
 from sagas.core.effects import Decision, Operate
 from sagas.errors import DefinitionError, StaleRevision
-from sagas.ports import DeadLetter, Incoming, Store, TimerRow, TopicSpec
+from sagas.ports import Incoming, Store, TimerRow, TopicSpec
 from sagas.runtime.batch import Batch
-from sagas.runtime.dead_letters import dead_letter
+from sagas.runtime.dead_letters import DEAD_LETTERS
 from sagas.runtime.intake import Intake
 
 TIMERS_PER_BATCH_MAX = 500
@@ -56,7 +56,10 @@ class Orchestrator:
     def topic_specs(self, partitions: int) -> list[TopicSpec]:
         """The topics that must be there, read or written."""
         written = [topic for d in self.definitions.values() for topic in d.command_topics]
-        return [TopicSpec(name=name, partitions=partitions) for name in dict.fromkeys([*self.topics, *written])]
+        return [
+            TopicSpec(name=name, partitions=partitions)
+            for name in dict.fromkeys([*self.topics, *written, DEAD_LETTERS])
+        ]
 
     def process(self, incoming: Sequence[Incoming], now_ms: int) -> None:
         """Deal with a batch of messages in one transaction."""
@@ -83,10 +86,9 @@ class Orchestrator:
         self._commit(work, now_ms)
         return fired
 
-    def bury(self, incoming: Incoming, reason: str, now_ms: int) -> None:
-        """Give up on one message that this engine itself fails on; the rest of its partition goes on."""
-        letters: list[DeadLetter] = [dead_letter(incoming, reason, now_ms)]
-        self._commit(lambda batch: batch.give_up(incoming.id, letters), now_ms)
+    def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
+        """Deal with one message that this engine itself fails on; the rest of its partition goes on."""
+        self._commit(lambda batch: batch.fail(incoming, reason), now_ms)
 
     def operate(self, instance_id: str, message: Operate, now_ms: int) -> Decision | str:
         """Do what a person asks of an instance, with an audit row; in words why it cannot be done.

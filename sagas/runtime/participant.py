@@ -11,9 +11,14 @@ participant's own database and in the same transaction as its business rows and 
     otherwise               run the handler, remember its answer, refusals included
 
 A refusal that is not remembered would be a bug: sent again, the command might succeed after the saga
-has turned back. A handler that raises did nothing (its savepoint is rolled back) and is answered with
-`Fault`, which is not remembered: the saga sends the command again. A handler that returns `InProgress`
-is remembered without an answer, which `Service.settle` gives later.
+has turned back. What a handler wrote before it refused is rolled back with its savepoint: a refusal says that
+nothing remains. A handler that raises did nothing either, and is answered with `Fault`, which is not
+remembered: the saga sends the command again. A handler that returns `InProgress` is remembered without
+an answer, which `Service.settle` gives later.
+
+A command that cannot be read, or that nobody here understands, is a dead letter. If its headers say whose
+it is, its saga is told (`Undeliverable`) and turns back. That is remembered as a refusal is: the next release
+may understand the command, and must not carry it out then.
 """
 
 import logging
@@ -22,34 +27,30 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-from sagas.core.envelope import Envelope, Header, Undecodable, decode_data, decode_envelope, encode_message
-from sagas.core.hashing import short_hash
+from sagas.core.envelope import Header, encode_message
 from sagas.core.ids import derived_id
 from sagas.core.instance import Operation
-from sagas.core.messages import TEXT_LENGTH_MAX, Command, Event, Fault, InProgress, tag_of
+from sagas.core.messages import TEXT_LENGTH_MAX, Event, Fault, InProgress, Rejection, Undeliverable, tag_of
 from sagas.core.participants import Participant
 from sagas.errors import StoreError
-from sagas.ports import BarrierRow, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction
-from sagas.runtime.dead_letters import dead_letter
+from sagas.ports import BarrierRow, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, TopicSpec
+from sagas.runtime.dead_letters import DEAD_LETTERS, dead_letter, published_again
+from sagas.runtime.delivery import Claim, Delivery, Unreadable, read_claim, understand
 from sagas.runtime.handlers import Handler, HandlerError, Ticket, is_refusal, read_handler
+
+UNDELIVERABLE = tag_of(Undeliverable)
 
 _log = logging.getLogger("sagas.participant")
 
 H = TypeVar("H", bound=Callable[..., Event])
 
 
-class Delivery(msgspec.Struct, frozen=True):
-    """A command as it was understood: whose operation it is, and what carries it out."""
+class _Refused(Exception):
+    """Leaves the handler's savepoint: whoever refuses says that nothing remains, and no undo would take it back."""
 
-    command_id: str
-    command: Command[Any]
-    handler: Handler
-    instance_id: str
-    step: str
-    operation: Operation
-    attempt: str
-    key: str
-    body_hash: bytes
+    def __init__(self, reply: Rejection) -> None:
+        super().__init__()
+        self.reply = reply
 
 
 class Service:
@@ -85,6 +86,11 @@ class Service:
             return lambda later: self._register(later, "undo", nothing)
         return self._register(function, "undo", None)
 
+    def topic_specs(self, partitions: int) -> list[TopicSpec]:
+        """The topics that must be there, read or written."""
+        names = (self.participant.commands, self.participant.events, DEAD_LETTERS)
+        return [TopicSpec(name=name, partitions=partitions) for name in names]
+
     @property
     def command_tags(self) -> frozenset[str]:
         """The commands that are understood."""
@@ -94,11 +100,23 @@ class Service:
         """Deal with a batch of commands in one transaction: effects, memory, answers and dead letters."""
         with store.transaction() as transaction:
             for incoming in batch:
-                delivery = self._understand(incoming)
-                if isinstance(delivery, Undecodable):
-                    _bury(transaction, incoming, delivery.reason, now_ms)
+                delivery = understand(incoming, self.participant, self._handlers)
+                if isinstance(delivery, Unreadable):
+                    self._refuse(transaction, incoming, delivery, now_ms)
                 else:
                     self._pass(transaction, incoming, delivery, now_ms)
+
+    def fail(self, incoming: Incoming, reason: str, store: ParticipantStore, now_ms: int) -> None:
+        """Deal with a message on which this engine failed: publish it again, or give up on it and tell its saga."""
+        names = {"read_by": self.participant.name, "key_field": self.participant.key}
+        again = published_again(incoming, now_ms, **names)
+        with store.transaction() as transaction:
+            if again is None:
+                claim = read_claim(incoming, self.participant.key)
+                unreadable = Unreadable(reason, claim if isinstance(claim, Claim) else None)
+                self._refuse(transaction, incoming, unreadable, now_ms)
+            elif transaction.processed(again.id, again.event_type, now_ms):
+                transaction.add_outbox([again])
 
     def settle(self, transaction: ParticipantTransaction, ticket: Ticket, reply: Event, now_ms: int) -> bool:
         """Give the definite answer to a do that was in progress. False when it is answered or undone already."""
@@ -113,7 +131,7 @@ class Service:
         transaction.add_outbox([answer])
         return True
 
-    # ----------------------------------------------------------------- understanding
+    # ----------------------------------------------------------------- handlers
 
     def _register(self, function: H, operation: Operation, nothing: Callable[[Any], Event] | None) -> H:
         handler = read_handler(function, self.participant.key, operation, nothing)
@@ -123,60 +141,61 @@ class Service:
         self._handlers[tag] = handler
         return function
 
-    def _understand(self, incoming: Incoming) -> Delivery | Undecodable:
-        if incoming.defect:
-            return Undecodable(incoming.defect)
-        envelope = decode_envelope(incoming.payload, self.participant.key)
-        if isinstance(envelope, Undecodable):
-            return envelope
-        handler = self._handlers.get(envelope.event_type)
-        if handler is None:
-            known = ", ".join(sorted(self._handlers))
-            return Undecodable(f"{self.participant.name} does not understand {envelope.event_type!r}, only {known}")
-        return self._delivery(incoming, envelope, handler)
-
-    def _delivery(self, incoming: Incoming, envelope: Envelope, handler: Handler) -> Delivery | Undecodable:
-        instance_id, step, operation, attempt = (
-            incoming.headers.get(h, "") for h in (Header.INSTANCE, Header.STEP, Header.OPERATION, Header.ATTEMPT)
-        )
-        if not instance_id or not step:
-            return Undecodable(f"no headers {Header.INSTANCE} and {Header.STEP}: whose command is it?")
-        if operation != handler.operation:
-            return Undecodable(f"header {Header.OPERATION} is {operation!r}, its handler is for {handler.operation!r}")
-        command = decode_data(handler.command_type, self.participant.key, envelope.key, envelope.data)
-        if isinstance(command, Undecodable):
-            return command
-        try:
-            command_id = derived_id(instance_id, step, operation)
-        except ValueError:
-            return Undecodable(f"header {Header.INSTANCE} is no instance id: {instance_id!r}")
-        return Delivery(
-            command_id=command_id,
-            command=command,
-            handler=handler,
-            instance_id=instance_id,
-            step=step,
-            operation=handler.operation,
-            attempt=attempt,
-            key=envelope.key,
-            body_hash=short_hash(envelope.data),
-        )
-
     # ----------------------------------------------------------------- the barrier
 
     def _pass(self, transaction: ParticipantTransaction, incoming: Incoming, delivery: Delivery, now_ms: int) -> None:
         known = transaction.recall(delivery.instance_id, delivery.step, delivery.operation)
-        if known is not None and known.is_blocked:
+        if known is not None and known.answer == UNDELIVERABLE:
+            # It could be read today, after a repair; but its saga has turned back since it could not.
+            transaction.add_outbox([self._remembered(delivery, known, now_ms)])
+        elif known is not None and known.is_blocked:
             _log.info("%s of %s came after its undo: not done", delivery.step, delivery.instance_id)
         elif known is not None and known.command_hash != delivery.body_hash:
             reason = f"{delivery.step} {delivery.operation} of {delivery.instance_id}: same id as before, another body"
-            _bury(transaction, incoming, reason, now_ms)
+            self._bury(transaction, incoming, reason, now_ms)
         elif known is not None and known.answer:
             transaction.add_outbox([self._remembered(delivery, known, now_ms)])
         elif known is not None:
             transaction.add_outbox([self._reply(delivery, InProgress(), now_ms)])
         else:
             self._carry_out(transaction, delivery, now_ms)
+
+    def _refuse(
+        self, transaction: ParticipantTransaction, incoming: Incoming, unreadable: Unreadable, now_ms: int
+    ) -> None:
+        """Keep what cannot be carried out as a dead letter, and answer its saga, so that it need not wait."""
+        claim = unreadable.claim
+        known = transaction.recall(claim.instance_id, claim.step, claim.operation) if claim is not None else None
+        if claim is not None and known is not None and known.answer == UNDELIVERABLE:
+            transaction.add_outbox([self._remembered(claim, known, now_ms)])
+            return
+        self._bury(transaction, incoming, unreadable.reason, now_ms)
+        if claim is None or known is not None:
+            return  # carried out, in progress or blocked already: what cannot be read changes nothing about that
+        answer = self._reply(claim, Undeliverable(reason=unreadable.reason[:TEXT_LENGTH_MAX].replace("\0", "")), now_ms)
+        transaction.add_outbox([answer])
+        if claim.is_final:
+            row = BarrierRow(
+                instance_id=claim.instance_id,
+                step=claim.step,
+                operation=claim.operation,
+                command_hash=b"",
+                answer=answer.event_type,
+                answer_data=answer.payload,
+            )
+            transaction.remember(row, now_ms)
+
+    def _bury(self, transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int) -> None:
+        letter, notice = dead_letter(
+            incoming, reason, now_ms, read_by=self.participant.name, key_field=self.participant.key
+        )
+        # A delivery that is repeated after a crash is the same dead letter, not another.
+        if transaction.processed(notice.id, notice.event_type, now_ms):
+            _log.warning(
+                "dead letter from %s/%d at %d: %s", incoming.topic, incoming.partition, incoming.offset, letter.reason
+            )
+            transaction.add_dead_letters([letter])
+            transaction.add_outbox([notice])
 
     def _carry_out(self, transaction: ParticipantTransaction, delivery: Delivery, now_ms: int) -> None:
         if delivery.operation == "undo" and not self._is_there_something(transaction, delivery, now_ms):
@@ -220,9 +239,13 @@ class Service:
         function, ticket = delivery.handler.function, Ticket(delivery.instance_id, delivery.step)
         try:
             with transaction.savepoint():
-                if delivery.handler.takes_ticket:
-                    return function(transaction.sql, delivery.command, ticket)
-                return function(transaction.sql, delivery.command)
+                more = (ticket,) if delivery.handler.takes_ticket else ()
+                reply = function(transaction.sql, delivery.command, *more)
+                if isinstance(reply, Rejection):
+                    raise _Refused(reply)
+                return reply
+        except _Refused as refused:
+            return refused.reply
         except StoreError:
             raise  # the database is locked, full or gone: nothing of the batch may be acknowledged
         except Exception as error:  # the service's own code: this command is tried again, the others go on
@@ -231,21 +254,21 @@ class Service:
 
     # ----------------------------------------------------------------- answers
 
-    def _reply(self, delivery: Delivery, reply: Event, now_ms: int) -> OutboxRow:
+    def _reply(self, claim: Claim, reply: Event, now_ms: int) -> OutboxRow:
         # A definite answer has one id for ever, so that its repeats are recognised; the others have one an attempt.
-        if isinstance(reply, Fault | InProgress):
-            purpose, headers = tag_of(type(reply)), {**_headers(delivery), Header.ATTEMPT: delivery.attempt}
-            message_id = derived_id(delivery.command_id, purpose, delivery.attempt)
-            return self._fresh(reply, message_id, delivery.key, headers, now_ms)
-        return self._fresh(reply, derived_id(delivery.command_id, "answer"), delivery.key, _headers(delivery), now_ms)
+        if isinstance(reply, Fault | InProgress) or (isinstance(reply, Undeliverable) and not claim.is_final):
+            purpose, headers = tag_of(type(reply)), {**_headers(claim), Header.ATTEMPT: claim.attempt}
+            message_id = derived_id(claim.command_id, purpose, claim.attempt)
+            return self._fresh(reply, message_id, claim.key, headers, now_ms)
+        return self._fresh(reply, derived_id(claim.command_id, "answer"), claim.key, _headers(claim), now_ms)
 
     def _fresh(self, reply: Event, message_id: str, key: str, headers: dict[str, str], now_ms: int) -> OutboxRow:
         payload = encode_message(reply, message_id=message_id, key_field=self.participant.key, key=key, now_ms=now_ms)
         return self._row(message_id, tag_of(type(reply)), payload, key, headers, now_ms)
 
-    def _remembered(self, delivery: Delivery, known: BarrierRow, now_ms: int) -> OutboxRow:
-        message_id = derived_id(delivery.command_id, "answer")
-        return self._row(message_id, known.answer, known.answer_data, delivery.key, _headers(delivery), now_ms)
+    def _remembered(self, claim: Claim, known: BarrierRow, now_ms: int) -> OutboxRow:
+        message_id = derived_id(claim.command_id, "answer")
+        return self._row(message_id, known.answer, known.answer_data, claim.key, _headers(claim), now_ms)
 
     def _row(
         self, message_id: str, event_type: str, payload: bytes, key: str, headers: dict[str, str], now_ms: int
@@ -263,14 +286,9 @@ class Service:
         )
 
 
-def _headers(delivery: Delivery) -> dict[str, str]:
-    return _reply_headers(delivery.instance_id, delivery.step, delivery.operation, delivery.command_id)
+def _headers(claim: Claim) -> dict[str, str]:
+    return _reply_headers(claim.instance_id, claim.step, claim.operation, claim.command_id)
 
 
 def _reply_headers(instance_id: str, step: str, operation: Operation, command_id: str) -> dict[str, str]:
     return {Header.INSTANCE: instance_id, Header.STEP: step, Header.OPERATION: operation, Header.COMMAND: command_id}
-
-
-def _bury(transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int) -> None:
-    _log.warning("dead letter from %s/%d at %d: %s", incoming.topic, incoming.partition, incoming.offset, reason)
-    transaction.add_dead_letters([dead_letter(incoming, reason, now_ms)])

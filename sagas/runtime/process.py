@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import anyio
 from anyio.abc import TaskGroup
 
-from sagas.errors import BrokerError
+from sagas.errors import BrokerError, StoreError
 from sagas.ports import Broker, Clock, Outbox, Subscription, TopicSpec
 from sagas.runtime.offload import Offload
 from sagas.runtime.relay import Relay
@@ -58,7 +58,7 @@ async def _drain(relay: Relay, subscription: Subscription, tasks: TaskGroup) -> 
         try:
             await relay.drain()
             await subscription.close()
-        except BrokerError as error:
+        except (BrokerError, StoreError) as error:
             _log.warning("could not drain, the rest goes out after the next start: %s", error)
     if limit.cancelled_caught:
         _log.warning("not drained within %.0f s, the rest goes out after the next start", DRAIN_S_MAX)

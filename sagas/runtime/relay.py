@@ -10,7 +10,7 @@ import logging
 
 import anyio
 
-from sagas.errors import BrokerError
+from sagas.errors import BrokerError, StoreError
 from sagas.ports import Broker, Clock, Outbox, Outgoing
 from sagas.runtime.offload import Offload
 
@@ -48,13 +48,14 @@ class Relay:
         self._woken.set()
 
     async def run(self) -> None:
-        """Publish until cancelled. A broker that is away is asked again, ever more slowly."""
+        """Publish until cancelled. A broker or a database that is away is asked again, ever more slowly."""
         backoff_ms = self._interval_ms
         while True:
             try:
                 await self.drain()
                 backoff_ms = self._interval_ms
-            except BrokerError as error:
+            except (BrokerError, StoreError) as error:
+                # Also a database that is locked or full for a while: the rows are there, and go out later.
                 _log.warning("publishing failed, trying again in %d ms: %s", backoff_ms, error)
                 await anyio.sleep(backoff_ms / 1000)
                 backoff_ms = min(backoff_ms * 2, BACKOFF_MS_MAX)
@@ -64,12 +65,12 @@ class Relay:
             self._woken = anyio.Event()
 
     async def drain(self) -> None:
-        """Publish until nothing is left. Raises BrokerError."""
+        """Publish until nothing is left. Raises BrokerError, StoreError."""
         while await self.flush():
             pass
 
     async def flush(self) -> int:
-        """Publish one batch; how many rows it had. Raises BrokerError, then nothing is marked."""
+        """Publish one batch; how many rows it had. Raises BrokerError, StoreError; then nothing is marked."""
         async with self._lock:
             rows = await self._offload(self._outbox.unpublished, self._batch_max)
             if not rows:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from sagas.ports import Incoming, ParticipantStore
-from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.guard import TimeoutGuard
 from sagas.runtime.orchestrator import TIMERS_PER_BATCH_MAX, Orchestrator
 from sagas.runtime.participant import Service
@@ -31,9 +30,9 @@ class OrchestratorWork:
         """Decide a batch."""
         self._orchestrator.process(batch, now_ms)
 
-    def bury(self, incoming: Incoming, reason: str, now_ms: int) -> None:
-        """Make one message a dead letter."""
-        self._orchestrator.bury(incoming, reason, now_ms)
+    def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
+        """Deal with one message that the engine fails on."""
+        self._orchestrator.fail(incoming, reason, now_ms)
 
     def is_due(self, now_ms: int) -> bool:
         """Whether a timer is due, or it is time to look."""
@@ -65,10 +64,9 @@ class ServiceWork:
         """Carry out a batch."""
         self._service.process(batch, self._store, now_ms)
 
-    def bury(self, incoming: Incoming, reason: str, now_ms: int) -> None:
-        """Make one message a dead letter."""
-        with self._store.transaction() as transaction:
-            transaction.add_dead_letters([dead_letter(incoming, reason, now_ms)])
+    def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
+        """Deal with one message that the engine fails on."""
+        self._service.fail(incoming, reason, self._store, now_ms)
 
     def is_due(self, now_ms: int) -> bool:
         """Whether it is time to forget."""

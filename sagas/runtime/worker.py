@@ -4,7 +4,8 @@ Theory of operation. Offsets are stored only after the commit, so a crash anywhe
 comes again, and the inbox (or the barrier) ends it. When the database cannot be written (busy, full)
 nothing is acknowledged: the subscription goes back to the stored offsets and tries again later. When
 the engine itself fails on a batch, its messages are dealt with one by one, and the one that fails
-alone becomes a dead letter: a poison message never blocks its partition.
+alone is published again a few times and then becomes a dead letter (`dead_letters.py`): a poison message
+never blocks its partition.
 """
 
 import logging
@@ -33,8 +34,8 @@ class Work(Protocol):
         """Deal with a batch in one transaction."""
         ...
 
-    def bury(self, incoming: Incoming, reason: str, now_ms: int) -> None:
-        """Give up on one message."""
+    def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
+        """Deal with one message on which `process` failed: have it tried again later, or give up on it."""
         ...
 
     def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
@@ -124,7 +125,7 @@ class Worker:
         except Exception as error:
             _log.exception("message %s of %s cannot be dealt with", incoming.id, incoming.topic)
             reason = f"this engine failed on it: {type(error).__name__}: {error}"
-            await self._offload(self._work.bury, incoming, reason, self._clock.now_ms())
+            await self._offload(self._work.fail, incoming, reason, self._clock.now_ms())
 
     async def _pause(self, stop: anyio.Event, duration_ms: float) -> None:
         with anyio.move_on_after(duration_ms / 1000):

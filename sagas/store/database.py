@@ -211,6 +211,9 @@ def _connect(name: str, *, read_only: bool) -> driver.Connection:
         return driver.connect(MEMORY, isolation_level=None, check_same_thread=False)
     if os.path.isdir(name):
         raise StoreError(f"{name}: is a directory; name a file in it")
+    if os.path.exists(name) and not os.path.isfile(name):
+        # Opening a pipe to read it would wait for somebody who writes to it, for ever.
+        raise StoreError(f"{name}: is a device or a pipe, not a file; name a file")
     if read_only and not os.path.exists(name):
         raise StoreError(f"no saga database at {name}; start the orchestrator (make up), or name the file with --db")
     if not read_only:

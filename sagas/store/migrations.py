@@ -44,21 +44,21 @@ def migrate(database: Database, migrations: Sequence[Migration]) -> None:
 
     Raises SchemaMismatch when it has one that is not among them, and StoreError when one fails.
     """
-    applied = _applied(database)
+    applied = applied_migrations(database)
     _refuse_unknown(database, applied, migrations)
     for name, change in migrations:
         if name in applied:
             continue
         with database.transaction():
             # Another process may have been here between the look and the lock.
-            if name in _applied(database):
+            if name in applied_migrations(database):
                 continue
             _apply(database, name, change)
 
 
 def require_migrated(database: Database, migrations: Sequence[Migration]) -> None:
     """Raise SchemaMismatch unless `database` has exactly these `migrations`. Writes nothing."""
-    applied = _applied(database)
+    applied = applied_migrations(database)
     _refuse_unknown(database, applied, migrations)
     missing = [name for name, _ in migrations if name not in applied]
     if missing:
@@ -86,7 +86,8 @@ def _apply(database: Database, name: str, change: Callable[[Sql], None]) -> None
         ) from error
 
 
-def _applied(database: Database) -> set[str]:
+def applied_migrations(database: Database) -> set[str]:
+    """The names of the migrations that `database` has; none when it is not one of ours."""
     with database.explaining():
         return {str(row["name"]) for row in database.tables.table(_TABLE).rows}
 

@@ -147,6 +147,30 @@ _AUDIT = (
     "CREATE TRIGGER audit_fixed BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit is never changed'); END",
 )
 
+_DEAD_LETTERS_SETTLED = (
+    "ALTER TABLE dead_letters ADD COLUMN key TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE dead_letters ADD COLUMN size INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE dead_letters ADD COLUMN is_whole INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE dead_letters ADD COLUMN attempts INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE dead_letters ADD COLUMN settled_as TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE dead_letters ADD COLUMN settled_at INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE dead_letters ADD COLUMN settled_by TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE dead_letters ADD COLUMN settle_reason TEXT NOT NULL DEFAULT ''",
+    "UPDATE dead_letters SET size = length(payload)",
+    "CREATE INDEX dead_letters_open ON dead_letters (id) WHERE settled_as = ''",
+    # What a person did with a letter is its audit: it can be neither changed nor taken away.
+    """
+    CREATE TRIGGER dead_letters_settled BEFORE UPDATE ON dead_letters WHEN old.settled_as <> '' BEGIN
+        SELECT raise(ABORT, 'a dead letter is settled once');
+    END
+    """,
+    """
+    CREATE TRIGGER dead_letters_kept BEFORE DELETE ON dead_letters BEGIN
+        SELECT raise(ABORT, 'dead letters are kept; discard them');
+    END
+    """,
+)
+
 _BARRIER = (
     """
     CREATE TABLE barrier (
@@ -188,12 +212,14 @@ ORCHESTRATOR: tuple[Migration, ...] = (
     ("orchestrator:001-instances", _script(*_INSTANCES, *_JOURNAL, *_TIMERS)),
     ("orchestrator:002-messages", _script(*_MESSAGES, *_OUTBOX, *_DEAD_LETTERS)),
     ("orchestrator:003-audit", _script(*_AUDIT)),
+    ("orchestrator:004-dead-letters", _script(*_DEAD_LETTERS_SETTLED)),
 )
 """The orchestrator's database."""
 
 PARTICIPANT: tuple[Migration, ...] = (
     ("participant:001-barrier", _script(*_BARRIER, *_PROCESSED_EVENTS)),
     ("participant:002-messages", _script(*_OUTBOX, *_DEAD_LETTERS)),
+    ("participant:003-dead-letters", _script(*_DEAD_LETTERS_SETTLED)),
 )
 """The kit's tables in a participant's database."""
 

@@ -127,7 +127,7 @@ class World:
     def _add_service(self, service: Service, migrations: Sequence[Migration], partitions: int) -> None:
         participant = service.participant
         store = self.stores[participant.name] = SqliteParticipantStore(":memory:", migrations)
-        topics = [TopicSpec(name=t, partitions=partitions) for t in (participant.commands, participant.events)]
+        topics = service.topic_specs(partitions)
         self._add(participant.name, _service_work(service, store), store, [participant.commands], topics)
 
     def _add(

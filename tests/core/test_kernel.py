@@ -9,9 +9,9 @@ import pytest
 
 from sagas.core.definition import Definition
 from sagas.core.effects import Action, ClearTimer, Decision, Fire, Input, Operate, Reply, Send, SetTimer, Start
-from sagas.core.instance import ABANDONED, COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK, Instance
+from sagas.core.instance import ABANDONED, COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK, Instance, Operation
 from sagas.core.kernel import decide
-from sagas.core.messages import Fault, InProgress, tag_of
+from sagas.core.messages import Fault, InProgress, Undeliverable, tag_of
 from tests.core.trip import (
     MailSent,
     RoomBooked,
@@ -55,6 +55,11 @@ def fault(step: str, operation: str = "do") -> Reply:
         event_type=tag_of(Fault),
         data=b'{"reason":"down"}',
     )
+
+
+def undeliverable(step: str, operation: Operation = "do") -> Reply:
+    data = b'{"reason":"cannot be read"}'
+    return Reply(step=step, operation=operation, event_type=tag_of(Undeliverable), data=data)
 
 
 class Run:
@@ -328,6 +333,8 @@ EVERYTHING: list[Input] = [
     *(fault(step) for step in DONE),
     fault("room", "undo"),
     Reply(step="room", operation="do", event_type=tag_of(InProgress), data=b"{}"),
+    *(undeliverable(step) for step in DONE),
+    *(undeliverable(step, "undo") for step in UNDONE),
     *(Fire(kind=kind, step=step, attempt=1) for kind in ("resend", "timeout", "retry") for step in DONE),
     *(Fire(kind="resend", step=step, operation="undo", attempt=1) for step in UNDONE),
     Fire(kind="deadline"),

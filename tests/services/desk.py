@@ -60,10 +60,10 @@ class Desk:
         return self.answers()
 
     def answers(self) -> list[OutboxRow]:
-        """The answers that were not taken yet."""
-        answers = self.store.unpublished(100)
-        self.store.mark_published([answer.seq for answer in answers], NOW_MS)
-        return answers
+        """The answers that were not taken yet; what went to the topic of dead letters is none."""
+        rows = self.store.unpublished(100)
+        self.store.mark_published([row.seq for row in rows], NOW_MS)
+        return [row for row in rows if row.topic == self.service.participant.events]
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
         """What the service's tables hold."""

@@ -74,6 +74,7 @@ def test_no_parcel_is_sent_to_nowhere(shipping_desk: Desk) -> None:
 
 
 def test_a_command_of_another_service_goes_to_the_dead_letters(shipping_desk: Desk) -> None:
-    assert shipping_desk.hand(CREATE, "create") == []
+    (answer,) = shipping_desk.hand(CREATE, "create")
+    assert answer.event_type == "sagas.undeliverable"
     (letter,) = shipping_desk.dead_letters()
     assert letter.reason == "shipping does not understand 'order.create', only order.ship"

@@ -92,7 +92,12 @@ def test_opening_a_file_again_changes_nothing(path: Path) -> None:
 def test_migrations_are_listed_in_their_order_with_their_time(path: Path) -> None:
     SqliteStore(path).close()
     database = Database(path)
-    assert names(database) == ["orchestrator:001-instances", "orchestrator:002-messages", "orchestrator:003-audit"]
+    assert names(database) == [
+        "orchestrator:001-instances",
+        "orchestrator:002-messages",
+        "orchestrator:003-audit",
+        "orchestrator:004-dead-letters",
+    ]
     assert database.value("SELECT min(applied_at) FROM schema_migrations") > 1_700_000_000_000, "milliseconds"
     database.close()
 

@@ -1,0 +1,64 @@
+"""What a decision comes to as rows: the command in the outbox, the entry in the journal."""
+
+import msgspec
+
+from sagas.core.definition import Definition
+from sagas.core.effects import Decision, Input, Send
+from sagas.core.envelope import Header, encode_message
+from sagas.core.instance import Instance
+from sagas.core.messages import tag_of
+from sagas.ports import JournalRow, OutboxRow
+from sagas.runtime.delivery import RETRIABLE
+
+
+def command_row(definition: Definition, instance: Instance, send: Send, now_ms: int) -> OutboxRow:
+    """The row that sends a command."""
+    payload = encode_message(
+        send.command, message_id=send.id, key_field=definition.key, key=instance.key, now_ms=now_ms
+    )
+    headers = {
+        Header.SAGA: definition.name,
+        Header.INSTANCE: instance.id,
+        Header.STEP: send.step,
+        Header.OPERATION: send.operation,
+        Header.ATTEMPT: str(send.attempt),
+    }
+    if definition.steps[send.step].kind == RETRIABLE:
+        headers[Header.KIND] = RETRIABLE
+    return OutboxRow(
+        id=send.id,
+        event_type=tag_of(type(send.command)),
+        payload=payload,
+        created_at=now_ms,
+        aggregate_type=definition.name,
+        aggregate_id=instance.key,
+        topic=send.topic,
+        key=instance.key,
+        headers=headers,
+    )
+
+
+def journal_row(
+    before: Instance | None, decision: Decision, message: Input, message_id: str, now_ms: int
+) -> JournalRow:
+    """The entry of what was decided; `message_id` is "" for what was no message."""
+    after = decision.instance
+    assert after is not None
+    return JournalRow(
+        instance_id=after.id,
+        revision=after.revision,
+        at_ms=now_ms,
+        verdict=decision.verdict,
+        input=msgspec.msgpack.encode(message),
+        message_id=message_id,
+        triggers=tuple(move.trigger for move in decision.moves),
+        path=path_of(before, decision),
+        note=decision.note,
+    )
+
+
+def path_of(before: Instance | None, decision: Decision) -> tuple[str, ...]:
+    """The states gone through, the first being where it stood."""
+    if not decision.moves:
+        return (before.state,) if before is not None else ()
+    return (decision.moves[0].source, *(move.dest for move in decision.moves))
