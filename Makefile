@@ -10,9 +10,12 @@ DIAGRAMS := diagrams/order.mmd
 
 # Arguments for a target: `make demo ARGS="--orders 100"`, `make test ARGS="-k story -x"`.
 ARGS ?=
+SEEDS ?= 1000
+SEED ?= 1
+KILLS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down check coverage format diagrams bench lock clean
+.PHONY: help demo test sim sweep mutants races chaos conformance up down check coverage format diagrams bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -23,6 +26,24 @@ demo: $(INSTALLED) ## Run 20 orders through four services over Iggy topics, and 
 
 test: $(INSTALLED) ## Run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+sim: $(INSTALLED) ## Simulate worlds in which everything fails: SEEDS=1000 of them, from SEED on
+	@$(BIN)/python -m sagas.testing.simulation --saga services.simulated:shop --seeds $(SEEDS) --first $(SEED) $(ARGS)
+
+sweep: $(INSTALLED) ## Crash at every port call of every story
+	@$(BIN)/python -m sagas.testing.simulation --saga services.simulated:shop --sweep $(ARGS)
+
+mutants: $(INSTALLED) ## Plant bugs one at a time, and see that each is found
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
+races: $(INSTALLED) ## Say for each known race which test holds it, and its result
+	@$(BIN)/python -m tests.races.table $(ARGS)
+
+chaos: $(INSTALLED) ## Kill and freeze real processes under load, KILLS=200 times, and prove that nothing is lost
+	@$(BIN)/python -m services.chaos --kills $(KILLS) $(ARGS)
+
+conformance: $(INSTALLED) ## Attack the four services as a bad network would
+	@$(BIN)/sagas conformance $(foreach name,orders inventory payments shipping,services.$(name).conformance) $(ARGS)
 
 up: $(INSTALLED) ## Keep broker, orchestrator and services running in the background
 	@$(BIN)/python -m services.up

@@ -16,23 +16,19 @@ from sagas.errors import SettingsError
 CONNECTION_STRING_DEFAULT = "iggy://iggy:iggy@127.0.0.1:8090"
 PARTITIONS_MAX = 1000
 
-# Up to the last @, as the client reads it: a password may hold an @ or a / itself.
 _NUMBER = re.compile(r"\A[0-9]{1,6}\Z")  # int() refuses thousands of digits with an error of its own
 _VARIABLES = ("IGGY_CONNECTION_STRING", "IGGY_STREAM", "IGGY_PARTITIONS", "SAGAS_DATA")
 
-_USERINFO = re.compile(r"//.*@", re.DOTALL)
-
-
-def _refuse_controls(environ: Mapping[str, str]) -> None:
-    # A line break in a name comes from a file that was pasted whole, and goes on into logs and file names.
-    for name in _VARIABLES:
-        if any(ord(character) < 32 or ord(character) == 127 for character in environ.get(name, "")):
-            raise SettingsError(f"{name} has a control character in it, such as a line break; write it in one line")
+_SCHEME = re.compile(r"\A[a-z+]{1,20}://")
 
 
 def masked(connection_string: str) -> str:
     """A connection string without its credentials, fit to be shown."""
-    return _USERINFO.sub("//***@", connection_string, count=1)
+    scheme = _SCHEME.match(connection_string)
+    # Up to the last @, as the client reads it: a password may hold an @ or a / itself. Without one there
+    # is no telling what is a secret: a string that lacks a slash or the @ is written wrong, password and all.
+    _, at, address = connection_string.rpartition("@")
+    return f"{scheme[0] if scheme else ''}***{at}{address if at else ''}"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         partitions = environ.get("IGGY_PARTITIONS", "3")
         if not _NUMBER.match(partitions) or not 1 <= int(partitions) <= PARTITIONS_MAX:
             raise SettingsError(
-                f"IGGY_PARTITIONS={partitions!r}: expected a whole number from 1 to {PARTITIONS_MAX}; the default is 3"
+                f"IGGY_PARTITIONS={partitions[:40]!r}: expected a whole number from 1 to {PARTITIONS_MAX}; the default is 3"
             )
         connection_string = environ.get("IGGY_CONNECTION_STRING") or CONNECTION_STRING_DEFAULT
         if not connection_string.startswith(("iggy://", "iggy+tcp://")):
@@ -77,3 +73,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             f"Settings(connection_string={masked(self.connection_string)!r}, stream={self.stream!r}, "
             f"partitions={self.partitions}, data_dir={str(self.data_dir)!r})"
         )
+
+
+def _refuse_controls(environ: Mapping[str, str]) -> None:
+    # A line break in a name comes from a file that was pasted whole, and goes on into logs and file names.
+    for name in _VARIABLES:
+        if any(ord(character) < 32 or ord(character) == 127 for character in environ.get(name, "")):
+            raise SettingsError(f"{name} has a control character in it, such as a line break; write it in one line")

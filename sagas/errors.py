@@ -8,7 +8,9 @@ decoded, a participant that refuses) are data: they are recorded, never raised t
     ├── IllegalMove          the kernel asked the machine for a move it does not have: our bug
     ├── StoreError           the database cannot do what was asked
     │   ├── StaleRevision    somebody else moved the instance first; read again and decide again
+    │   ├── OwnershipLost    this orchestrator was held for dead; what it had in hand is void
     │   └── SchemaMismatch   the file was made by a newer release, or is not ours
+    ├── DamagedInstance      the stored record of one instance is not what was written; the others go on
     ├── BrokerError          the broker refused
     │   └── BrokerUnavailable  the broker cannot be reached, or the outcome of a call is unknown
     └── SettingsError        a setting is missing, unknown or out of range
@@ -62,8 +64,37 @@ class StaleRevision(StoreError):
         super().__init__(f"instance {instance_id}: expected revision {expected}, found another; read it again")
 
 
+class OwnershipLost(StoreError):
+    """This orchestrator was held for dead and others have taken over: the transaction was rolled back.
+
+    It enters anew under another epoch, and reads again what it had polled.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        super().__init__(
+            f"this orchestrator (epoch {epoch}) was held for dead, others have taken over; it begins again: "
+            "nothing is lost, but look why it stood still"
+        )
+
+
 class SchemaMismatch(StoreError):
     """The database file was made by a newer release, or by something else."""
+
+
+class DamagedInstance(SagaError):
+    """The stored record of one instance is not what was written: a disk or a person has changed it.
+
+    Not a StoreError: trying again would not help, and the other instances can go on.
+    """
+
+    def __init__(self, instance_id: str, problem: str) -> None:
+        self.instance_id = instance_id
+        self.problem = problem
+        super().__init__(
+            f"the stored instance cannot be read ({problem}): the row of instance {instance_id} is damaged or a newer "
+            "release wrote it; install the newer release, or restore a backup"
+        )
 
 
 class BrokerError(SagaError):

@@ -39,7 +39,7 @@ def host_orchestrator(definitions: Sequence[Definition], settings: Settings) -> 
         with closing(SqliteStore(settings.database(ORCHESTRATOR))) as store:
             orchestrator = Orchestrator(definitions, store)
             topics = orchestrator.topic_specs(settings.partitions)
-            work = OrchestratorWork(orchestrator)
+            work = OrchestratorWork(orchestrator, store)
             anyio.run(_host, ORCHESTRATOR, settings, work, store, topics, orchestrator.topics)
 
     return _guarded(ORCHESTRATOR, settings, start)

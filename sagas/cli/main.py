@@ -19,6 +19,7 @@ COMMANDS = {
     "abandon": "Leave an instance as it is, for ever.",
     "dlq": "Deal with messages that could not be dealt with.",
     "diagram": "Draw a saga as Mermaid text.",
+    "conformance": "Attack participants, and show what they withstand.",
     "run": "Run the orchestrator.",
     "broker": "Run the embedded broker, for development and tests.",
 }

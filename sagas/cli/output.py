@@ -46,6 +46,9 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             return command(*args, **kwargs)
         except SagaError as error:
             fail(str(error))
+        except UnicodeEncodeError as error:
+            # An argument may be any bytes; those that are no text of this system arrive as lone surrogates.
+            fail(f"{error.object[error.start : error.start + 20]!r} is no text: nothing can be found or shown by it")
 
     return guarded
 

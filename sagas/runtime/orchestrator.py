@@ -18,7 +18,7 @@ import msgspec
 
 from sagas.core.definition import Definition
 from sagas.core.effects import Decision, Operate
-from sagas.errors import DefinitionError, StaleRevision
+from sagas.errors import DamagedInstance, DefinitionError, StaleRevision
 from sagas.ports import Incoming, Store, TimerRow, TopicSpec
 from sagas.runtime.batch import Batch
 from sagas.runtime.dead_letters import DEAD_LETTERS
@@ -83,8 +83,13 @@ class Orchestrator:
                 batch.fire(timer)
             batch.unpark(self._intake.read)
 
-        self._commit(work, now_ms)
-        return fired
+        for _ in range(TIMERS_PER_BATCH_MAX):
+            try:
+                self._commit(work, now_ms)
+            except DamagedInstance:
+                continue  # The store has set it aside with its timers: those of the others are due all the same.
+            return fired
+        return []
 
     def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
         """Deal with one message that this engine itself fails on; the rest of its partition goes on."""

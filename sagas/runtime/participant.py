@@ -242,7 +242,7 @@ class Service:
                 more = (ticket,) if delivery.handler.takes_ticket else ()
                 reply = function(transaction.sql, delivery.command, *more)
                 if isinstance(reply, Rejection):
-                    raise _Refused(reply)
+                    raise _Refused(reply)  # noqa: TRY301 - it has to leave the savepoint, which undoes what was written
                 return reply
         except _Refused as refused:
             return refused.reply

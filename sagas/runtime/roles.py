@@ -1,6 +1,7 @@
 """What the two kinds of process do in the worker's loop: run sagas, or carry out commands."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from sagas.ports import Incoming, ParticipantStore
 from sagas.runtime.guard import TimeoutGuard
@@ -17,17 +18,39 @@ PROCESSED_FORGOTTEN_MAX = 500
 FORGET_EVERY_MS = 60_000
 
 
-class OrchestratorWork:
-    """The orchestrator in the loop: messages first, then the timers whose answers cannot be waiting any more."""
+class Membership(Protocol):
+    """One orchestrator among those that share a database, until the others hold it for dead."""
 
-    def __init__(self, orchestrator: Orchestrator) -> None:
+    def enter(self, now_ms: int) -> None:
+        """Be a member; nothing when this is one already."""
+        ...
+
+    def renew(self, read_ms: int | None, now_ms: int) -> None:
+        """Say that this one is alive and has read all up to `read_ms` (None: as far as it said before).
+
+        Raises OwnershipLost, as every transaction of the store does, when it was held for dead meanwhile.
+        """
+        ...
+
+
+class OrchestratorWork:
+    """The orchestrator in the loop: messages first, then the timers whose answers cannot be waiting any more.
+
+    `membership` is needed where others work on the same database: it fences off whoever stood still.
+    """
+
+    def __init__(self, orchestrator: Orchestrator, membership: Membership | None = None) -> None:
         self._orchestrator = orchestrator
+        self._membership = membership
+        self._renewed_ms = 0
         self._guard = TimeoutGuard()
         self._pulse = orchestrator.pulse()
         self._pulse_ms = 0
 
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
         """Decide a batch."""
+        if self._membership is not None:
+            self._membership.enter(now_ms)
         self._orchestrator.process(batch, now_ms)
 
     def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
@@ -40,7 +63,10 @@ class OrchestratorWork:
         return (due_ms is not None and due_ms <= now_ms) or now_ms - self._pulse_ms >= PULSE_MS_MAX
 
     def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
-        """Fire what is due up to `caught_up_ms`; whether runs are in flight."""
+        """Fire what is due up to `caught_up_ms`; whether runs are in flight. Raises OwnershipLost."""
+        if self._membership is not None and abs(now_ms - self._renewed_ms) >= PULSE_MS_MAX:
+            self._membership.renew(caught_up_ms, now_ms)
+            self._renewed_ms = now_ms
         timeouts = 0
         may_fire = self._guard.may_fire(now_ms, self._pulse.next_due_ms)
         while may_fire and caught_up_ms is not None:

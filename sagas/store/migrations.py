@@ -88,6 +88,8 @@ def _apply(database: Database, name: str, change: Callable[[Sql], None]) -> None
 
 def applied_migrations(database: Database) -> set[str]:
     """The names of the migrations that `database` has; none when it is not one of ours."""
+    if _TABLE in database.tables.view_names():
+        raise SchemaMismatch(f"{database.name}: its {_TABLE} is a view: this is no database of ours; name another file")
     with database.explaining():
         return {str(row["name"]) for row in database.tables.table(_TABLE).rows}
 

@@ -2,13 +2,20 @@
 
 from collections.abc import Mapping
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
 from sagas.core.effects import Fire
-from sagas.core.instance import Instance
+from sagas.core.instance import STUCK, Instance
+from sagas.errors import DamagedInstance
 from sagas.ports import Incoming, JournalRow, ParkedRow, TimerRow
 from sagas.store.encoding import StoredId, blob, pack, pack_id, unpack, unpack_id
+
+_CHECKED = b"\xc1"
+"""Before a record that begins with its checksum. No MessagePack begins so: the one byte it never uses."""
+
+_CHECKSUM_SIZE = 4
 
 _instances = msgspec.msgpack.Decoder(Instance)
 _fires = msgspec.msgpack.Decoder(Fire)
@@ -21,9 +28,46 @@ def is_live(instance: Instance) -> int:
     return 0 if instance.is_ended or instance.is_stuck else 1
 
 
-def read_instance(record: bytes) -> Instance:
-    """The instance in a row of `instances`."""
-    return unpack(_instances, record, "instance")
+def pack_instance(instance: Instance) -> bytearray:
+    """The record of an instance, with a checksum: it costs half a microsecond (measured)."""
+    record = pack(instance)
+    return blob(_CHECKED + _checksum(record) + record)
+
+
+def read_instance(stored_id: StoredId, revision: int, state: str, record: bytes) -> Instance:
+    """The instance in a row of `instances`. Raises DamagedInstance for one that is not what was written."""
+    content = record
+    # Rows that an older release wrote have no checksum.
+    if record[:1] == _CHECKED:
+        content = record[1 + _CHECKSUM_SIZE :]
+        if _checksum(content) != record[1 : 1 + _CHECKSUM_SIZE]:
+            raise DamagedInstance(unpack_id(stored_id), "its checksum does not fit")
+    try:
+        instance = _instances.decode(content)
+    except msgspec.MsgspecError as error:
+        raise DamagedInstance(unpack_id(stored_id), str(error)) from error
+    if instance.revision != revision or instance.state != state or pack_id(instance.id) != stored_id:
+        raise DamagedInstance(unpack_id(stored_id), "its columns do not fit its record")
+    return instance
+
+
+def _checksum(content: bytes | bytearray) -> bytes:
+    return crc32(content).to_bytes(_CHECKSUM_SIZE, "big")
+
+
+def damaged_instance(row: Mapping[str, Any], damage: DamagedInstance) -> Instance:
+    """What can be shown of a row whose record cannot be read: its columns, and why it is stuck."""
+    return Instance(
+        id=damage.instance_id,
+        saga=row["saga"],
+        version=0,
+        key=row["key"],
+        state=STUCK,
+        data=b"",
+        revision=row["revision"],
+        updated_ms=row["updated_ms"],
+        reason=str(damage),
+    )
 
 
 def journal_parameters(row: JournalRow) -> tuple[object, ...]:

@@ -171,6 +171,18 @@ _DEAD_LETTERS_SETTLED = (
     """,
 )
 
+_MEMBERS = (
+    """
+    CREATE TABLE members (
+        epoch INTEGER PRIMARY KEY,
+        process TEXT NOT NULL,
+        renewed_ms INTEGER NOT NULL,
+        read_ms INTEGER NOT NULL
+    ) STRICT
+    """,
+    "INSERT INTO totals (name, value) VALUES ('epoch', 0)",
+)
+
 _BARRIER = (
     """
     CREATE TABLE barrier (
@@ -213,6 +225,7 @@ ORCHESTRATOR: tuple[Migration, ...] = (
     ("orchestrator:002-messages", _script(*_MESSAGES, *_OUTBOX, *_DEAD_LETTERS)),
     ("orchestrator:003-audit", _script(*_AUDIT)),
     ("orchestrator:004-dead-letters", _script(*_DEAD_LETTERS_SETTLED)),
+    ("orchestrator:005-members", _script(*_MEMBERS)),
 )
 """The orchestrator's database."""
 

@@ -4,22 +4,31 @@ What a batch decided is written by `StoreTransaction.write` in one transaction (
 what people ask, from this process or another one, is answered here.
 """
 
-from collections.abc import Generator, Sequence
+import logging
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sagas.core.instance import Instance
-from sagas.errors import StoreError
+from sagas.core.instance import STUCK, Instance
+from sagas.errors import DamagedInstance, StoreError
 from sagas.ports import AuditRow, DeadLetter, InstanceFilter, JournalRow, OutboxRow, StoreTransaction
 from sagas.store import audit, dead_letters, outbox
 from sagas.store.database import Database
 from sagas.store.encoding import pack_id
+from sagas.store.members import LEASE_MS, Members
 from sagas.store.migrations import migrate, require_migrated
-from sagas.store.records import read_instance, read_journal_row
+from sagas.store.records import damaged_instance, read_instance, read_journal_row
 from sagas.store.schema import ORCHESTRATOR
 from sagas.store.transaction import SqliteTransaction
 
 _NEXT_DUE = "SELECT min(due) FROM (SELECT min(due_ms) AS due FROM timers UNION ALL SELECT min(expires_ms) FROM parked)"
+
+# What people and the loop ask for is answered from the columns; the record stays as it was found.
+_SET_ASIDE = "UPDATE instances SET state = ?, is_live = 0 WHERE id = ?"
+_FORGET_TIMERS = "DELETE FROM timers WHERE instance_id = ?"
+
+_log = logging.getLogger("sagas.store")
 
 
 class SqliteStore:
@@ -28,9 +37,11 @@ class SqliteStore:
     With `read_only=True` nothing is created or changed and an orchestrator may be writing at the same
     time: for asking from another process. Raises StoreError when the file cannot be used, and
     SchemaMismatch when its schema is not this release's.
+
+    It is also the membership of an orchestrator among those that share the file (`members.py`).
     """
 
-    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: str | Path, *, read_only: bool = False, lease_ms: int = LEASE_MS) -> None:
         self._database = Database(path, read_only=read_only)
         try:
             if read_only:
@@ -40,16 +51,35 @@ class SqliteStore:
         except BaseException:
             self._database.close()
             raise
-        self._transaction = SqliteTransaction(self._database)
+        self._members = Members(self._database, lease_ms)
+        self._transaction = SqliteTransaction(self._database, self._members)
 
     @contextmanager
     def transaction(self) -> Generator[StoreTransaction, None, None]:
         """One write transaction: committed when the block ends, rolled back when it raises.
 
-        Raises StoreError when another connection keeps the write lock for longer than the busy timeout.
+        Raises StoreError when another connection keeps the write lock for longer than the busy timeout, and
+        OwnershipLost when this orchestrator was held for dead. An instance that is found to be damaged is set
+        aside before its DamagedInstance leaves the block: it is stuck, and its timers are gone.
         """
-        with self._database.transaction():
-            yield self._transaction
+        try:
+            with self._database.transaction():
+                self._members.require()
+                yield self._transaction
+        except DamagedInstance as damage:
+            self._set_aside(damage)
+            raise
+
+    def enter(self, now_ms: int) -> None:
+        """Be one of the orchestrators of this database; nothing when this is one already."""
+        self._members.enter(now_ms)
+
+    def renew(self, read_ms: int | None, now_ms: int) -> None:
+        """Say that this orchestrator is alive and has read all up to `read_ms`; None: as far as it said before.
+
+        Raises OwnershipLost when it was held for dead.
+        """
+        self._members.renew(read_ms, now_ms)
 
     def unpublished(self, count_max: int) -> list[OutboxRow]:
         """The oldest outbox rows not yet published, in `seq` order."""
@@ -87,17 +117,20 @@ class SqliteStore:
             order_by="id DESC",
             limit=max(0, wanted.count_max),
         )
-        return [read_instance(row["record"]) for row in rows]
+        return [_shown(row) for row in rows]
 
     def instance(self, saga: str, key: str) -> Instance | None:
         """The instance of a business key, None when there is none.
 
-        `saga` may be "" when only one saga has the key; raises StoreError when several have it.
+        `saga` may be "" when only one saga has the key; raises StoreError when several have it, and when
+        the instance is damaged.
         """
         found = self.instances(InstanceFilter(saga=saga, key=key))
         if len(found) > 1:
             names = ", ".join(sorted(instance.saga for instance in found))
             raise StoreError(f"the key {key!r} belongs to several sagas ({names}): name the one you mean")
+        if found and found[0].version == 0:
+            raise StoreError(found[0].reason)
         return found[0] if found else None
 
     def journal(self, instance_id: str) -> list[JournalRow]:
@@ -118,5 +151,24 @@ class SqliteStore:
         return dict(self._database.rows("SELECT state, count(*) FROM instances GROUP BY state ORDER BY state"))
 
     def close(self) -> None:
-        """Give up the connection. Calling it twice does nothing."""
+        """Give up the connection, and the membership. Calling it twice does nothing."""
+        try:
+            self._members.leave()
+        except StoreError as error:
+            _log.warning("the others will wait for this orchestrator until its lease is over: %s", error)
         self._database.close()
+
+    def _set_aside(self, damage: DamagedInstance) -> None:
+        instance_id = pack_id(damage.instance_id)
+        with self._database.transaction():
+            self._database.change(_SET_ASIDE, (STUCK, instance_id))
+            self._database.change(_FORGET_TIMERS, (instance_id,))
+        _log.error("%s", damage)
+
+
+def _shown(row: Mapping[str, Any]) -> Instance:
+    try:
+        return read_instance(row["id"], row["revision"], row["state"], row["record"])
+    except DamagedInstance as damage:
+        # It must be seen, and the rest of the list as well.
+        return damaged_instance(row, damage)

@@ -15,10 +15,12 @@ from sagas.errors import StaleRevision
 from sagas.ports import Changes, ParkedRow, TimerRow
 from sagas.store import audit, dead_letters, outbox
 from sagas.store.database import Database, IntegrityError
-from sagas.store.encoding import pack, pack_id, unpack_id
+from sagas.store.encoding import pack_id, unpack_id
+from sagas.store.members import Members
 from sagas.store.records import (
     is_live,
     journal_parameters,
+    pack_instance,
     parked_parameters,
     read_instance,
     read_parked,
@@ -45,7 +47,8 @@ _SET_TIMER = """
 _CLEAR_TIMER = "DELETE FROM timers WHERE instance_id = ? AND name = ?"
 _DUE_TIMERS = """
     SELECT instance_id, name, due_ms, fire FROM timers
-    WHERE due_ms <= ? ORDER BY due_ms, instance_id, name LIMIT ?
+    WHERE due_ms <= min(?, coalesce((SELECT min(read_ms) FROM members WHERE epoch IS NOT ?), ?))
+    ORDER BY due_ms, instance_id, name LIMIT ?
 """
 _PARK = "INSERT INTO parked (message_id, instance_id, received_ms, expires_ms, record) VALUES (?, ?, ?, ?, ?)"
 _UNPARK = "DELETE FROM parked WHERE message_id = ?"
@@ -59,8 +62,9 @@ _SEE = "INSERT INTO inbox (message_id, seen_at) VALUES (?, ?)"
 class SqliteTransaction:
     """Reads and writes that are committed together. Valid inside `SqliteStore.transaction()` only."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, members: Members) -> None:
         self._database = database
+        self._members = members
 
     def seen(self, message_ids: Collection[str]) -> set[str]:
         """Which of these messages were dealt with before."""
@@ -68,18 +72,22 @@ class SqliteTransaction:
         return {unpack_id(message_id) for (message_id,) in found}
 
     def load(self, instance_ids: Collection[str]) -> dict[str, Instance]:
-        """Instances by id; those that do not exist are missing."""
+        """Instances by id; those that do not exist are missing. Raises DamagedInstance."""
         found = self._database.rows_in(_instances_in, map(pack_id, instance_ids))
-        return {instance.id: instance for instance in (read_instance(record) for (record,) in found)}
+        return {instance.id: instance for instance in (read_instance(*row) for row in found)}
 
     def find(self, saga: str, keys: Collection[str]) -> dict[str, Instance]:
-        """Instances of `saga` by business key; those that do not exist are missing."""
+        """Instances of `saga` by business key; those that do not exist are missing. Raises DamagedInstance."""
         found = self._database.rows_in(_keys_in, keys, saga)
-        return {instance.key: instance for instance in (read_instance(record) for (record,) in found)}
+        return {instance.key: instance for instance in (read_instance(*row) for row in found)}
 
     def due_timers(self, now_ms: int, count_max: int) -> list[TimerRow]:
-        """Timers due at or before `now_ms`, the longest overdue first."""
-        return [read_timer(*row) for row in self._database.rows(_DUE_TIMERS, (now_ms, count_max))]
+        """Timers due at or before `now_ms`, the longest overdue first.
+
+        Only those for which every other orchestrator on this database has read its partitions, too (`members.py`).
+        """
+        parameters = (now_ms, self._members.epoch, now_ms, count_max)
+        return [read_timer(*row) for row in self._database.rows(_DUE_TIMERS, parameters)]
 
     def parked_for(self, instance_ids: Collection[str]) -> list[ParkedRow]:
         """Parked replies of these instances, oldest first."""
@@ -119,7 +127,7 @@ class SqliteTransaction:
         changed = self._database.change_many(
             _UPDATE,
             [
-                (i.state, is_live(i), i.revision, i.updated_ms, pack(i), pack_id(i.id), revision)
+                (i.state, is_live(i), i.revision, i.updated_ms, pack_instance(i), pack_id(i.id), revision)
                 for i, revision in updated
             ],
         )
@@ -131,7 +139,7 @@ class SqliteTransaction:
             self._database.change_many(
                 _CREATE,
                 [
-                    (pack_id(i.id), i.saga, i.key, i.state, is_live(i), i.revision, i.updated_ms, pack(i))
+                    (pack_id(i.id), i.saga, i.key, i.state, is_live(i), i.revision, i.updated_ms, pack_instance(i))
                     for i in created
                 ],
             )
@@ -151,11 +159,13 @@ def _inbox_in(marks: str) -> str:
 
 
 def _instances_in(marks: str) -> str:
-    return f"SELECT record FROM instances WHERE id IN ({marks})"  # noqa: S608 - question marks only
+    return f"SELECT id, revision, state, record FROM instances WHERE id IN ({marks})"  # noqa: S608 - question marks only
 
 
 def _keys_in(marks: str) -> str:
-    return f"SELECT record FROM instances WHERE saga = ? AND key IN ({marks})"  # noqa: S608 - question marks only
+    return f"""
+        SELECT id, revision, state, record FROM instances WHERE saga = ? AND key IN ({marks})
+    """  # noqa: S608 - question marks only
 
 
 def _parked_in(marks: str) -> str:

@@ -200,7 +200,7 @@ def test_a_file_of_an_older_release_keeps_its_letters_when_its_process_is_starte
     path = tmp_path / "old.db"
     known = ORCHESTRATOR if migrations is ORCHESTRATOR else PARTICIPANT
     database = Database(path)
-    migrate(database, known[:-1])
+    migrate(database, known[: next(n for n, (name, _) in enumerate(known) if name.endswith("-dead-letters"))])
     with database.transaction():
         database.change(
             'INSERT INTO dead_letters (received_ms, topic, "partition", "offset", message_id, reason, payload, headers)'

@@ -47,3 +47,10 @@ def test_what_is_not_set_has_its_default() -> None:
 def test_a_value_that_cannot_be_is_refused_with_its_name_and_what_was_expected(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"{name}=.*expected"):
         Settings.from_environ({name: value})
+
+
+@pytest.mark.parametrize(
+    "text", [f"iggy:/iggy:{CANARY}@host:1", f"iggy://iggy:{CANARY}", f"{CANARY}", f"iggy:{CANARY}@h:1"]
+)
+def test_a_connection_string_that_is_written_wrong_is_shown_without_its_credentials_too(text: str) -> None:
+    assert CANARY not in masked(text)

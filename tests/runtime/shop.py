@@ -18,21 +18,22 @@ from services.payments.tables import MIGRATIONS as PAYMENTS_TABLES
 from services.shipping.handlers import shipping
 from services.shipping.tables import MIGRATIONS as SHIPPING_TABLES
 
-__all__ = ["Header", "a_shop", "an_order", "attempts", "effects", "foreign", "order", "rows"]
+__all__ = ["SERVICES", "Header", "a_shop", "an_order", "attempts", "effects", "foreign", "order", "rows"]
 
 _NAMESPACE = uuid5(NAMESPACE_DNS, "sagas.tests")
 
 
+SERVICES = {
+    orders: ORDERS_TABLES,
+    inventory: INVENTORY_TABLES,
+    payments: PAYMENTS_TABLES,
+    shipping: SHIPPING_TABLES,
+}
+"""Each service with the migrations of its own tables."""
+
+
 def a_shop() -> World:
-    return World(
-        [order_saga.definition],
-        {
-            orders: ORDERS_TABLES,
-            inventory: INVENTORY_TABLES,
-            payments: PAYMENTS_TABLES,
-            shipping: SHIPPING_TABLES,
-        },
-    )
+    return World([order_saga.definition], SERVICES)
 
 
 def an_order(

@@ -1,0 +1,46 @@
+"""The races that have no test yet, each with the feature that is missing, or the defect that is known."""
+
+from typing import NamedTuple
+
+
+class Missing(NamedTuple):
+    """A race without a test: what goes wrong in it, and why it cannot be tested."""
+
+    race: str
+    why: str
+
+
+_VERSIONS = "versions side by side"
+_DEADLINES = "deadlines in the commands' headers"
+_EPOCHS = "epochs of databases in replies"
+_HANDSHAKE = "a handshake of the commands that are understood"
+_PARALLEL = "parallel branches"
+_CHILDREN = "sub-sagas"
+_LOCKS = "semantic locks"
+
+MISSING: dict[int, Missing] = {
+    6: Missing("a node meets a version it has not loaded", f"{_VERSIONS}: known defect, see 82"),
+    39: Missing("the step's deadline passes while the participant still tries", _DEADLINES),
+    54: Missing("a command is sent before anybody understands it", f"{_HANDSHAKE}; today the saga turns back"),
+    55: Missing("a participant goes back to code without the undo handler", _HANDSHAKE),
+    56: Missing("a participant's database comes back from a backup", _EPOCHS),
+    57: Missing("one branch is refused while another is under way", _PARALLEL),
+    58: Missing("two branches end at once", _PARALLEL),
+    59: Missing("two branches fold into one field", _PARALLEL),
+    60: Missing("a fan-out over nothing", _PARALLEL),
+    61: Missing("the order of undos over branches", _PARALLEL),
+    62: Missing("the undo of one branch fails while others go on", _PARALLEL),
+    63: Missing("the parent turns back after its child has completed", _CHILDREN),
+    64: Missing("the parent's cancel crosses its child's end", _CHILDREN),
+    65: Missing("a child's start is sent twice", _CHILDREN),
+    67: Missing("another saga uses what is later taken back", _LOCKS),
+    69: Missing("the holder of a lock is stuck", _LOCKS),
+    70: Missing("two sagas wait for each other's lock", _LOCKS),
+    71: Missing("an undo needs a lock that another saga holds", _LOCKS),
+    72: Missing("an unlock is lost, comes twice or first", _LOCKS),
+    76: Missing("the true reply comes after a person's word", "comparing the two: known defect, the kernel does not"),
+    78: Missing("thousands are retried at once", "retrying in bulk"),
+    80: Missing("a new definition lacks the state of a live run", _VERSIONS),
+    82: Missing("an old node reads a run of a newer version", f"{_VERSIONS}: known defect, its replies are buried"),
+    84: Missing("a finished run is purged while messages are on their way", "purging finished runs"),
+}

@@ -1,0 +1,269 @@
+"""What the surroundings do to a database file: locked, full, read-only, damaged, deleted; not power cuts.
+
+What it comes to in a running system is in tests/runtime/test_database_faults.py and tests/e2e/test_database_faults.py.
+"""
+
+import random
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sagas.core.instance import STUCK
+from sagas.errors import DamagedInstance, StoreError
+from sagas.ports import Changes, InstanceFilter
+from sagas.store.database import QUICK_CHECK_BYTES_MAX, Database
+from sagas.store.sqlite import SqliteStore
+from tests.store.builders import NOW_MS, a_step_later, a_timer, an_instance, an_outbox_row
+from tests.store.suite import write
+
+FLIPS = 400
+PAGE = 4096
+
+
+class TunedStore(SqliteStore):
+    """A store whose connection can be told a pragma."""
+
+    def tell(self, pragma: str) -> None:
+        self._database.rows(f"PRAGMA {pragma}")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sagas.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[TunedStore]:
+    opened = TunedStore(path)
+    opened.tell("busy_timeout = 30")
+    yield opened
+    opened.close()
+
+
+def everything(key: str) -> Changes:
+    """A batch that touches several tables."""
+    instance = an_instance(key)
+    return Changes(created=[instance], inbox=[key], outbox=[an_outbox_row(key)], timers_set=[a_timer(instance, "t", 1)])
+
+
+def keys(store: SqliteStore) -> list[str]:
+    return sorted(instance.key for instance in store.instances(InstanceFilter(count_max=99)))
+
+
+def nothing_of_it(store: SqliteStore, key: str) -> bool:
+    with store.transaction() as transaction:
+        return (
+            key not in keys(store)
+            and not transaction.seen([key])
+            and not transaction.due_timers(NOW_MS, 9)
+            and not store.unpublished(9)
+        )
+
+
+# --------------------------------------------------------------------------- locked, full, read-only
+
+
+def test_a_lock_that_outlasts_the_patience_is_an_error_with_nothing_half_done(path: Path, store: TunedStore) -> None:
+    other = Database(path)
+    with other.transaction(), pytest.raises(StoreError, match="kept it locked"):
+        write(store, everything("o-1"))
+    assert nothing_of_it(store, "o-1")
+    write(store, everything("o-1"))
+    assert keys(store) == ["o-1"]
+    other.close()
+
+
+def test_a_lock_that_is_let_go_in_time_is_waited_for(path: Path, store: TunedStore) -> None:
+    store.tell("busy_timeout = 5000")
+    other = Database(path)
+    is_locked, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with other.transaction():
+            is_locked.set()
+            may_end.wait(5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert is_locked.wait(5)
+    threading.Timer(0.05, may_end.set).start()
+    write(store, everything("o-1"))
+    holder.join()
+    assert keys(store) == ["o-1"]
+    other.close()
+
+
+def test_a_backup_that_reads_for_long_keeps_nobody_from_writing(path: Path, store: TunedStore) -> None:
+    write(store, everything("o-1"))
+    backup = Database(path, read_only=True)
+    backup.rows("BEGIN")
+    assert backup.value("SELECT count(*) FROM instances") == 1
+    write(store, everything("o-2"))
+    assert backup.value("SELECT count(*) FROM instances") == 1, "it reads what was there when it began"
+    backup.close()
+    assert keys(store) == ["o-1", "o-2"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "mended", "what"),
+    [
+        ("max_page_count = 1", "max_page_count = 1000000", "the disk is full"),
+        ("query_only = ON", "query_only = OFF", "it cannot be written"),
+    ],
+    ids=["full", "read-only"],
+)
+def test_a_file_that_cannot_be_written_for_a_while_keeps_nothing_and_then_everything(
+    store: TunedStore, broken: str, mended: str, what: str
+) -> None:
+    # One page is less than there are: SQLite takes that for "no page more".
+    store.tell(broken)
+    many = [an_instance(f"many-{number}", age=number) for number in range(200)]
+    with pytest.raises(StoreError, match=what):
+        write(store, Changes(created=many, inbox=["m-1"]))
+    store.tell(mended)
+    assert keys(store) == []
+    write(store, Changes(created=many, inbox=["m-1"]))
+    assert store.in_flight() == 200
+
+
+# --------------------------------------------------------------------------- damaged rows
+
+
+def flip_bits_of_records(path: Path, chance: random.Random) -> tuple[bytes, int]:
+    """The file with one bit changed somewhere in the only stored record, and where."""
+    database = Database(path, read_only=True)
+    record = bytes(database.value("SELECT record FROM instances"))
+    database.close()
+    content = bytearray(path.read_bytes())
+    at = content.index(record) + chance.randrange(len(record))
+    content[at] ^= 1 << chance.randrange(8)
+    return bytes(content), at
+
+
+def test_every_flipped_bit_of_a_record_is_noticed(path: Path) -> None:
+    store = SqliteStore(path)
+    write(store, Changes(created=[an_instance("o-1")]))
+    store.close()
+    whole, chance = path.read_bytes(), random.Random(20_261_123)
+    for _ in range(FLIPS):
+        flipped, at = flip_bits_of_records(path, chance)
+        path.write_bytes(flipped)
+        reader = SqliteStore(path, read_only=True)
+        with pytest.raises(StoreError, match=f"row of instance {an_instance('o-1').id} is damaged"):
+            reader.instance("order", "o-1")
+        reader.close()
+        path.write_bytes(whole)
+        assert at > 0
+
+
+def damage(path: Path, column: str, value: object, key: str) -> None:
+    database = Database(path)
+    with database.transaction():
+        database.change(f"UPDATE instances SET {column} = ? WHERE key = ?", (value, key))
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("record", bytearray(b"\xc1\x00\x00\x00\x00\x80")), ("revision", 77), ("state", "pay.pendinG")],
+)
+def test_a_damaged_row_is_set_aside_and_the_others_go_on(
+    path: Path, store: TunedStore, column: str, value: object
+) -> None:
+    hurt, sound = an_instance("hurt"), an_instance("sound")
+    timers = [a_timer(hurt, "t", NOW_MS - 1), a_timer(sound, "t", NOW_MS)]
+    write(store, Changes(created=[hurt, sound], timers_set=timers))
+    damage(path, column, value, "hurt")
+    with pytest.raises(DamagedInstance), store.transaction() as transaction:
+        transaction.load([hurt.id, sound.id])
+    with store.transaction() as transaction:
+        assert transaction.load([sound.id]) == {sound.id: sound}
+        assert [timer.instance_id for timer in transaction.due_timers(NOW_MS, 9)] == [sound.id]
+    assert store.in_flight() == 1
+
+
+def test_a_damaged_row_is_seen_in_the_list_as_stuck_with_its_reason(path: Path, store: TunedStore) -> None:
+    write(store, Changes(created=[an_instance("hurt"), an_instance("sound")]))
+    damage(path, "record", bytearray(b"\xc1\x00\x00\x00\x00\x80"), "hurt")
+    listed = {instance.key: instance for instance in store.instances(InstanceFilter())}
+    assert listed["sound"] == an_instance("sound")
+    assert listed["hurt"].state == STUCK
+    assert "its checksum does not fit" in listed["hurt"].reason
+    assert "restore a backup" in listed["hurt"].reason
+
+
+def test_a_row_of_an_older_release_has_no_checksum_and_is_read(path: Path, store: TunedStore) -> None:
+    instance = an_instance("o-1")
+    write(store, Changes(created=[instance]))
+    database = Database(path)
+    record = bytes(database.value("SELECT record FROM instances"))
+    database.close()
+    damage(path, "record", bytearray(record[5:]), "o-1")
+    assert store.instance("order", "o-1") == instance
+    later, revision = a_step_later(instance)
+    write(store, Changes(updated=[(later, revision)]))
+    assert store.instance("order", "o-1") == later
+
+
+# --------------------------------------------------------------------------- a damaged file
+
+
+def test_a_page_of_rubbish_is_noticed_when_the_file_is_opened(path: Path) -> None:
+    store = SqliteStore(path)
+    write(store, Changes(created=[an_instance(f"o-{number}") for number in range(300)]))
+    store.close()
+    content = bytearray(path.read_bytes())
+    assert len(content) <= QUICK_CHECK_BYTES_MAX
+    middle = len(content) // PAGE // 2 * PAGE
+    content[middle : middle + PAGE] = random.Random(1).randbytes(PAGE)
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"sagas\.db: the file is damaged .*restore a backup"):
+        SqliteStore(path)
+
+
+def test_without_its_log_a_file_stands_where_it_was_last_complete(path: Path, tmp_path: Path) -> None:
+    store = SqliteStore(path)
+    write(store, everything("o-1"))
+    store.close()  # what was in the log has come into the file
+    store = SqliteStore(path)
+    write(store, everything("o-2"))
+    # As after a crash, and somebody has tidied up the file with the strange name.
+    shutil.copy(path, tmp_path / "alone.db")
+    store.close()
+    alone = SqliteStore(tmp_path / "alone.db")
+    assert keys(alone) == ["o-1"], "whole, but older: a backup has to take the -wal with it"
+    alone.close()
+
+
+# --------------------------------------------------------------------------- deleted under us
+
+
+def test_a_file_that_was_deleted_under_us_takes_nothing_more_and_can_be_rescued(path: Path, store: TunedStore) -> None:
+    write(store, everything("o-1"))
+    path.unlink()
+    with pytest.raises(StoreError, match=r"was deleted or replaced while it is open.* /proc/\d+/fd"):
+        write(store, everything("o-2"))
+    # What the message says: the open file is still there for whoever knows where.
+    (still_open,) = [
+        link for link in Path("/proc/self/fd").iterdir() if link.is_symlink() and link.readlink() == deleted(path)
+    ]
+    shutil.copy(still_open, path)
+    rescued = SqliteStore(path, read_only=True)
+    assert keys(rescued) == ["o-1"]
+    rescued.close()
+
+
+def deleted(path: Path) -> Path:
+    return path.with_name(f"{path.name} (deleted)")
+
+
+def test_a_file_that_was_replaced_under_us_is_not_mistaken_for_ours(path: Path, store: TunedStore) -> None:
+    write(store, everything("o-1"))
+    backup = path.with_name("backup.db")
+    SqliteStore(backup).close()
+    backup.replace(path)
+    with pytest.raises(StoreError, match="was deleted or replaced"):
+        write(store, everything("o-2"))
