@@ -50,7 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         partitions = environ.get("IGGY_PARTITIONS", "3")
         if not _NUMBER.match(partitions) or not 1 <= int(partitions) <= PARTITIONS_MAX:
             raise SettingsError(
-                f"IGGY_PARTITIONS={partitions[:40]!r}: expected a whole number from 1 to {PARTITIONS_MAX}; the default is 3"
+                f"IGGY_PARTITIONS={partitions[:40]!r}: expected a whole number from 1 to {PARTITIONS_MAX}; "
+                "the default is 3"
             )
         connection_string = environ.get("IGGY_CONNECTION_STRING") or CONNECTION_STRING_DEFAULT
         if not connection_string.startswith(("iggy://", "iggy+tcp://")):

@@ -8,6 +8,7 @@ import msgspec
 from sagas.core.definition import Definition
 from sagas.core.effects import Reply, Start
 from sagas.core.envelope import Envelope, Header, Undecodable, decode_data, decode_envelope
+from sagas.core.ids import is_instance_id
 from sagas.core.instance import Operation
 from sagas.errors import DefinitionError
 from sagas.ports import Incoming
@@ -106,6 +107,9 @@ def _key_fields(definitions: Sequence[Definition]) -> Mapping[str, str]:
 def _reply(incoming: Incoming, envelope: Envelope) -> Item:
     instance, step, said = (incoming.headers.get(h, "") for h in (Header.INSTANCE, Header.STEP, Header.OPERATION))
     operation = _OPERATIONS.get(said)
+    if not is_instance_id(instance):
+        # Not parked: no instance will ever have such an id.
+        return PoisonItem(incoming, f"header {Header.INSTANCE} is no instance id: {instance[:64]!r}")
     if not step or operation is None:
         return PoisonItem(incoming, f"header {Header.STEP} is {step!r} and {Header.OPERATION} is {said!r}")
     attempt = incoming.headers.get(Header.ATTEMPT, "")

@@ -2,9 +2,11 @@
 
 import pytest
 
+from sagas import Command, DefinitionError, Rejection, Saga
 from sagas.core.effects import Fire
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK
 from tests.core.test_kernel import DONE, REFUSED, TRIP, UNDONE, Run, fault, undeliverable
+from tests.core.trip import HOTELS, RoomBooked, Trip
 
 
 def test_a_first_step_that_could_not_be_read_ends_rejected() -> None:
@@ -78,3 +80,21 @@ def test_a_success_while_the_run_is_stuck_over_that_steps_undo_does_not_send_it_
     assert (run.now.state, run.now.stuck_from) == (STUCK, "seat.undoing")
     assert run.take(DONE["seat"]).verdict == "late"
     assert (run.now.state, run.now.steps[-1].effect) == (STUCK, "done")
+
+
+def test_a_reply_that_is_called_like_the_engines_own_is_refused() -> None:
+    saga = Saga("trip", Trip, version=1, key="trip_id")
+    with pytest.raises(DefinitionError, match="a name of the engine's own"):
+        saga.step(to=HOTELS, timeout=1, unknown="undo")(book)
+
+
+class Undeliverable(Rejection, tag="parcel.undeliverable"):
+    trip_id: str
+
+
+class Deliver(Command[RoomBooked | Undeliverable], tag="parcel.deliver"):
+    trip_id: str
+
+
+def book(trip: Trip) -> Deliver:
+    return Deliver(trip_id=trip.trip_id)

@@ -306,6 +306,7 @@ GOOD_REPLY = START
         ({Header.STEP: "pool"}, "orders", 1, "for a step that is not there"),
         ({Header.OPERATION: "redo"}, "orders", 1, "of no operation"),
         ({Header.STEP: ""}, "orders", 1, "for no step"),
+        ({Header.INSTANCE: "o-1"}, "orders", 1, "for what can be no instance"),
     ],
 )
 def test_29_a_reply_in_the_wrong_place_moves_nothing(

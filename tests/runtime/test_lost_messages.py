@@ -1,0 +1,112 @@
+"""A broker that lost what it had acknowledged: its log came back shorter, or retention took what nobody had read yet.
+
+Commands and answers are sent again after a third of their timeout, so every saga that has begun ends as if nothing had
+happened. An order whose first event is lost before the orchestrator has read it is known to its client alone.
+"""
+
+import random
+from typing import TypeVar
+
+import pytest
+
+from sagas.broker.partition import Partition
+from sagas.core.instance import COMPLETED
+from sagas.ports import InstanceFilter
+from sagas.testing.world import World
+from tests.runtime.shop import a_shop, an_order, rows
+
+pytestmark = pytest.mark.anyio
+
+ORDERS = 12
+B = TypeVar("B")
+STREAM = "sagas"
+
+
+async def begin(world: World, turns: int) -> None:
+    """Have all orders begun, and let everybody take some turns."""
+    for number in range(ORDERS):
+        await world.publish_start("order", an_order(f"o-{number}"))
+    await world.nodes["orchestrator"].turn()
+    assert len(world.store.instances(InstanceFilter(count_max=99))) == ORDERS
+    for _ in range(turns):
+        for node in world.nodes.values():
+            await node.turn()
+
+
+def shorten(world: World, chance: random.Random) -> int:
+    """Cut every partition off at a place of its own, as a crash of the broker's machine does; how many were lost."""
+    lost = 0
+    stream = world.broker.log.stream(STREAM)
+    for topic in stream.topics.values():
+        for number, whole in enumerate(topic.partitions):
+            topic.partitions[number] = _cut_off(whole, chance.randint(0, whole.end))
+            lost += whole.end - topic.partitions[number].end
+    return lost
+
+
+def _cut_off(whole: Partition[B], kept: int) -> Partition[B]:
+    shorter = Partition[B](whole.id, whole.epoch, whole.created_us)
+    span = whole.span(0, kept) if kept else None
+    if span is not None:
+        for body, timestamp_us in zip(span.bodies, span.timestamps_us, strict=True):
+            shorter.append(body, count=1, size=1, now_us=timestamp_us)
+    return shorter
+
+
+def is_everything_right(world: World) -> bool:
+    """All orders completed, each paid once and reserved once."""
+    paid = rows(world, "payments", "SELECT count(*), sum(cents) FROM movements")
+    reserved = rows(world, "inventory", "SELECT sum(quantity) FROM reservations WHERE state = 'reserved'")
+    return (
+        world.store.counts() == {COMPLETED: ORDERS}
+        and paid == [(ORDERS, ORDERS * 5998)]
+        and reserved == [(2 * ORDERS,)]
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_a_log_that_came_back_shorter_loses_no_saga_that_has_begun(seed: int) -> None:
+    chance = random.Random(seed)
+    async with a_shop() as world:
+        await begin(world, turns=chance.randint(1, 14))
+        world.broker.stop()
+        lost = shorten(world, chance)
+        world.broker.start()
+        await world.settle(within_s=600)
+        assert is_everything_right(world), f"seed {seed}, {lost} messages lost: {world.store.counts()}"
+
+
+async def test_offsets_that_are_used_a_second_time_are_not_skipped_once_the_readers_are_back() -> None:
+    async with a_shop() as world:
+        await begin(world, turns=20)
+        await world.settle()
+        world.broker.stop()
+        shorten(world, random.Random(1))
+        world.broker.start()
+        # The readers see that the log ends before what they have dealt with. Were the places filled before they look,
+        # nobody could see it: our own broker therefore pulls the stored offsets back when it starts.
+        await world.work()
+        # They take the places of messages that the groups have dealt with.
+        for number in range(ORDERS):
+            await world.publish_start("order", an_order(f"again-{number}"))
+        await world.settle(within_s=600)
+        assert world.store.counts() == {COMPLETED: 2 * ORDERS}
+
+
+@pytest.mark.parametrize(
+    "topic", ["payments-commands", "inventory-commands", "payments", "shipping", "orders-commands"]
+)
+async def test_what_retention_took_unread_is_sent_again(topic: str) -> None:
+    reader = "orchestrator" if not topic.endswith("-commands") else topic.removesuffix("-commands")
+    async with a_shop() as world:
+        await begin(world, turns=0)
+        held = world.nodes.pop(reader)
+        for _ in range(6):
+            for node in world.nodes.values():
+                await node.turn()
+        await held.kill()
+        world.broker.log.purge_topic(STREAM, topic)
+        world.nodes[reader] = held
+        await held.start()
+        await world.settle(within_s=600)
+        assert is_everything_right(world)
