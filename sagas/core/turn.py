@@ -127,12 +127,12 @@ def _stands(turn: Turn, record: StepRecord) -> bool:
 
 def _enter_undoing(turn: Turn, spec: StepSpec) -> None:
     record = turn.instance.step(spec.name)
-    assert record is not None
     assert spec.undo is not None
-    if record.is_open:
+    if record is not None and record.is_open:
         send_undo(turn, spec, turn.record(record, undo_sent_ms=turn.now_ms))
         return
-    # A late success sent the run back down the line: what is undone or was refused is passed over.
+    # A late success sent the run back down the line: what is undone, was refused or
+    # never sent (a step that a later release put in) is passed over.
     done = next(r for r in spec.undo.replies.values() if not issubclass(r, Rejection))
     turn.move(f"{spec.name}.{done.__name__}")
     enter(turn)

@@ -8,6 +8,8 @@ all of it in the transaction that did the reading: a crash anywhere before leave
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import msgspec
+
 from sagas.core.definition import Definition
 from sagas.core.effects import ClearTimer, Decision, Input, Operate, Reply, Send, SetTimer
 from sagas.core.instance import Instance
@@ -29,6 +31,9 @@ PARKED_MS_MAX = 10 * 60 * 1000
 
 READ_BY = "orchestrator"
 """Who gave up on a message, in its dead letter."""
+
+UNKNOWN_VERSION_MS = 60_000
+"""How long a timer waits for a node that knows its saga's version, before it is looked at again."""
 
 _log = logging.getLogger("sagas.orchestrator")
 
@@ -99,12 +104,18 @@ class Batch:
         self._changes.inbox.append(message_id)
 
     def fire(self, timer: TimerRow) -> None:
-        """Deal with a timer that came due; the row is gone with this batch, whatever it led to."""
+        """Deal with a timer that came due; its row is gone with this batch, unless its saga is not known here."""
         self._timers[timer.instance_id, timer.name] = None
         instance = self._instances.get(timer.instance_id)
-        definition = self._definition_of(instance) if instance is not None else None
-        if instance is None or definition is None:
-            _log.error("timer %s of %s has no instance or definition here", timer.name, timer.instance_id)
+        if instance is None:
+            _log.error("timer %s of %s has no instance", timer.name, timer.instance_id)
+            return
+        definition = self._definition_of(instance)
+        if definition is None:
+            # Left for a node that knows this version; later, so that it does not stand before the others.
+            later = msgspec.structs.replace(timer, due_ms=self._now_ms + UNKNOWN_VERSION_MS)
+            self._timers[timer.instance_id, timer.name] = later
+            _log.error("saga %s version %d is not loaded here, %s waits", instance.saga, instance.version, instance.id)
             return
         decision = decide(definition, instance, timer.fire, self._now_ms)
         self._adopt(definition, instance, decision, timer.fire, "")
@@ -153,9 +164,8 @@ class Batch:
             return
         definition = self._definition_of(instance)
         if definition is None:
-            self._bury(
-                incoming, f"saga {instance.saga!r} version {instance.version} is not loaded here; load it, requeue"
-            )
+            _log.error("saga %s version %d is not loaded here, %s waits", instance.saga, instance.version, instance.id)
+            self._park(incoming, instance_id)
             return
         spec = definition.steps.get(reply.step)
         if spec is not None and spec.to.events != incoming.topic:

@@ -19,7 +19,9 @@ _CHILDREN = "sub-sagas"
 _LOCKS = "semantic locks"
 
 MISSING: dict[int, Missing] = {
-    6: Missing("a node meets a version it has not loaded", f"{_VERSIONS}: known defect, see 82"),
+    6: Missing(
+        "a node meets a version it has not loaded", f"{_VERSIONS}: it is left alone, see tests/runtime/test_versions.py"
+    ),
     39: Missing("the step's deadline passes while the participant still tries", _DEADLINES),
     54: Missing("a command is sent before anybody understands it", f"{_HANDSHAKE}; today the saga turns back"),
     55: Missing("a participant goes back to code without the undo handler", _HANDSHAKE),
@@ -41,6 +43,9 @@ MISSING: dict[int, Missing] = {
     76: Missing("the true reply comes after a person's word", "comparing the two: known defect, the kernel does not"),
     78: Missing("thousands are retried at once", "retrying in bulk"),
     80: Missing("a new definition lacks the state of a live run", _VERSIONS),
-    82: Missing("an old node reads a run of a newer version", f"{_VERSIONS}: known defect, its replies are buried"),
+    82: Missing(
+        "an old node reads a run of a newer version",
+        f"{_VERSIONS}: it is left alone, see tests/runtime/test_versions.py",
+    ),
     84: Missing("a finished run is purged while messages are on their way", "purging finished runs"),
 }

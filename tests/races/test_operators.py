@@ -158,7 +158,7 @@ async def test_race_83_of_two_nodes_that_own_the_timers_of_one_database_one_fire
     nodes[0].process([start(f"o-{number}", number) for number in range(20)], NOW_MS)
     due_ms = stores[0].next_due_ms()
     assert due_ms is not None
-    gate, fired = Barrier(2), list[TimerRow]()
+    gate, fired = Barrier(2, timeout=30), list[TimerRow]()
 
     def fire(node: Orchestrator) -> None:
         gate.wait()

@@ -70,7 +70,7 @@ def test_race_42_a_do_that_comes_behind_its_undo_has_no_effect(stock: Desk) -> N
 
 def test_race_43_two_processes_with_a_do_and_its_undo_at_once_leave_nothing_behind(tmp_path: Path) -> None:
     desks = [Desk(inventory, migrations({"kettle": 1_000}), tmp_path / "inventory.db") for _ in range(2)]
-    gate = Barrier(2)
+    gate = Barrier(2, timeout=30)
 
     def work(desk: Desk, operation: Operation) -> None:
         for number in range(40):
