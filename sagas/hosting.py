@@ -23,6 +23,7 @@ from sagas.runtime.participant import Service
 from sagas.runtime.process import run_until_stopped, stop_on_signals
 from sagas.runtime.roles import OrchestratorWork, ServiceWork
 from sagas.runtime.worker import Work
+from sagas.store.members import LEASE_MS
 from sagas.store.participant import SqliteParticipantStore
 from sagas.store.sqlite import SqliteStore
 
@@ -32,11 +33,14 @@ ORCHESTRATOR = "orchestrator"
 _FILE_MASK = 0o077  # what a process writes is its user's business: payloads hold customers' data
 
 
-def host_orchestrator(definitions: Sequence[Definition], settings: Settings) -> int:
-    """Run the sagas `definitions` until SIGTERM. The exit code: 0, or 1 with a line on stderr."""
+def host_orchestrator(definitions: Sequence[Definition], settings: Settings, *, lease_ms: int = LEASE_MS) -> int:
+    """Run the sagas `definitions` until SIGTERM. The exit code: 0, or 1 with a line on stderr.
+
+    Several may run on one database; one that stands still for `lease_ms` is held for dead by the others.
+    """
 
     def start() -> None:
-        with closing(SqliteStore(settings.database(ORCHESTRATOR))) as store:
+        with closing(SqliteStore(settings.database(ORCHESTRATOR), lease_ms=lease_ms)) as store:
             orchestrator = Orchestrator(definitions, store)
             topics = orchestrator.topic_specs(settings.partitions)
             work = OrchestratorWork(orchestrator, store)

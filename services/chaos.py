@@ -43,7 +43,12 @@ KILLS_DEFAULT = 200
 KILLS_MAX = 10_000
 
 PAUSE_S = 0.5
-"""Between two blows, at the mean: long enough that some work is done, too short for everybody to be up."""
+"""Between two blows, at the mean: long enough that some work is done, too short for everybody to be up.
+
+With a longer one processes live long enough to show whether their memory grows: `--kills 10 --pause 12`.
+"""
+
+PAUSE_S_MAX = 60.0
 
 ORDERS_PER_S = 8.0
 ORDERS_MAX = 50_000
@@ -69,13 +74,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m services.chaos", description="Kill everything, lose nothing.")
     parser.add_argument("--kills", type=int, default=KILLS_DEFAULT, help="how many blows; 200 by default")
     parser.add_argument("--seed", type=int, default=None, help="of all chance; a new one by default")
+    parser.add_argument("--pause", type=float, default=PAUSE_S, help="seconds between two blows; 0.5 by default")
     arguments = parser.parse_args()
+    if not 0.05 <= arguments.pause <= PAUSE_S_MAX:
+        parser.error(f"--pause {arguments.pause}: expected 0.05 to {PAUSE_S_MAX:.0f}")
     if not 1 <= arguments.kills <= KILLS_MAX:
         parser.error(f"--kills {arguments.kills}: expected 1 to {KILLS_MAX}")
     seed = secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed
     try:
         with tempfile.TemporaryDirectory(prefix="sagas-chaos-") as folder:
-            return run(Path(folder), arguments.kills, seed)
+            return run(Path(folder), arguments.kills, seed, arguments.pause)
     except (SagaError, OSError) as error:
         _say(f"chaos: {error}   (seed {seed})")
         return 1
@@ -84,7 +92,7 @@ def main() -> int:
         return 130
 
 
-def run(folder: Path, kills: int, seed: int) -> int:
+def run(folder: Path, kills: int, seed: int, pause_s: float = PAUSE_S) -> int:
     """The whole storm in `folder`; the exit code."""
     make_folders(folder)
     chance = Random(seed)  # noqa: S311 - to be repeated, not to be secret
@@ -95,7 +103,7 @@ def run(folder: Path, kills: int, seed: int) -> int:
     with Herd(folder, place.programs, place.environ(os.environ), chance) as herd:
         herd.start()
         storm = Storm(place, herd, chance)
-        anyio.run(storm.rage, kills)
+        anyio.run(storm.rage, kills, pause_s)
         settled_in_s = storm.settled_in_s
     runs = {instance.key: instance for instance in _runs(place)}
     # The processes have stopped: what the proof reads now is all there is.
@@ -111,7 +119,12 @@ def run(folder: Path, kills: int, seed: int) -> int:
     took = elapsed(int((time.monotonic() - started_s) * 1000))
     _say(f"struck     {sum(herd.struck.values())} times ({blows}); all of it took {took}")
     _say(f"memory     {'  '.join(map(str, growths))}")
-    _say_end(runs, proof, wrong, settled_in_s, seed)
+    compensated = {key for key, instance in runs.items() if instance.state == COMPENSATED}
+    late = sum(story.is_to_complete and story.order_id in compensated for story in storm.placed)
+    _say(
+        f"settled    {settled_in_s:.1f} s after the last blow; {late} orders turned back for want of an answer in time"
+    )
+    _say_end(runs, proof, wrong, seed)
     if wrong:
         _say_log(folder)
     return 1 if wrong else 0
@@ -129,8 +142,8 @@ class Storm:
         """What the broker has acknowledged."""
         self.settled_in_s = 0.0
 
-    async def rage(self, kills: int) -> None:
-        """Strike `kills` times, then wait until everything has come to rest or the time is over."""
+    async def rage(self, kills: int, pause_s: float) -> None:
+        """Strike `kills` times, about every `pause_s`; then wait until all is at rest or the time is over."""
         from rich.progress import Progress
 
         with Progress(transient=True) as progress:
@@ -138,16 +151,16 @@ class Storm:
                 tasks.start_soon(self._tend)
                 await self._until_all_are_up()
                 tasks.start_soon(self._place_orders)
-                await self._strike(kills, progress)
+                await self._strike(kills, pause_s, progress)
                 self._is_over = True
                 await self._settle(progress)
                 tasks.cancel_scope.cancel()
 
-    async def _strike(self, kills: int, progress: "Progress") -> None:
+    async def _strike(self, kills: int, pause_s: float, progress: "Progress") -> None:
         bar = progress.add_task("struck", total=kills)
         struck = 0
         while struck < kills:
-            await anyio.sleep(self._chance.uniform(0.2, 1.8) * PAUSE_S)
+            await anyio.sleep(self._chance.uniform(0.2, 1.8) * pause_s)
             if self._herd.strike():
                 struck += 1
                 progress.advance(bar)
@@ -239,13 +252,9 @@ def _dead_letters(place: Place) -> list[str]:
         ]
 
 
-def _say_end(runs: Mapping[str, Instance], proof: Proof, wrong: Sequence[str], settled_in_s: float, seed: int) -> None:
+def _say_end(runs: Mapping[str, Instance], proof: Proof, wrong: Sequence[str], seed: int) -> None:
     states = [run.state for run in runs.values()]
     told = [f"{states.count(state)} {state}" for state in (COMPLETED, COMPENSATED, REJECTED) if states.count(state)]
-    late = sum(any(cause in run.cause for cause in REPRIEVES) for run in runs.values())
-    _say(
-        f"settled    {settled_in_s:.1f} s after the last blow; {late} orders turned back for want of an answer in time"
-    )
     _say(f"{len(states)} orders: {', '.join(told)}, {states.count(STUCK)} stuck      {proof}")
     for problem in wrong[:_PROBLEMS_SHOWN]:
         _say(f"WRONG: {problem}")

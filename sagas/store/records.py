@@ -65,6 +65,7 @@ def damaged_instance(row: Mapping[str, Any], damage: DamagedInstance) -> Instanc
         state=STUCK,
         data=b"",
         revision=row["revision"],
+        started_ms=row["updated_ms"],
         updated_ms=row["updated_ms"],
         reason=str(damage),
     )

@@ -193,8 +193,8 @@ def test_only_the_clock_reads_a_clock() -> None:
         (("transitions",), ("sagas.core.machine",)),
         (("sqlite_utils", "pysqlite3", "sqlite3"), ("sagas.store",)),
         (("xxhash",), ("sagas.broker",)),
-        (("click", "rich_click"), ("sagas.cli",)),
-        (("rich",), ("sagas.cli", "services.demo")),
+        (("click", "rich_click"), ("sagas.cli", "sagas.testing.simulation.__main__")),
+        (("rich",), ("sagas.cli", "sagas.testing.simulation.__main__", "services.chaos", "services.demo")),
     ],
 )
 def test_a_library_is_touched_in_its_room_only(library: tuple[str, ...], allowed: tuple[str, ...]) -> None:

@@ -1,0 +1,96 @@
+"""`python -m sagas.testing.simulation`: many seeds, one seed, or the crash sweep."""
+
+import logging
+import sys
+import time
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sagas.errors import SagaError
+from sagas.testing.simulation.campaign import Tally, run_seed, run_seeds
+from sagas.testing.simulation.subject import Subject, load_subject
+from sagas.testing.simulation.sweep import Sweep, sweep
+
+FAILURES_SHOWN_MAX = 3
+
+
+@click.command()
+@click.option("--seeds", default=100, show_default=True, help="How many seeds to run.")
+@click.option("--first", default=0, show_default=True, help="The first of them.")
+@click.option("--seed", "only", type=int, help="Run this one, and say everything about it.")
+@click.option(
+    "--saga", "path", default="services.simulated:shop", show_default=True, help="The subject, as module:name."
+)
+@click.option("--jobs", default=2, show_default=True, help="Processes.")
+@click.option("--sweep", "is_sweep", is_flag=True, help="Crash at every port call of every story instead.")
+def main(seeds: int, first: int, only: int | None, path: str, jobs: int, is_sweep: bool) -> None:
+    """Run sagas under every fault, in virtual time."""
+    logging.disable(logging.CRITICAL)  # faults are what this is about: each would be logged
+    console = Console(highlight=False)
+    try:
+        subject = load_subject(path)
+        if is_sweep:
+            ok = _sweep(console, subject)
+        elif only is not None:
+            ok = _one(console, subject, only, path)
+        else:
+            ok = _many(console, path, first, seeds, jobs)
+    except SagaError as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(0 if ok else 1)
+
+
+def _many(console: Console, path: str, first: int, seeds: int, jobs: int) -> bool:
+    began = time.monotonic()
+    tally = Tally()
+    columns = (TextColumn("sim"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        bar = progress.add_task("seeds", total=seeds, failed=0)
+        for part in run_seeds(path, first, seeds, jobs=jobs):
+            tally.add(part)
+            progress.update(bar, advance=part.seeds, failed=len(tally.failures))
+    _report(console, tally, path)
+    console.print(
+        f"     timers on and off, {tally.runs:,} runs, {sum(tally.states.values()):,} sagas, {tally.port_calls:,} port "
+        f"calls, {tally.messages:,} messages, {time.monotonic() - began:.1f} s"
+    )
+    return not tally.failures
+
+
+def _one(console: Console, subject: Subject, seed: int, path: str) -> bool:
+    tally = Tally()
+    run_seed(subject, seed, tally)
+    _report(console, tally, path)
+    return not tally.failures
+
+
+def _report(console: Console, tally: Tally, path: str) -> None:
+    for failure in sorted(tally.failures, key=lambda f: f.seed)[:FAILURES_SHOWN_MAX]:
+        console.print(failure.report(path), markup=False, soft_wrap=True)
+        console.print()
+    if len(tally.failures) > FAILURES_SHOWN_MAX:
+        others = ", ".join(str(f.seed) for f in tally.failures[FAILURES_SHOWN_MAX:])
+        console.print(f"more seeds that failed: {others}", soft_wrap=True)
+    console.print(str(tally))
+
+
+def _sweep(console: Console, subject: Subject) -> bool:
+    result = Sweep()
+    for story in sweep(subject):
+        result.add(story)
+        console.print(str(story))
+    table = Table("crash point", "visited", "crashed", title="named points")
+    for row in result.rows():
+        table.add_row(row.point, f"{row.visited:,}", f"{row.crashed:,}")
+    console.print(table)
+    for problem in (*result.problems, *result.gaps(subject)):
+        console.print(problem, markup=False, soft_wrap=True)
+    console.print(result.summary(subject))
+    return not result.problems and not result.gaps(subject)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,333 @@
+"""The databases as a process sees them: the real SQLite, every call a point, and what was committed put on record.
+
+Calls run inline, in one step of the event loop, so that a transaction is never torn by another task; a
+crash inside one leaves it by an exception, and SQLite rolls it back, as it does for a process that died.
+"""
+
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
+
+from sagas.core.envelope import Header
+from sagas.core.instance import Instance, Operation
+from sagas.errors import StoreError
+from sagas.ports import (
+    AuditRow,
+    BarrierRow,
+    Changes,
+    DeadLetter,
+    InstanceFilter,
+    JournalRow,
+    Outbox,
+    OutboxRow,
+    ParkedRow,
+    ParticipantStore,
+    ParticipantTransaction,
+    Rows,
+    Sql,
+    StoreTransaction,
+    TimerRow,
+)
+from sagas.store.sqlite import SqliteStore
+from sagas.testing.simulation.history import Effect
+from sagas.testing.simulation.life import Life
+
+
+class HandlerBroke(Exception):
+    """What a participant's own code raises when this fault is on."""
+
+
+class _WatchedOutbox:
+    def __init__(self, life: Life, inner: Outbox) -> None:
+        self._life = life
+        self._outbox = inner
+
+    def unpublished(self, count_max: int) -> list[OutboxRow]:
+        """The oldest rows not yet published."""
+        self._life.reach("relay.unpublished.before")
+        self._fail("reading")
+        found = self._outbox.unpublished(count_max)
+        self._life.reach("relay.unpublished.after")
+        return found
+
+    def mark_published(self, seqs: Sequence[int], now_ms: int) -> None:
+        """Note that these rows were acknowledged."""
+        self._life.reach("relay.mark_published.before")
+        self._fail("marking")
+        self._outbox.mark_published(seqs, now_ms)
+        self._life.reach("relay.mark_published.after")
+
+    def _fail(self, when: str) -> None:
+        if self._life.is_mortal and self._life.scene.chance(self._life.scene.faults.store_fails):
+            raise StoreError(f"simulated: the database cannot be used, {when}")
+
+
+class WatchedStore(_WatchedOutbox):
+    """The orchestrator's `Store`."""
+
+    def __init__(self, life: Life, inner: SqliteStore) -> None:
+        super().__init__(life, inner)
+        self._inner = inner
+
+    @contextmanager
+    def transaction(self) -> Generator[StoreTransaction, None, None]:
+        """One write transaction."""
+        life = self._life
+        life.reach("store.begin.before")
+        self._fail("beginning")
+        with self._inner.transaction() as inner:
+            life.reach("store.begin.after")
+            watched = WatchedTransaction(life, inner)
+            yield watched
+            life.reach("store.commit.before")
+            self._fail("committing")
+        life.scene.now_ms()
+        for changes in watched.written:
+            life.scene.history.commit(life.name, changes.outbox)
+        life.reach("store.commit.after")
+
+    def enter(self, now_ms: int) -> None:
+        """Be one of the orchestrators of this database."""
+        self._life.reach("store.enter.before")
+        self._inner.enter(now_ms)
+        self._life.reach("store.enter.after")
+
+    def renew(self, read_ms: int | None, now_ms: int) -> None:
+        """Say that this orchestrator is alive, and up to when it has read."""
+        self._life.reach("store.renew.before")
+        self._inner.renew(read_ms, now_ms)
+        self._life.reach("store.renew.after")
+
+    def next_due_ms(self) -> int | None:
+        """When the next timer is due; never when there are no timers."""
+        self._life.reach("store.next_due_ms.before")
+        due_ms = self._inner.next_due_ms() if self._life.scene.timers else None
+        self._life.reach("store.next_due_ms.after")
+        return due_ms
+
+    def in_flight(self) -> int:
+        """How many instances are neither ended nor stuck."""
+        self._life.reach("store.in_flight.before")
+        count = self._inner.in_flight()
+        self._life.reach("store.in_flight.after")
+        return count
+
+    def instances(self, wanted: InstanceFilter) -> list[Instance]:
+        """Instances, newest first."""
+        return self._inner.instances(wanted)
+
+    def instance(self, saga: str, key: str) -> Instance | None:
+        """The instance of a business key."""
+        return self._inner.instance(saga, key)
+
+    def journal(self, instance_id: str) -> list[JournalRow]:
+        """What happened to an instance."""
+        return self._inner.journal(instance_id)
+
+    def dead_letters(self, count_max: int) -> list[DeadLetter]:
+        """The newest dead letters first."""
+        return self._inner.dead_letters(count_max)
+
+    def audit(self, instance_id: str) -> list[AuditRow]:
+        """What people did with an instance."""
+        return self._inner.audit(instance_id)
+
+    def counts(self) -> dict[str, int]:
+        """How many instances are in each state."""
+        return self._inner.counts()
+
+    def close(self) -> None:
+        """The database outlives the process."""
+
+
+class WatchedTransaction:
+    """A `StoreTransaction`."""
+
+    def __init__(self, life: Life, inner: StoreTransaction) -> None:
+        self._life = life
+        self._inner = inner
+        self.written: list[Changes] = []
+
+    def seen(self, message_ids: Collection[str]) -> set[str]:
+        """Which of these messages were dealt with before."""
+        self._life.reach("store.seen.before")
+        found = self._inner.seen(message_ids)
+        self._life.reach("store.seen.after")
+        return found
+
+    def load(self, instance_ids: Collection[str]) -> dict[str, Instance]:
+        """Instances by id."""
+        self._life.reach("store.load.before")
+        found = self._inner.load(instance_ids)
+        self._life.reach("store.load.after")
+        return found
+
+    def find(self, saga: str, keys: Collection[str]) -> dict[str, Instance]:
+        """Instances by business key."""
+        self._life.reach("store.find.before")
+        found = self._inner.find(saga, keys)
+        self._life.reach("store.find.after")
+        return found
+
+    def due_timers(self, now_ms: int, count_max: int) -> list[TimerRow]:
+        """Timers that are due; none when there are no timers."""
+        self._life.reach("store.due_timers.before")
+        found = self._inner.due_timers(now_ms, count_max) if self._life.scene.timers else []
+        self._life.reach("store.due_timers.after")
+        return found
+
+    def parked_for(self, instance_ids: Collection[str]) -> list[ParkedRow]:
+        """Parked replies of these instances."""
+        self._life.reach("store.parked_for.before")
+        found = self._inner.parked_for(instance_ids)
+        self._life.reach("store.parked_for.after")
+        return found
+
+    def parked_expired(self, now_ms: int, count_max: int) -> list[ParkedRow]:
+        """Parked replies whose time is over."""
+        self._life.reach("store.parked_expired.before")
+        found = self._inner.parked_expired(now_ms, count_max)
+        self._life.reach("store.parked_expired.after")
+        return found
+
+    def write(self, changes: Changes) -> None:
+        """Write everything."""
+        self._life.reach("store.write.before")
+        self._inner.write(changes)
+        self.written.append(changes)
+        self._life.reach("store.write.after")
+
+
+class WatchedParticipantStore(_WatchedOutbox):
+    """A participant's `ParticipantStore`."""
+
+    def __init__(self, life: Life, inner: ParticipantStore) -> None:
+        super().__init__(life, inner)
+        self._inner = inner
+
+    @contextmanager
+    def transaction(self) -> Generator[ParticipantTransaction, None, None]:
+        """One write transaction."""
+        life = self._life
+        life.reach("store.begin.before")
+        self._fail("beginning")
+        with self._inner.transaction() as inner:
+            life.reach("store.begin.after")
+            watched = WatchedParticipantTransaction(life, inner)
+            yield watched
+            life.reach("store.commit.before")
+            self._fail("committing")
+        life.scene.now_ms()
+        life.scene.history.commit(life.name, watched.rows)
+        for effect, answer in watched.effects:
+            life.scene.history.effect(effect, answer)
+        life.reach("store.commit.after")
+
+    def forget_processed(self, before_ms: int, count_max: int) -> int:
+        """Remove old processed events."""
+        self._life.reach("store.forget_processed.before")
+        count = self._inner.forget_processed(before_ms, count_max)
+        self._life.reach("store.forget_processed.after")
+        return count
+
+    def dead_letters(self, count_max: int) -> list[DeadLetter]:
+        """The newest dead letters first."""
+        return self._inner.dead_letters(count_max)
+
+    def close(self) -> None:
+        """The database outlives the process."""
+
+
+class WatchedParticipantTransaction:
+    """A `ParticipantTransaction` that knows which handlers ran in it.
+
+    A handler is given the business tables (`sql`), and its answer goes to the outbox next: so an answer for
+    which `sql` was asked is the answer of a handler that ran, and any other one comes from memory. Whether it
+    took effect is what the answer says: a refusal and a fault are rolled back to the savepoint.
+    """
+
+    def __init__(self, life: Life, inner: ParticipantTransaction) -> None:
+        self._life = life
+        self._inner = inner
+        self._has_run = False
+        self.rows: list[OutboxRow] = []
+        self.effects: list[tuple[Effect, str]] = []
+
+    @property
+    def sql(self) -> Sql:
+        """The business tables."""
+        self._has_run = True
+        return WatchedSql(self._life, self._inner.sql)
+
+    @contextmanager
+    def savepoint(self) -> Generator[None, None, None]:
+        """A part that can fail alone."""
+        self._life.reach("store.savepoint.before")
+        with self._inner.savepoint():
+            yield
+        self._life.reach("store.savepoint.after")
+
+    def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
+        """What is remembered of an operation."""
+        self._life.reach("store.recall.before")
+        found = self._inner.recall(instance_id, step, operation)
+        self._life.reach("store.recall.after")
+        return found
+
+    def remember(self, row: BarrierRow, now_ms: int) -> bool:
+        """Remember an operation."""
+        self._life.reach("store.remember.before")
+        inserted = self._inner.remember(row, now_ms)
+        self._life.reach("store.remember.after")
+        return inserted
+
+    def amend(self, row: BarrierRow, now_ms: int) -> None:
+        """Replace what is remembered."""
+        self._life.reach("store.amend.before")
+        self._inner.amend(row, now_ms)
+        self._life.reach("store.amend.after")
+
+    def processed(self, event_id: str, event_type: str, now_ms: int) -> bool:
+        """Note an event."""
+        self._life.reach("store.processed.before")
+        is_new = self._inner.processed(event_id, event_type, now_ms)
+        self._life.reach("store.processed.after")
+        return is_new
+
+    def add_outbox(self, rows: Sequence[OutboxRow]) -> None:
+        """Write messages to be published."""
+        self._life.reach("store.add_outbox.before")
+        self._inner.add_outbox(rows)
+        for row in rows:
+            self.rows.append(row)
+            if self._has_run:
+                self.effects.append((_effect(row), row.event_type))
+        self._has_run = False
+        self._life.reach("store.add_outbox.after")
+
+    def add_dead_letters(self, rows: Sequence[DeadLetter]) -> None:
+        """Keep messages that could not be dealt with."""
+        self._life.reach("store.add_dead_letters.before")
+        self._inner.add_dead_letters(rows)
+        self._life.reach("store.add_dead_letters.after")
+
+
+def _effect(row: OutboxRow) -> Effect:
+    operation: Operation = "undo" if row.headers.get(Header.OPERATION) == "undo" else "do"
+    return Effect(row.headers.get(Header.INSTANCE, ""), row.headers.get(Header.STEP, ""), operation)
+
+
+class WatchedSql:
+    """A participant's own tables, whose statements fail when this fault is on."""
+
+    def __init__(self, life: Life, inner: Sql) -> None:
+        self._life = life
+        self._inner = inner
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
+        """Run one statement."""
+        self._life.reach("store.sql.before")
+        if self._life.is_mortal and self._life.scene.chance(self._life.scene.faults.handler_raises):
+            raise HandlerBroke("simulated: the participant's own code fails")
+        rows = self._inner.execute(sql, parameters)
+        self._life.reach("store.sql.after")
+        return rows
