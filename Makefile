@@ -15,7 +15,7 @@ SEED ?= 1
 KILLS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim sweep mutants races chaos conformance up down check coverage format diagrams bench lock clean
+.PHONY: help demo test sim sweep races chaos conformance up down check coverage format diagrams bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -32,9 +32,6 @@ sim: $(INSTALLED) ## Simulate worlds in which everything fails: SEEDS=1000 of th
 
 sweep: $(INSTALLED) ## Crash at every port call of every story
 	@$(BIN)/python -m sagas.testing.simulation --saga services.simulated:shop --sweep $(ARGS)
-
-mutants: $(INSTALLED) ## Plant bugs one at a time, and see that each is found
-	@$(BIN)/python -m tests.mutants $(ARGS)
 
 races: $(INSTALLED) ## Say for each known race which test holds it, and its result
 	@$(BIN)/python -m tests.races.table $(ARGS)

@@ -256,6 +256,13 @@ def test_a_file_that_was_deleted_under_us_takes_nothing_more_and_can_be_rescued(
     rescued.close()
 
 
+def test_a_log_that_was_deleted_under_us_is_missed_too(path: Path, store: TunedStore) -> None:
+    write(store, everything("o-1"))
+    path.with_name(f"{path.name}-wal").unlink()
+    with pytest.raises(StoreError, match=r"sagas\.db-wal: was deleted or replaced"):
+        write(store, everything("o-2"))
+
+
 def deleted(path: Path) -> Path:
     return path.with_name(f"{path.name} (deleted)")
 
