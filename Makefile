@@ -13,9 +13,10 @@ ARGS ?=
 SEEDS ?= 1000
 SEED ?= 1
 KILLS ?= 200
+FAULTS := $(foreach name,chaos takeover shorter_log database_faults,tests/e2e/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim sweep races chaos conformance up down check coverage format diagrams bench lock clean
+.PHONY: help demo test faults sim sweep races chaos conformance up down check coverage format diagrams bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -25,7 +26,10 @@ demo: $(INSTALLED) ## Run 20 orders through four services over Iggy topics, and 
 	@$(BIN)/python -m services.demo $(ARGS)
 
 test: $(INSTALLED) ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(foreach test,$(FAULTS),--ignore=$(test)) $(ARGS)
+
+faults: $(INSTALLED) ## Run the tests that freeze, cut off and starve real processes: they take their time
+	@$(BIN)/python -m pytest $(FAULTS) $(ARGS)
 
 sim: $(INSTALLED) ## Simulate worlds in which everything fails: SEEDS=1000 of them, from SEED on
 	@$(BIN)/python -m sagas.testing.simulation --saga services.simulated:shop --seeds $(SEEDS) --first $(SEED) $(ARGS)
