@@ -30,8 +30,8 @@ from services.shipping.tables import MIGRATIONS as SHIPPING_TABLES
 STOCK: Mapping[str, int] = {"kettle": 6, "mug": 400, "unicorn": 0}
 """Kettles run out within a run, so that orders meet on the shelf."""
 
-_TIMEOUTS_MS = {"create": 1_500, "reserve": 1_500, "pay": 1_000, "ship": 1_800}
-_DEADLINE_MS = 6_000
+_TIMEOUTS_MS = {"create": 700, "reserve": 700, "pay": 600, "ship": 900}
+_DEADLINE_MS = 3_500
 _NEVER = "o-never"
 _RESERVED = "SELECT order_id, sum(quantity * (state = 'reserved')) FROM reservations GROUP BY order_id"
 _BANK_ANSWERS = 0.25

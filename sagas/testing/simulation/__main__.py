@@ -33,7 +33,7 @@ def main(seeds: int, first: int, only: int | None, path: str, jobs: int, is_swee
     try:
         subject = load_subject(path)
         if is_sweep:
-            ok = _sweep(console, subject)
+            ok = _sweep(console, subject, path, jobs)
         elif only is not None:
             ok = _one(console, subject, only, path)
         else:
@@ -69,7 +69,8 @@ def _one(console: Console, subject: Subject, seed: int, path: str) -> bool:
 
 def _report(console: Console, tally: Tally, path: str) -> None:
     for failure in sorted(tally.failures, key=lambda f: f.seed)[:FAILURES_SHOWN_MAX]:
-        console.print(failure.report(path), markup=False, soft_wrap=True)
+        repeat = f"python -m sagas.testing.simulation --seed {failure.seed} --saga {path}"
+        console.print(failure.report(f"make sim SEEDS=1 SEED={failure.seed}", repeat), markup=False, soft_wrap=True)
         console.print()
     if len(tally.failures) > FAILURES_SHOWN_MAX:
         others = ", ".join(str(f.seed) for f in tally.failures[FAILURES_SHOWN_MAX:])
@@ -77,9 +78,9 @@ def _report(console: Console, tally: Tally, path: str) -> None:
     console.print(str(tally))
 
 
-def _sweep(console: Console, subject: Subject) -> bool:
+def _sweep(console: Console, subject: Subject, path: str, jobs: int) -> bool:
     result = Sweep()
-    for story in sweep(subject):
+    for story in sweep(path, jobs=jobs):
         result.add(story)
         console.print(str(story))
     table = Table("crash point", "visited", "crashed", title="named points")

@@ -30,8 +30,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     violations: tuple[str, ...]
     diagram: str
 
-    def report(self, path: str) -> str:
-        """What to read first: the line that repeats it, what did not hold, and the picture."""
+    def report(self, *how_to_repeat: str) -> str:
+        """What to read first: what did not hold, the lines that repeat it, and the picture."""
         mode = "on" if self.timers else "off"
         shown = [f"  {what}" for what in self.violations[:_SHOWN_MAX]]
         more = len(self.violations) - len(shown)
@@ -40,8 +40,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
                 f"seed {self.seed}, timers {mode}: {self.faults}",
                 *shown,
                 *([f"  … and {more} more"] if more > 0 else []),
-                f"repeat: make sim SEEDS=1 SEED={self.seed}",
-                f"    or: {repeat_command(self.seed, path)}",
+                *(f"repeat: {line}" for line in how_to_repeat),
                 "",
                 self.diagram,
             ]
@@ -78,11 +77,6 @@ class Tally(msgspec.Struct, kw_only=True):
             f"sim: {self.seeds:,} seeds, {self.crashes:,} crashes, {hours:.1f} simulated hours, "
             f"{sum(len(failure.violations) for failure in self.failures):,} violations"
         )
-
-
-def repeat_command(seed: int, path: str) -> str:
-    """The line that runs one seed again."""
-    return f"python -m sagas.testing.simulation --seed {seed} --saga {path}"
 
 
 def run_seed(subject: Subject, seed: int, tally: Tally, modes: Sequence[bool] = (True, False)) -> None:

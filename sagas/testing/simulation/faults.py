@@ -97,7 +97,7 @@ def draw_faults(seed: int, *, timers: bool) -> Faults:
     """The faults of a seed. The same seed has the same faults for ever, apart from those that timers heal."""
     draw = _Draw(Random(f"{seed}:faults"))
     faults = Faults(
-        fault_ms=draw.whole(1.0, 2_000, 9_000),
+        fault_ms=draw.whole(1.0, 2_000, 7_500),
         crash_every=draw.whole(0.7, 30, 600),
         kill_every_ms=draw.whole(0.3, 300, 4_000),
         restart_ms=draw.whole(1.0, 20, 2_000),

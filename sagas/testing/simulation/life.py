@@ -37,6 +37,9 @@ class Scene:
         self.random = Random(f"{seed}:chance")
         self.is_over = False
         self.jumped_ms = 0
+        self.acting = ""
+        """The process that is doing something, where it has to be known."""
+        self.lives = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     def now_ms(self) -> int:
@@ -98,6 +101,8 @@ class Life:
         self.scene = scene
         self.name = name
         self.role: Role = role
+        scene.lives += 1
+        self.identity = f"{name} life {scene.lives}"
         self.is_alive = True
         self.ended: asyncio.Future[None] = scene.loop.create_future()
         self.members: list[int] = []

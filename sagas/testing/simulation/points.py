@@ -81,8 +81,9 @@ class Points:
             self._draw()
 
     def stop(self) -> None:
-        """No crash from now on."""
-        self._every, self._crash_at = 0, NEVER
+        """No drawn crash from now on; one that was asked for still comes."""
+        if self._every:
+            self._every, self._crash_at = 0, NEVER
 
     def visit(self, role: Role, name: str) -> bool:
         """Note a port call; whether it is a crash."""

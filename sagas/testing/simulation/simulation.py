@@ -14,37 +14,22 @@ nothing heals: what the engine itself lost leaves a saga that never ends.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
-
-import msgspec
+from unittest.mock import patch
 
 from sagas.broker.memory import MemoryBroker
-from sagas.core.envelope import encode_message
-from sagas.core.ids import instance_id
 from sagas.core.messages import Event
-from sagas.errors import BrokerError
-from sagas.ports import Outbox, Outgoing, ParticipantStore, TopicSpec
-from sagas.runtime.orchestrator import Orchestrator
-from sagas.runtime.participant import Service
-from sagas.runtime.roles import OrchestratorWork, ServiceWork
-from sagas.runtime.worker import Work
-from sagas.store.participant import SqliteParticipantStore
-from sagas.testing.simulation.databases import (
-    new_database,
-    new_participant_database,
-    open_participant_store,
-    open_store,
-)
+from sagas.testing.simulation.clients import Clients
 from sagas.testing.simulation.evidence import Evidence
 from sagas.testing.simulation.faults import Faults, draw_faults
 from sagas.testing.simulation.history import History, Violation
 from sagas.testing.simulation.invariants import violations
-from sagas.testing.simulation.life import BEGINS_MS, Life, Scene
+from sagas.testing.simulation.life import Scene
 from sagas.testing.simulation.loop import Deadlock, SimulatedLoop, StepLimit
 from sagas.testing.simulation.messages import unanswered
 from sagas.testing.simulation.network import Server
-from sagas.testing.simulation.node import Closing, Node, Program
+from sagas.testing.simulation.node import Node
 from sagas.testing.simulation.points import Points
-from sagas.testing.simulation.stores import WatchedParticipantStore, WatchedStore
+from sagas.testing.simulation.programs import Programs
 from sagas.testing.simulation.subject import Subject
 from sagas.testing.simulation.weather import Weather
 
@@ -54,17 +39,12 @@ SETTLE_MS_MAX = 240_000
 SETTLE_MS_MAX_WITHOUT_TIMERS = 60_000
 """Then only the broker has anything to wait for: it passes a partition on after 30 s at the latest."""
 
-LEASE_MS = 3_000
-"""How long an orchestrator that is not heard of keeps the others waiting: a tenth of production's."""
-
 STEPS_MAX = 200_000
 """Of one run: ten times what a long one needs."""
 
-OUTSIDE_EVERY_MS = 150
-_LOOK_EVERY_MS = 80
+_LOOK_EVERY_MS = 120
 _REPUBLISH_EVERY_MS = 2_000
 _STREAM = "sagas"
-_ORCHESTRATOR = "orchestrator"
 
 
 @dataclass(kw_only=True)
@@ -100,66 +80,30 @@ class Simulation:
         self.loop = SimulatedLoop(seed, steps_max=STEPS_MAX)
         self.scene = Scene(self.loop, self.faults, seed, timers=timers)
         self.server = Server(self.scene)
-        self._databases = {
-            _ORCHESTRATOR: new_database(),
-            **{s.participant.name: new_participant_database(m) for s, m in subject.services.items()},
-        }
-        self.store = open_store(self._databases[_ORCHESTRATOR], LEASE_MS)
-        self.stores: dict[str, SqliteParticipantStore] = {
-            service.participant.name: open_participant_store(self._databases[service.participant.name], migrations)
-            for service, migrations in subject.services.items()
-        }
+        self.programs = Programs(subject, self.faults.partitions)
+        self.store, self.stores = self.programs.store, self.programs.stores
         self.starts = list(subject.workload(seed) if starts is None else starts)
-        self.programs = self._programs()
+        self.clients = Clients(subject, self.starts, self.scene, self.server, self.programs, seed)
         self.nodes = self._make_nodes()
         self.weather = Weather(self.scene, self.server, self.nodes)
-        self.poison: set[str] = set()
         self.problem = ""
 
     # ----------------------------------------------------------------- who there is
 
-    def _programs(self) -> dict[str, Program]:
-        definitions = list(self.subject.definitions)
-        orchestrator = Orchestrator(definitions, self.store)
-
-        def make_orchestrator(life: Life) -> tuple[Work, Outbox, Closing]:
-            inner = open_store(self._databases[_ORCHESTRATOR], LEASE_MS)
-            store = WatchedStore(life, inner)
-            return OrchestratorWork(Orchestrator(definitions, store), store), store, inner.close
-
-        specs = orchestrator.topic_specs(self.faults.partitions)
-        programs = {
-            _ORCHESTRATOR: Program(_ORCHESTRATOR, "orchestrator", specs, orchestrator.topics, make_orchestrator)
-        }
-        for service in self.subject.services:
-            programs[service.participant.name] = self._service_program(service)
-        return programs
-
-    def _service_program(self, service: Service) -> Program:
-        participant = service.participant
-        inner = self.stores[participant.name]
-
-        def make_service(life: Life) -> tuple[Work, Outbox, Closing]:
-            store = WatchedParticipantStore(life, inner)
-            return ServiceWork(service, store), store, inner.close
-
-        specs = [
-            TopicSpec(name=t, partitions=self.faults.partitions) for t in (participant.commands, participant.events)
-        ]
-        return Program(participant.name, "participant", specs, [participant.commands], make_service)
-
     def _make_nodes(self) -> list[Node]:
-        names = list(self.programs)
+        programs, names = self.programs.all, list(self.programs.all)
         twins = Random(f"{self.seed}:twins").sample(names, min(self.faults.twins, len(names)))
-        nodes = [Node(name, self.programs[name], self.scene, self.server) for name in names]
-        return nodes + [Node(f"{name}-2", self.programs[name], self.scene, self.server) for name in twins]
+        nodes = [Node(name, programs[name], self.scene, self.server) for name in names]
+        return nodes + [Node(f"{name}-2", programs[name], self.scene, self.server) for name in twins]
 
     # ----------------------------------------------------------------- the run
 
     def run(self) -> None:
         """From the first start to rest. `problem` says why it did not come to rest, "" when it did."""
         try:
-            self.loop.run_until_complete(self._run())
+            # All processes of this world are one of the machine's: which of them lives is known here only.
+            with patch.multiple("sagas.store.members", this_process=self._acting, has_ended=self._has_ended):
+                self.loop.run_until_complete(self._run())
         except (Deadlock, StepLimit) as error:
             self.problem = str(error)
         finally:
@@ -167,23 +111,22 @@ class Simulation:
 
     def close(self) -> None:
         """Give up the databases and the loop."""
-        for database in self._databases.values():
-            database.discard()
+        self.programs.close()
         self.loop.close()
+
+    def _acting(self) -> str:
+        return self.scene.acting
+
+    def _has_ended(self, process: str) -> bool:
+        return all(node.life.identity != process or not node.life.is_alive for node in self.nodes)
 
     async def _run(self) -> None:
         scene = self.scene
-        await MemoryBroker(self.server).ensure([spec for p in self.programs.values() for spec in p.topics])
+        await MemoryBroker(self.server).ensure([spec for p in self.programs.all.values() for spec in p.topics])
         tasks = [self.loop.create_task(node.run(), name=node.name) for node in self.nodes]
-        random = Random(f"{self.seed}:arrivals")
-        for number, event in enumerate(self.starts):
-            delay_ms = random.random() * self.faults.fault_ms * 0.7
-            scene.spawn(self._client(number, event, delay_ms), f"client {number}")
-        for number in range(self.faults.poison):
-            scene.spawn(self._publish_poison(number, random.choice(self._topics())), f"stranger {number}")
+        self.clients.begin()
         for name, every_ms, strike in self.weather.storms(self.faults):
             scene.spawn(self.weather.rage(every_ms, strike), name)
-        scene.spawn(self._outside(), "outside")
         scene.points.crash_every(self.faults.crash_every, Random(f"{self.seed}:crashes"))
         await scene.sleep_ms(self.faults.fault_ms)
         scene.calm()
@@ -210,59 +153,6 @@ class Simulation:
         for member in range(1, self.server.newest_member + 1):
             self.server.forget_member(member)
 
-    async def _client(self, number: int, event: Event, delay_ms: float) -> None:
-        await self.scene.sleep_ms(delay_ms)
-        message = self._start_message(number, event)
-        await self._publish(message)
-        if self.scene.chance(self.faults.start_twice):
-            await self.scene.sleep_ms(self.scene.up_to(500))
-            # A client that repeats itself may use another id: then only the business key says that it is the same.
-            other_id = instance_id("client again", message.key, BEGINS_MS)
-            is_other = self.scene.chance(0.5)
-            await self._publish(msgspec.structs.replace(message, id=other_id) if is_other else message)
-
-    def _start_message(self, number: int, event: Event) -> Outgoing:
-        definition = self.subject.definition_of(event)
-        key = str(getattr(event, definition.key))
-        message_id = instance_id("client", f"{key} {number}", BEGINS_MS)
-        payload = encode_message(event, message_id=message_id, key_field=definition.key, key=key, now_ms=BEGINS_MS)
-        return Outgoing(id=message_id, topic=definition.start.topic, key=key, payload=payload)
-
-    async def _publish(self, message: Outgoing) -> None:
-        broker = MemoryBroker(self.server)
-        while True:
-            try:
-                await broker.publish([message])
-            except BrokerError:
-                await self.scene.sleep_ms(100)
-            else:
-                self.scene.now_ms()
-                self.scene.history.append("client", message, is_lost=False)
-                return
-
-    def _topics(self) -> list[str]:
-        return sorted({topic for program in self.programs.values() for topic in program.reads})
-
-    async def _publish_poison(self, number: int, topic: str) -> None:
-        """What a stranger writes into a topic: no message that anybody here understands."""
-        await self.scene.sleep_ms(self.scene.up_to(self.faults.fault_ms / 2))
-        message_id = instance_id("stranger", f"{number}", BEGINS_MS)
-        self.poison.add(message_id)
-        await self._publish(Outgoing(id=message_id, topic=topic, key=f"o-{number}", payload=b"\xff{", headers={}))
-
-    async def _outside(self) -> None:
-        if self.subject.outside is None:
-            return
-        random = Random(f"{self.seed}:outside")
-        life = Life(self.scene, "outside", "participant", is_mortal=False)
-        stores: dict[str, ParticipantStore] = {
-            name: WatchedParticipantStore(life, store) for name, store in self.stores.items()
-        }
-        while not self.scene.is_over:
-            await self.scene.sleep_ms(OUTSIDE_EVERY_MS)
-            is_calm = not self.scene.faults.fault_ms
-            self.subject.outside(stores, random, self.scene.now_ms(), is_calm or not self.scene.timers)
-
     # ----------------------------------------------------------------- rest
 
     async def _settle(self) -> None:
@@ -276,15 +166,8 @@ class Simulation:
                 return
             if self.faults.can_lose and now_ms > republish_ms:
                 republish_ms = now_ms + _REPUBLISH_EVERY_MS
-                await self._publish_missing()
+                await self.clients.publish_missing()
             await self.scene.sleep_ms(_LOOK_EVERY_MS)
-
-    async def _publish_missing(self) -> None:
-        """What a client does whose start a broker may have lost: it asks, and publishes again."""
-        for number, event in enumerate(self.starts):
-            message = self._start_message(number, event)
-            if self.store.instance(self.subject.definition_of(event).name, message.key) is None:
-                await self._publish(message)
 
     def is_settled(self) -> bool:
         """Whether nobody has anything left to do."""
@@ -301,7 +184,7 @@ class Simulation:
 
     def _is_unread(self) -> bool:
         log = self.server.log
-        for program in self.programs.values():
+        for program in self.programs.all.values():
             for name in program.reads:
                 topic = log.topic(_STREAM, name)
                 group = topic.find_group(program.group)
@@ -323,7 +206,7 @@ class Simulation:
             history=self.scene.history,
             store=self.store,
             stores=self.stores,
-            poison=self.poison,
+            poison=self.clients.poison,
             unknown_points=list(self.scene.points.unknown()),
         )
 

@@ -88,12 +88,14 @@ class WatchedStore(_WatchedOutbox):
     def enter(self, now_ms: int) -> None:
         """Be one of the orchestrators of this database."""
         self._life.reach("store.enter.before")
+        self._life.scene.acting = self._life.identity
         self._inner.enter(now_ms)
         self._life.reach("store.enter.after")
 
     def renew(self, read_ms: int | None, now_ms: int) -> None:
         """Say that this orchestrator is alive, and up to when it has read."""
         self._life.reach("store.renew.before")
+        self._life.scene.acting = self._life.identity
         self._inner.renew(read_ms, now_ms)
         self._life.reach("store.renew.after")
 

@@ -9,8 +9,11 @@ The named points (`points.py`) that were visited and crashed at are counted over
 was never reached is a gap, and fails the sweep, unless the subject says that it has no use for it.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from typing import NamedTuple
 
 import msgspec
@@ -19,17 +22,18 @@ from sagas.core.messages import Event
 from sagas.testing.simulation.faults import Faults
 from sagas.testing.simulation.points import POINTS, Role
 from sagas.testing.simulation.simulation import Run, Simulation, result_of
-from sagas.testing.simulation.subject import Subject
+from sagas.testing.simulation.subject import Subject, load_subject
 
 SEED = 1
 STILL = Faults(fault_ms=50, restart_ms=30, partitions=1)
 """No faults but the one crash; the start comes within this time."""
 _LONGER = msgspec.structs.replace(STILL, fault_ms=300)
+_LONG_ENOUGH_FOR_EACH = msgspec.structs.replace(STILL, fault_ms=1_000)
 
 COMMON = {
     "everybody is told to stop": msgspec.structs.replace(_LONGER, kill_every_ms=40, stop_rate=1.0),
     "messages that cannot be read": msgspec.structs.replace(_LONGER, poison=2),
-    "the databases fail at times": msgspec.structs.replace(_LONGER, store_fails=0.15),
+    "the databases fail at times": msgspec.structs.replace(_LONG_ENOUGH_FOR_EACH, store_fails=0.4),
 }
 """Stories that any subject has: its first one, with one kind of fault besides."""
 
@@ -120,10 +124,16 @@ class Sweep:
         )
 
 
-def sweep(subject: Subject, stories: Sequence[str] | None = None, *, stride: int = 1) -> Iterator[SweptStory]:
-    """Sweep each story. `stride` crashes at every so manieth call only."""
-    for name in (*subject.stories, *COMMON) if stories is None else stories:
-        yield sweep_story(subject, name, stride=stride)
+def sweep(path: str, *, jobs: int) -> Iterator[SweptStory]:
+    """Sweep each story of the subject at `path`, in `jobs` processes."""
+    names = (*load_subject(path).stories, *COMMON)
+    with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_task, [path] * len(names), names)
+
+
+def _task(path: str, name: str) -> SweptStory:
+    logging.disable(logging.CRITICAL)
+    return sweep_story(load_subject(path), name)
 
 
 def sweep_story(subject: Subject, name: str, *, stride: int = 1) -> SweptStory:

@@ -1,0 +1,30 @@
+"""The pytest plugin for users' own sagas."""
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+TEST = """
+    from sagas.testing.plugin import Simulate
+    from services.simulated import shop
+
+    def test_shop(simulate: Simulate) -> None:
+        assert simulate(shop).failures == []
+"""
+
+
+def test_a_users_sagas_are_simulated_by_the_fixture(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(TEST)
+    result = pytester.runpytest_subprocess("-p", "sagas.testing.plugin", "--sim-seeds", "2")
+    result.assert_outcomes(passed=1)
+
+
+def test_a_broken_promise_fails_with_the_line_that_repeats_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        TEST.replace("simulate(shop)", 'simulate(replace(shop, check=lambda aftermath: ["money is missing"]))').replace(
+            "from sagas", "from dataclasses import replace\n    from sagas", 1
+        )
+    )
+    result = pytester.runpytest_subprocess("-p", "sagas.testing.plugin", "--sim-seed", "5")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*shop: money is missing", "*sequenceDiagram*", "*repeat: pytest --sim-seed 5"])
