@@ -1,0 +1,224 @@
+"""Bugs of the shells: worker, relay, batch and store."""
+
+from typing import Any
+
+import msgspec
+
+from sagas.errors import BrokerError
+from sagas.ports import Changes, OutboxRow, Outgoing, Position
+from sagas.runtime.worker import positions
+from tests.mutants.mutant import Mutant, always
+
+WORKER = "sagas.runtime.worker:Worker"
+RELAY = "sagas.runtime.relay:Relay"
+INTAKE = "sagas.runtime.intake:Intake"
+BATCH = "sagas.runtime.batch:Batch"
+ORCHESTRATOR = "sagas.runtime.orchestrator:Orchestrator"
+STORED = "sagas.store.transaction:SqliteTransaction"
+
+
+# --------------------------------------------------------------------------- worker
+
+
+def _ack_before_commit(original: Any) -> Any:
+    async def turn(self: Any) -> int:
+        batch = await self._subscription.poll(self._batch_max)
+        if batch:
+            await self._subscription.commit(positions(batch))
+            await self._deal_with(batch)
+        self._relay.wake()
+        now_ms = self._clock.now_ms()
+        self._is_busy = await self._offload(self._work.after_poll, now_ms if not batch else None, now_ms)
+        return len(batch)
+
+    return turn
+
+
+def _timers_before_catch_up(original: Any) -> Any:
+    async def turn(self: Any) -> int:
+        now_ms = self._clock.now_ms()
+        if self._work.is_due(now_ms):
+            self._is_busy = await self._offload(self._work.after_poll, now_ms, now_ms)
+            self._relay.wake()
+        return int(await original(self))
+
+    return turn
+
+
+def _no_rewind(original: Any) -> Any:
+    async def deal_with(self: Any, batch: Any) -> None:
+        await self._offload(self._work.process, batch, self._clock.now_ms())
+
+    return deal_with
+
+
+def _one_too_far(original: Any) -> Any:
+    def beyond(batch: Any) -> list[Position]:
+        return [msgspec.structs.replace(p, offset=p.offset + 1) for p in original(batch)]
+
+    return beyond
+
+
+def _poison_raises(original: Any) -> Any:
+    def read(self: Any, incoming: Any) -> Any:
+        incoming.payload.decode()
+        return original(self, incoming)
+
+    return read
+
+
+# --------------------------------------------------------------------------- relay
+
+
+def _outgoing(rows: list[OutboxRow]) -> list[Outgoing]:
+    return [Outgoing(id=r.id, topic=r.topic, key=r.key, payload=r.payload, headers=r.headers) for r in rows]
+
+
+def _mark_before_publish(original: Any) -> Any:
+    async def flush(self: Any) -> int:
+        rows = self._outbox.unpublished(self._batch_max)
+        self._outbox.mark_published([row.seq for row in rows], self._clock.now_ms())
+        if rows:
+            await self._broker.publish(_outgoing(rows))
+        return len(rows)
+
+    return flush
+
+
+def _mark_what_failed(original: Any) -> Any:
+    async def flush(self: Any) -> int:
+        rows = self._outbox.unpublished(self._batch_max)
+        try:
+            if rows:
+                await self._broker.publish(_outgoing(rows))
+        except BrokerError:
+            pass  # it will have arrived
+        self._outbox.mark_published([row.seq for row in rows], self._clock.now_ms())
+        return len(rows)
+
+    return flush
+
+
+def _newest_first(original: Any) -> Any:
+    async def flush(self: Any) -> int:
+        rows = self._outbox.unpublished(self._batch_max)
+        if rows:
+            await self._broker.publish(_outgoing(rows[::-1]))
+            self._outbox.mark_published([row.seq for row in rows], self._clock.now_ms())
+        return len(rows)
+
+    return flush
+
+
+def _only_one_of_a_batch(original: Any) -> Any:
+    async def flush(self: Any) -> int:
+        rows = self._outbox.unpublished(self._batch_max)
+        if rows:
+            await self._broker.publish(_outgoing(rows[:1]))
+            self._outbox.mark_published([row.seq for row in rows], self._clock.now_ms())
+        return len(rows)
+
+    return flush
+
+
+# --------------------------------------------------------------------------- batch and store
+
+
+def _outbox_first(original: Any) -> Any:
+    """The commands are committed, and so published, before the state that sent them."""
+
+    def commit(self: Any, work: Any, now_ms: int) -> None:
+        from sagas.runtime.batch import Batch
+
+        with self._store.transaction() as transaction:
+            batch: Any = Batch(self.definitions, transaction, now_ms)
+            work(batch)
+            transaction.write(Changes(now_ms=now_ms, outbox=list(batch._changes.outbox)))
+        with self._store.transaction() as transaction:
+            batch = Batch(self.definitions, transaction, now_ms)
+            work(batch)
+            batch._changes.outbox.clear()
+            batch.write()
+
+    return commit
+
+
+def _outbox_later(original: Any) -> Any:
+    """The commands are committed in a transaction of their own, after the state that sent them."""
+
+    def commit(self: Any, work: Any, now_ms: int) -> None:
+        from sagas.runtime.batch import Batch
+
+        with self._store.transaction() as transaction:
+            batch: Any = Batch(self.definitions, transaction, now_ms)
+            work(batch)
+            rows = list(batch._changes.outbox)
+            batch._changes.outbox.clear()
+            batch.write()
+        with self._store.transaction() as transaction:
+            transaction.write(Changes(now_ms=now_ms, outbox=rows))
+
+    return commit
+
+
+def _by_offset(original: Any) -> Any:
+    def process(self: Any, incoming: Any, now_ms: int) -> None:
+        named = [msgspec.structs.replace(m, id=f"{m.topic}/{m.partition}/{m.offset}") for m in incoming]
+        original(self, named, now_ms)
+
+    return process
+
+
+def _nothing_is_known(original: Any) -> Any:
+    def load(self: Any, items: Any) -> None:
+        original(self, items)
+        self._seen = set()
+
+    return load
+
+
+def _journal_skipped(original: Any) -> Any:
+    def adopt(self: Any, definition: Any, before: Any, decision: Any, message: Any, message_id: str) -> None:
+        original(self, definition, before, decision, message, message_id)
+        if decision.verdict != "advance":
+            self._changes.journal.pop()
+
+    return adopt
+
+
+SHELL_MUTANTS = (
+    Mutant(name="ack before commit", replaced={f"{WORKER}.turn": _ack_before_commit}),
+    Mutant(name="timer fires before catch-up", replaced={f"{WORKER}.turn": _timers_before_catch_up}),
+    Mutant(name="no rewind after a failed commit", replaced={f"{WORKER}._deal_with": _no_rewind}),
+    Mutant(name="offset stored beyond what was done", replaced={"sagas.runtime.worker:positions": _one_too_far}),
+    Mutant(name="an unreadable message is not kept", replaced={f"{BATCH}._bury": always(None)}),
+    Mutant(name="an unreadable message raises", replaced={"sagas.runtime.intake:Intake.read": _poison_raises}),
+    Mutant(name="mark before publish", replaced={f"{RELAY}.flush": _mark_before_publish}),
+    Mutant(name="mark what failed to be published", replaced={f"{RELAY}.flush": _mark_what_failed}),
+    Mutant(name="relay reorders", replaced={f"{RELAY}.flush": _newest_first}),
+    Mutant(name="relay publishes one of a batch", replaced={f"{RELAY}.flush": _only_one_of_a_batch}),
+    Mutant(name="publish before commit", replaced={f"{ORCHESTRATOR}._commit": _outbox_first}),
+    Mutant(name="commit, then outbox", replaced={f"{ORCHESTRATOR}._commit": _outbox_later}),
+    Mutant(name="dedupe by offset", replaced={f"{ORCHESTRATOR}.process": _by_offset}),
+    Mutant(
+        name="no inbox",
+        replaced={
+            f"{BATCH}.load": _nothing_is_known,
+            "sagas.store.transaction:_SEE": lambda sql: sql.replace("INSERT", "INSERT OR IGNORE"),
+        },
+    ),
+    Mutant(name="journal skips what moved nothing", replaced={f"{BATCH}._adopt": _journal_skipped}),
+    Mutant(name="business key not looked up", replaced={f"{STORED}.find": always({})}),
+    Mutant(
+        name="revision check off",
+        replaced={"sagas.store.transaction:_UPDATE": lambda sql: sql.replace("AND revision = ?", "AND ? >= 0")},
+        test="tests/store/test_sqlite.py",
+        why_not_simulated="SQLite has one writer, so nobody comes between reading and writing",
+    ),
+    Mutant(
+        name="parked reply dropped",
+        replaced={f"{BATCH}._park": always(None)},
+        test="tests/runtime/test_world.py",
+        why_not_simulated="commands go out after their instance is stored, so no honest reply is early",
+    ),
+)
