@@ -13,6 +13,8 @@ ARGS ?=
 SEEDS ?= 1000
 SEED ?= 1
 KILLS ?= 200
+COMPILE := $(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 FAULTS := $(foreach name,chaos takeover shorter_log database_faults,tests/e2e/test_$(name).py)
 
 .DEFAULT_GOAL := help
@@ -78,12 +80,10 @@ bench: $(INSTALLED) ## Measure the numbers of the README
 
 lock: $(INSTALLED) ## Choose and pin the versions of everything anew
 	@$(PIP) uv
-	@$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml --extra testing --group test \
-		--output-file requirements.lock
-	@$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-annotate --no-emit-index-url --no-emit-find-links --group check --constraints requirements.lock \
-		--output-file requirements-dev.lock
+	@$(COMPILE) --extra testing --extra web --group test --output-file requirements.lock
+	@for group in check browser peers; do \
+		$(COMPILE) --group $$group --constraints requirements.lock --output-file requirements-$$group.lock || exit 1; \
+	done
 
 clean: ## Remove what can be made again; the data of `make up` stays
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m services.down > /dev/null 2>&1 || true; fi
@@ -105,7 +105,7 @@ $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/python
 	@PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(INSTALLED_DEV): requirements-dev.lock $(INSTALLED)
-	@echo "installing what requirements-dev.lock pins"
-	@$(PIP) --require-hashes -r requirements-dev.lock
+$(INSTALLED_DEV): requirements-check.lock $(INSTALLED)
+	@echo "installing what requirements-check.lock pins"
+	@$(PIP) --require-hashes -r requirements-check.lock
 	@touch $@
