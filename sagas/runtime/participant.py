@@ -27,6 +27,7 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
+from sagas.core import barrier
 from sagas.core.envelope import Header, encode_message
 from sagas.core.ids import derived_id
 from sagas.core.instance import Operation
@@ -37,8 +38,6 @@ from sagas.ports import BarrierRow, Incoming, OutboxRow, ParticipantStore, Parti
 from sagas.runtime.dead_letters import DEAD_LETTERS, dead_letter, published_again
 from sagas.runtime.delivery import Claim, Delivery, Unreadable, read_claim, understand
 from sagas.runtime.handlers import Handler, HandlerError, Ticket, is_refusal, read_handler
-
-UNDELIVERABLE = tag_of(Undeliverable)
 
 _log = logging.getLogger("sagas.participant")
 
@@ -145,20 +144,19 @@ class Service:
 
     def _pass(self, transaction: ParticipantTransaction, incoming: Incoming, delivery: Delivery, now_ms: int) -> None:
         known = transaction.recall(delivery.instance_id, delivery.step, delivery.operation)
-        if known is not None and known.answer == UNDELIVERABLE:
-            # It could be read today, after a repair; but its saga has turned back since it could not.
-            transaction.add_outbox([self._remembered(delivery, known, now_ms)])
-        elif known is not None and known.is_blocked:
-            _log.info("%s of %s came after its undo: not done", delivery.step, delivery.instance_id)
-        elif known is not None and known.command_hash != delivery.body_hash:
-            reason = f"{delivery.step} {delivery.operation} of {delivery.instance_id}: same id as before, another body"
-            self._bury(transaction, incoming, reason, now_ms)
-        elif known is not None and known.answer:
-            transaction.add_outbox([self._remembered(delivery, known, now_ms)])
-        elif known is not None:
-            transaction.add_outbox([self._reply(delivery, InProgress(), now_ms)])
-        else:
-            self._carry_out(transaction, delivery, now_ms)
+        match barrier.meet(known, delivery.body_hash):
+            case "carry out":
+                self._carry_out(transaction, delivery, now_ms)
+            case "answer again":
+                assert known is not None
+                transaction.add_outbox([self._remembered(delivery, known, now_ms)])
+            case "in progress":
+                transaction.add_outbox([self._reply(delivery, InProgress(), now_ms)])
+            case "blocked":
+                _log.info("%s of %s came after its undo: not done", delivery.step, delivery.instance_id)
+            case "other body":
+                whose = f"{delivery.step} {delivery.operation} of {delivery.instance_id}"
+                self._bury(transaction, incoming, f"{whose}: same id as before, another body", now_ms)
 
     def _refuse(
         self, transaction: ParticipantTransaction, incoming: Incoming, unreadable: Unreadable, now_ms: int
@@ -166,12 +164,13 @@ class Service:
         """Keep what cannot be carried out as a dead letter, and answer its saga, so that it need not wait."""
         claim = unreadable.claim
         known = transaction.recall(claim.instance_id, claim.step, claim.operation) if claim is not None else None
-        if claim is not None and known is not None and known.answer == UNDELIVERABLE:
+        answered = barrier.refuse(known)
+        if claim is not None and known is not None and answered == "answer again":
             transaction.add_outbox([self._remembered(claim, known, now_ms)])
             return
         self._bury(transaction, incoming, unreadable.reason, now_ms)
-        if claim is None or known is not None:
-            return  # carried out, in progress or blocked already: what cannot be read changes nothing about that
+        if claim is None or answered == "keep silent":
+            return
         answer = self._reply(claim, Undeliverable(reason=unreadable.reason[:TEXT_LENGTH_MAX].replace("\0", "")), now_ms)
         transaction.add_outbox([answer])
         if claim.is_final:
@@ -223,17 +222,18 @@ class Service:
     def _is_there_something(self, transaction: ParticipantTransaction, delivery: Delivery, now_ms: int) -> bool:
         """Whether an undo's do took effect, or may have. One that was never seen is blocked from now on."""
         do = transaction.recall(delivery.instance_id, delivery.step, "do")
-        if do is None:
+        is_refused = do is not None and any(is_refusal(h.command_type, do.answer) for h in self._handlers.values())
+        undoing = barrier.something_to_undo(do, is_refused)
+        if undoing == "block the do":
             row = BarrierRow(
                 instance_id=delivery.instance_id, step=delivery.step, operation="do", command_hash=b"", is_blocked=True
             )
             transaction.remember(row, now_ms)
-            return False
-        if not do.answer:
-            # It is in progress: the handler takes it back, and settle() must not answer it any more.
+        elif undoing == "take back what is in progress":
+            assert do is not None
+            # settle() must not answer it any more.
             transaction.amend(msgspec.structs.replace(do, is_blocked=True), now_ms)
-            return True
-        return not any(is_refusal(h.command_type, do.answer) for h in self._handlers.values())
+        return undoing.startswith("take back")
 
     def _run(self, transaction: ParticipantTransaction, delivery: Delivery) -> Event:
         function, ticket = delivery.handler.function, Ticket(delivery.instance_id, delivery.step)
