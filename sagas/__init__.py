@@ -9,11 +9,13 @@ from sagas.core.messages import Command, Event, Fault, InProgress, Key, Message,
 from sagas.core.participants import Participant
 from sagas.core.retry import FOREVER, Retry
 from sagas.core.saga import Saga, Step, unchanged
+from sagas.core.upcasting import upcast
 from sagas.errors import (
     BrokerError,
     BrokerUnavailable,
     DefinitionError,
     IllegalMove,
+    MessageError,
     SagaError,
     SchemaMismatch,
     SettingsError,
@@ -36,6 +38,7 @@ __all__ = [
     "InProgress",
     "Key",
     "Message",
+    "MessageError",
     "Participant",
     "Rejection",
     "Retry",
@@ -51,4 +54,5 @@ __all__ = [
     "Unknown",
     "__version__",
     "unchanged",
+    "upcast",
 ]

@@ -5,6 +5,7 @@ decoded, a participant that refuses) are data: they are recorded, never raised t
 
     SagaError
     ├── DefinitionError      a saga is written wrong; raised while its module is imported
+    ├── MessageError         a message class or an upcaster is written wrong; raised at import, too
     ├── IllegalMove          the kernel asked the machine for a move it does not have: our bug
     ├── StoreError           the database cannot do what was asked
     │   ├── StaleRevision    somebody else moved the instance first; read again and decide again
@@ -36,6 +37,16 @@ class DefinitionError(SagaError):
         subject = f"saga {saga!r}, step {step!r}" if step else f"saga {saga!r}"
         place = f" ({where})" if where else ""
         super().__init__(f"{subject}: {problem}{place}; {remedy}")
+
+
+class MessageError(SagaError):
+    """A message class, or what reads its older versions, is written wrong: says which, and what to write instead."""
+
+    def __init__(self, message: str, problem: str, remedy: str) -> None:
+        self.message = message
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"message {message}: {problem}; {remedy}")
 
 
 class IllegalMove(SagaError):

@@ -1,6 +1,7 @@
 """All that the services share: who they are and what they say to each other.
 
-Changing a message here changes what is in the topics: add fields with defaults, never rename.
+Changing a message here changes what is in the topics: add fields with defaults, or raise the message's
+version and say with `upcast` how the older one is read.
 """
 
 from typing import Annotated
@@ -8,8 +9,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from sagas import Command, Event, Key, Participant, Rejection, Text
-from services.money import Amount
+from sagas import Command, Event, Key, Participant, Rejection, Text, upcast
+from services.money import Amount, Currency, exact_amount
 
 STREAM = "ecommerce"
 
@@ -31,14 +32,23 @@ class Item(msgspec.Struct, frozen=True):
 Items = Annotated[tuple[Item, ...], Meta(min_length=1, max_length=ITEMS_MAX)]
 
 
-class OrderCreated(Event, tag="order.created"):
-    """An order was placed. Any client may publish it to `orders`: that starts the saga."""
+class OrderCreated(Event, tag="order.created", version=2, untagged=2):
+    """An order was placed. Any client may publish it to `orders`: that starts the saga.
+
+    Version 1 had the total as a floating-point number, in dollars. Clients that say no version write this one.
+    """
 
     order_id: Key
     items: Items
     total: Amount
+    currency: Currency = "USD"
     card: Text = "card-ok"
     address: Text = "1 Harbour Street"
+
+
+@upcast(OrderCreated, from_version=1)
+def _(data: dict[str, object]) -> dict[str, object]:
+    return {**data, "total": exact_amount(data.get("total")), "currency": "USD"}
 
 
 class OrderRejected(Rejection, tag="order.rejected"):
@@ -56,6 +66,7 @@ class CreateOrder(Command[OrderCreated | OrderRejected], tag="order.create"):
     total: Amount
     card: Text
     address: Text
+    currency: Currency = "USD"
 
 
 class OrderCompensated(Event, tag="order.compensated"):

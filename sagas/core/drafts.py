@@ -15,6 +15,7 @@ from sagas.core.machine import UNDELIVERABLE
 from sagas.core.messages import Command, Event, Message, field_names, reply_types, tag_of
 from sagas.core.participants import Participant
 from sagas.core.retry import Retry
+from sagas.core.upcasting import chain_problem
 from sagas.errors import DefinitionError
 
 NAME = re.compile(r"\A[A-Za-z][A-Za-z0-9_]{0,47}\Z")
@@ -171,7 +172,7 @@ def _message_problem(message_type: type[Message], key: str) -> tuple[str, str] |
         return "has a name of the engine's own", "choose another name: the machine's moves are called by it"
     if key not in field_names(message_type):
         return f"has no field {key!r}, the saga's business key", f"add `{key}: str`, or give the saga another `key=`"
-    return None
+    return chain_problem(message_type)
 
 
 def _signature(draft: StepDraft, function: Callable[..., object], namespace: Mapping[str, object]) -> inspect.Signature:

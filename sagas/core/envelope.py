@@ -6,15 +6,28 @@ message class, lifted out of `data`. What the engine needs besides (whose comman
 and operation, which attempt) travels in Iggy user headers, so that a program which knows nothing of
 sagas reads and writes the same topics. A payload is measured before it is decoded, and whatever a
 hostile one makes the decoder raise comes back as an `Undecodable`, never as an exception.
+
+A message of an older version is turned into its class's own shape first (`upcasting.py`). What is of that shape
+already, nearly everything, is decoded once and pays for one more optional field.
 """
 
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
+from msgspec import Meta
 
 from sagas.core.messages import Key, Message, field_names, tag_of
 from sagas.core.strict import needs_walk, refuse_excess
+from sagas.core.upcasting import (
+    VERSION_FIELD,
+    chain_problem,
+    is_unversioned,
+    raise_version,
+    version_of,
+    version_said,
+)
+from sagas.errors import MessageError
 
 PAYLOAD_BYTES_MAX = 256 * 1024
 """Of one message, checked before decoding: a 64 MB string costs 337 ms and 117 MB to refuse later."""
@@ -65,16 +78,36 @@ class Envelope(msgspec.Struct, frozen=True):
     data: bytes
 
 
+_Version = Annotated[int, Meta(ge=0, le=2**31)] | Annotated[str, Meta(max_length=64)] | None
+"""A version as a message may say it; None, or nothing, when it says none."""
+
+
 class _Wire(msgspec.Struct, frozen=True):
     id: Key
     event_type: Key
     timestamp: datetime
     data: msgspec.Raw
+    version: _Version = None
 
+
+class _Said(msgspec.Struct, frozen=True):
+    version: _Version = None
+
+
+class _Reader(msgspec.Struct, frozen=True):
+    """How a message class is read. `is_loose`: what the decoder lets through has to be looked at once more."""
+
+    decoder: msgspec.json.Decoder[Any]
+    is_loose: bool
+    fields: tuple[str, ...]
+    is_versioned: bool
+
+
+_SAID = "said_version__"
+"""The field that takes up what a message says of its version, under a name no message has."""
 
 _wire_types: dict[str, type[_Wire]] = {}
-_body_types: dict[tuple[type[Message], str], tuple[msgspec.json.Decoder[Any], bool]] = {}
-"""Each decoder, and whether what it lets through has to be looked at once more."""
+_readers: dict[tuple[type[Message], str], _Reader] = {}
 
 
 def encode_message(message: Message, *, message_id: str, key_field: str, key: str, now_ms: int) -> bytes:
@@ -96,10 +129,11 @@ def encode_envelope(message_id: str, key_field: str, key: str, event_type: str, 
 
 
 def encode_data(message: Message, key_field: str) -> bytes:
-    """The `data` of `message`: all its fields but the business key."""
-    return msgspec.json.encode(
-        {name: getattr(message, name) for name in field_names(type(message)) if name != key_field}
-    )
+    """The `data` of `message`: all its fields but the business key, and its version before them unless that is 1."""
+    kind = type(message)
+    fields = {name: getattr(message, name) for name in field_names(kind) if name != key_field}
+    version = version_of(kind)
+    return msgspec.json.encode(fields if version == 1 else {VERSION_FIELD: str(version), **fields})
 
 
 def decode_envelope(payload: bytes, key_field: str) -> Envelope | Undecodable:
@@ -113,16 +147,15 @@ def decode_envelope(payload: bytes, key_field: str) -> Envelope | Undecodable:
     if wire.timestamp.tzinfo is None:
         return Undecodable("envelope: `timestamp` has no time zone; write it as 2025-01-31T12:00:00Z")
     timestamp_ms = min(int(wire.timestamp.timestamp() * 1000), _TIMESTAMP_MS_MAX)
-    return Envelope(wire.id, getattr(wire, key_field), wire.event_type, timestamp_ms, bytes(wire.data))
+    data = bytes(wire.data) if wire.version is None else _with_version(bytes(wire.data), wire.version)
+    return Envelope(wire.id, getattr(wire, key_field), wire.event_type, timestamp_ms, data)
 
 
 def decode_data(message_type: type[M], key_field: str, key: str, data: bytes) -> M | Undecodable:
     """The message of type `message_type` in `data`, its business key put back."""
-    decoder, is_loose = _body_decoder(message_type, key_field)
+    reader = _reader(message_type, key_field)
     try:
-        body = decoder.decode(data)
-        refuse_excess(body, data, is_loose=is_loose)
-        fields = {name: getattr(body, name) for name in body.__struct_fields__}
+        fields = _read(message_type, reader, data)
     except _DECODE_ERRORS as error:
         return Undecodable(f"{tag_of(message_type)}: {_brief(error)}")
     if key_field in field_names(message_type):
@@ -133,22 +166,69 @@ def decode_data(message_type: type[M], key_field: str, key: str, data: bytes) ->
         return Undecodable(f"{tag_of(message_type)}: {_brief(error)}")
 
 
+def _read(message_type: type[Message], reader: _Reader, data: bytes) -> dict[str, Any]:
+    """The fields in `data`. Raises one of `_DECODE_ERRORS`."""
+    current = version_of(message_type)
+    try:
+        fields = _decoded(reader, data)
+        said = fields.pop(_SAID, None)
+        if not reader.is_versioned or version_said(message_type, said) == current:
+            return fields
+    except _DECODE_ERRORS:
+        # An older shape need not be readable as this one: what it says of its version decides.
+        if not reader.is_versioned:
+            raise
+        said = msgspec.json.decode(data, type=_Said).version
+        if version_said(message_type, said) == current:
+            raise
+    fields = _decoded(reader, raise_version(message_type, data, version_said(message_type, said)))
+    fields.pop(_SAID, None)
+    return fields
+
+
+def _decoded(reader: _Reader, data: bytes) -> dict[str, Any]:
+    body = reader.decoder.decode(data)
+    refuse_excess(body, data, is_loose=reader.is_loose)
+    return {name: getattr(body, name) for name in reader.fields}
+
+
+def _with_version(data: bytes, version: int | str) -> bytes:
+    """`data` with the version that its envelope says; its own, if it says one, stands behind it and counts."""
+    inside = data.strip().removeprefix(b"{").lstrip()
+    if len(inside) == len(data.strip()):
+        return data  # no object: it is refused as what it is
+    said = msgspec.json.encode(version)
+    return b'{"' + VERSION_FIELD.encode() + b'":' + said + (b"" if inside.startswith(b"}") else b",") + inside
+
+
 def _wire_type(key_field: str) -> type[_Wire]:
     known = _wire_types.get(key_field)
     if known is None:
+        if key_field in _Wire.__struct_fields__:
+            raise MessageError("envelope", f"has the business key {key_field!r}", "the envelope has that field already")
         wire = msgspec.defstruct("Envelope", [(key_field, Key)], bases=(_Wire,), frozen=True, kw_only=True)
         known = _wire_types[key_field] = cast("type[_Wire]", wire)
     return known
 
 
-def _body_decoder(message_type: type[Message], key_field: str) -> tuple[msgspec.json.Decoder[Any], bool]:
-    known = _body_types.get((message_type, key_field))
+def _reader(message_type: type[Message], key_field: str) -> _Reader:
+    known = _readers.get((message_type, key_field))
     if known is None:
+        problem = chain_problem(message_type)
+        if problem is not None:
+            raise MessageError(message_type.__name__, *problem)
         fields: list[tuple[str, Any, Any]] = [
             (f.name, f.type, _default(f)) for f in msgspec.structs.fields(message_type) if f.name != key_field
         ]
-        body = msgspec.defstruct(message_type.__name__, fields, frozen=True, kw_only=True)
-        known = _body_types[message_type, key_field] = msgspec.json.Decoder(body), needs_walk(body)
+        is_versioned = not is_unversioned(message_type)
+        if is_versioned:
+            fields.append((_SAID, _Version, None))
+        body = msgspec.defstruct(
+            message_type.__name__, fields, frozen=True, kw_only=True, rename={_SAID: VERSION_FIELD}
+        )
+        known = _readers[message_type, key_field] = _Reader(
+            msgspec.json.Decoder(body), needs_walk(body), body.__struct_fields__, is_versioned
+        )
     return known
 
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Generic, TypeVar, Union, dataclass_transform,
 import msgspec
 from msgspec import Meta
 
+from sagas.errors import MessageError
+
 KEY_LENGTH_MAX = 64
 """Of business keys and names on the wire, in characters: they are indexed, logged and drawn."""
 
@@ -30,9 +32,33 @@ R = TypeVar("R", covariant=True)
 class MessageMeta(msgspec.StructMeta):
     """Makes every message class frozen and keyword-only, and tells the type checkers so."""
 
-    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
-        """A message class; `options` are those of `msgspec.Struct`."""
-        return super().__new__(mcls, name, bases, namespace, frozen=True, kw_only=True, **options)
+    __message_version__: int
+    __message_untagged__: int
+
+    def __new__(
+        mcls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        version: int = 1,
+        untagged: int = 1,
+        **options: Any,
+    ) -> Any:
+        """A message class; `options` are those of `msgspec.Struct`.
+
+        `version` counts the shapes the message has had, `untagged` is the version of one that says none
+        (`sagas/core/upcasting.py`). Raises MessageError for a number out of range.
+        """
+        if not 1 <= untagged <= version:
+            raise MessageError(
+                name, f"says version={version}, untagged={untagged}", "count versions from 1, untagged up to version"
+            )
+        made = super().__new__(mcls, name, bases, namespace, frozen=True, kw_only=True, **options)
+        made.__message_version__, made.__message_untagged__ = version, untagged
+        if version > 1 and "version" in made.__struct_fields__:
+            raise MessageError(name, f"says version={version} and has a field `version` of its own", "rename the field")
+        return made
 
 
 class Message(msgspec.Struct, metaclass=MessageMeta):

@@ -8,6 +8,7 @@ import msgspec
 
 from sagas.core.instance import Operation
 from sagas.core.messages import Command, Event, InProgress, Rejection, Undeliverable, field_names, reply_types, tag_of
+from sagas.core.upcasting import chain_problem
 from sagas.errors import SagaError
 
 
@@ -55,6 +56,9 @@ def read_handler(
         raise HandlerError(f"handler {function.__name__!r} ({where}): annotate its second parameter with a command")
     if not tag_of(command_type) or key_field not in field_names(command_type):
         raise HandlerError(f"command {command_type.__name__} ({where}) needs a tag and the field {key_field!r}")
+    problem = chain_problem(command_type)
+    if problem is not None:
+        raise HandlerError(f"command {command_type.__name__} ({where}) {problem[0]}; {problem[1]}")
     _check_return(function.__name__, where, command_type, signature.return_annotation)
     if operation == "undo" and nothing is None:
         missing = [

@@ -19,7 +19,7 @@ orders = Service(ORDERS)
 @orders.handles
 def create_order(sql: Sql, command: CreateOrder) -> OrderCreated | OrderRejected:
     """Write the order down."""
-    accepted = accept(command.items, command.total)
+    accepted = accept(command.items, command.total, command.currency)
     if isinstance(accepted, Refusal):
         return OrderRejected(order_id=command.order_id, reason=accepted.reason)
     tables.write_down(sql, command.order_id, accepted.cents, accepted.items, command.address)
@@ -27,6 +27,7 @@ def create_order(sql: Sql, command: CreateOrder) -> OrderCreated | OrderRejected
         order_id=command.order_id,
         items=command.items,
         total=command.total,
+        currency=command.currency,
         card=command.card,
         address=command.address,
     )

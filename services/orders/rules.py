@@ -19,8 +19,14 @@ class Acceptance(msgspec.Struct, frozen=True):
     items: str
 
 
-def accept(items: Items, total: str) -> Acceptance | Refusal:
+CURRENCY = "USD"
+"""What the shop's books are kept in; another currency is refused, not converted."""
+
+
+def accept(items: Items, total: str, currency: str = CURRENCY) -> Acceptance | Refusal:
     """Whether an order of `items` for `total` can be taken."""
+    if currency != CURRENCY:
+        return Refusal(f"prices are in {CURRENCY}, not {currency}")
     cents = to_cents(total)
     if cents == 0:
         return Refusal(f"nothing to pay: the total is {total}")

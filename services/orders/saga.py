@@ -32,6 +32,7 @@ class OrderData(msgspec.Struct, frozen=True):
     total: str
     card: str
     address: str
+    currency: str = "USD"
     payment_id: str = ""
     tracking: str = ""
 
@@ -41,13 +42,18 @@ order_saga = Saga("order", OrderData, version=1, key="order_id", deadline=45)
 
 @order_saga.start(on=ORDERS)
 def begin(event: OrderCreated) -> OrderData:
-    return OrderData(event.order_id, event.items, event.total, event.card, event.address)
+    return OrderData(event.order_id, event.items, event.total, event.card, event.address, event.currency)
 
 
 @order_saga.step(to=ORDERS, timeout=30, unknown="undo")
 def create(order: OrderData) -> CreateOrder:
     return CreateOrder(
-        order_id=order.order_id, items=order.items, total=order.total, card=order.card, address=order.address
+        order_id=order.order_id,
+        items=order.items,
+        total=order.total,
+        card=order.card,
+        address=order.address,
+        currency=order.currency,
     )
 
 

@@ -63,6 +63,7 @@ def test_a_story_as_json_has_the_documented_shape(full: Terminal) -> None:
             "total": "59.98",
             "card": "card-ok",
             "address": "1 Harbour Street",
+            "currency": "USD",
             "payment_id": "",
             "tracking": "",
         },

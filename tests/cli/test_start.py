@@ -69,7 +69,9 @@ def test_an_event_that_does_not_fit_is_refused_with_what_would(text: str, said: 
         start_message(order_saga.definition, text.encode(), NOW_MS)
 
     assert said in str(refused.value)
-    assert "its fields: order_id, items, total, card (optional), address (optional)" in str(refused.value)
+    assert "its fields: order_id, items, total, currency (optional), card (optional), address (optional)" in str(
+        refused.value
+    )
 
 
 def test_an_event_is_refused_before_anything_is_sent(terminal: Terminal, tmp_path: Path) -> None:

@@ -30,12 +30,13 @@ GOLDEN: list[tuple[Message, bytes]] = [
     (
         c.CreateOrder(order_id=ORDER, items=ITEMS, total="59.98", card="card-ok", address="1 Harbour Street"),
         b'"event_type":"order.create","timestamp":"2025-12-01T10:00:00.123000Z","data":{"items":[{"product_id":"123",'
-        b'"quantity":2}],"total":"59.98","card":"card-ok","address":"1 Harbour Street"}}',
+        b'"quantity":2}],"total":"59.98","card":"card-ok","address":"1 Harbour Street","currency":"USD"}}',
     ),
     (
         c.OrderCreated(order_id=ORDER, items=ITEMS, total="59.98"),
-        b'"event_type":"order.created","timestamp":"2025-12-01T10:00:00.123000Z","data":{"items":[{"product_id":"123",'
-        b'"quantity":2}],"total":"59.98","card":"card-ok","address":"1 Harbour Street"}}',
+        b'"event_type":"order.created","timestamp":"2025-12-01T10:00:00.123000Z","data":{"version":"2","items":'
+        b'[{"product_id":"123","quantity":2}],"total":"59.98","currency":"USD","card":"card-ok",'
+        b'"address":"1 Harbour Street"}}',
     ),
     (c.OrderRejected(order_id=ORDER, reason="no"), b'"event_type":"order.rejected",@{"reason":"no"}}'),
     (c.CompensateOrder(order_id=ORDER), b'"event_type":"order.compensate",@{}}'),

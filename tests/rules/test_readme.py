@@ -38,7 +38,7 @@ def name_of(block: Block) -> str:
     return f"{block.page}:{block.line}"
 
 
-@pytest.mark.parametrize("block", blocks("README.md", "python"), ids=name_of)
+@pytest.mark.parametrize("block", [*blocks("README.md", "python"), *blocks("docs/versions.md", "python")], ids=name_of)
 def test_a_python_block_runs(block: Block, tmp_path: Path) -> None:
     # As a file, as a reader would: annotations and steps are read from their module.
     script = tmp_path / "example.py"

@@ -24,7 +24,16 @@ SILENT: Mapping[str, int] = {}
 
 _PATH = re.compile(r"(?<![\w/.$-])((?:[\w.-]+/)*[\w.-]+\.(?:py|md|toml|mmd|lock))(?![\w/-])")
 
-_PAGES = ("README.md", "DESIGN.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/cli.md", "Makefile")
+_PAGES = (
+    "README.md",
+    "DESIGN.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "docs/cli.md",
+    "docs/versions.md",
+    "Makefile",
+)
 
 # A user's own file.
 _MADE = {"pyproject.toml"}
