@@ -48,7 +48,7 @@ chaos: $(INSTALLED) ## Kill and freeze real processes under load, KILLS=200 time
 conformance: $(INSTALLED) ## Attack the four services as a bad network would
 	@$(BIN)/sagas conformance $(foreach name,orders inventory payments shipping,services.$(name).conformance) $(ARGS)
 
-up: $(INSTALLED) ## Keep broker, orchestrator and services running in the background
+up: $(INSTALLED) ## Keep broker, orchestrator, services and storefront running in the background
 	@$(BIN)/python -m services.up
 
 down: $(INSTALLED) ## Stop what `make up` started

@@ -21,6 +21,9 @@ from services import pidfile
 SERVICES = ("orders", "inventory", "payments", "shipping")
 BROKER = "broker"
 ORCHESTRATOR = "orchestrator"
+STOREFRONT = "storefront"
+FRONT = (STOREFRONT,)
+"""What customers see; the demo and the storms do without it."""
 
 PORT_USUAL = 8090
 """Iggy's own."""
@@ -58,6 +61,11 @@ def saga_programs() -> tuple[Program, ...]:
     return (orchestrator, *services)
 
 
+def front_programs() -> tuple[Program, ...]:
+    """What customers see."""
+    return tuple(Program(name=name, command=(sys.executable, "-m", f"services.{name}")) for name in FRONT)
+
+
 def free_address(*ports: int) -> str:
     """A loopback address that nobody listens on: with one of `ports`, Iggy's own if none is given, or any."""
     for port in (*(ports or (PORT_USUAL,)), 0):
@@ -89,7 +97,8 @@ def make_folders(folder: Path) -> None:
 
 def stop_leftovers(folder: Path) -> list[str]:
     """End what an earlier start left running in this folder; the names of what was there."""
-    names = [name for name in (*SERVICES, ORCHESTRATOR, BROKER) if pidfile.holder(pid_path(folder, name)) is not None]
+    known = (*FRONT, *SERVICES, ORCHESTRATOR, BROKER)
+    names = [name for name in known if pidfile.holder(pid_path(folder, name)) is not None]
     pidfile.stop([pid_path(folder, name) for name in names if name != BROKER])
     pidfile.stop([pid_path(folder, BROKER)])
     return names

@@ -17,9 +17,23 @@ from sagas.errors import SagaError
 from services import pidfile
 from services.contracts import STREAM
 from services.place import CONNECTION, Place, place_of, sagas_command
-from services.processes import Child, Fleet, Program, log_path, make_folders, pid_path, stop_leftovers
+from services.processes import (
+    Child,
+    Fleet,
+    Program,
+    free_address,
+    front_programs,
+    log_path,
+    make_folders,
+    pid_path,
+    stop_leftovers,
+)
 
 SUPERVISOR = "supervisor"
+
+STOREFRONT_ADDRESS = "SAGAS_STOREFRONT_ADDRESS"
+STOREFRONT_PORT = 8000
+"""The guide's, for its sample app; another one that is free, if somebody has it."""
 
 READY_S_MAX = 60.0
 WATCH_S = 0.2
@@ -71,9 +85,11 @@ def supervise(folder: Path) -> int:
         signal.signal(number, on_signal)
     stop_leftovers(folder)
     place = place_of(os.environ, folder, stream=STREAM)
-    with Fleet(folder, place.programs, place.environ(os.environ)) as fleet:
+    storefront = os.environ.get(STOREFRONT_ADDRESS) or free_address(STOREFRONT_PORT)
+    environ = {**place.environ(os.environ), STOREFRONT_ADDRESS: storefront}
+    with Fleet(folder, (*place.programs, *front_programs()), environ) as fleet:
         fleet.start()
-        _say(_introduction(place))
+        _say(_introduction(place, storefront))
         _say("ready")
         while not told:
             time.sleep(WATCH_S)
@@ -82,7 +98,7 @@ def supervise(folder: Path) -> int:
     return 0
 
 
-def _introduction(place: Place) -> str:
+def _introduction(place: Place, storefront: str) -> str:
     # Commands that are pasted must reach this server, and not the one at the usual address.
     where = ""
     if place.address and place.settings.connection_string != CONNECTION_STRING_DEFAULT:
@@ -93,6 +109,7 @@ def _introduction(place: Place) -> str:
         [
             place.broker_line,
             f"services   orders  inventory  payments  shipping   data and logs in {place.folder}",
+            f"storefront http://{storefront}/",
             f"next:  {where}{sagas} start order '{order}'",
             f"       {sagas} show o-1{_database(place)}",
             "       make down",

@@ -22,6 +22,7 @@ ENTRY_POINTS = (
     "services.orders.__main__",
     "services.payments.__main__",
     "services.shipping.__main__",
+    "services.storefront.__main__",
     "services.up",
 )
 
@@ -38,7 +39,13 @@ CLOCK_READERS = (
     "services.up",
 )
 
-SERVICES = ("services.inventory", "services.orders", "services.payments", "services.shipping")
+SERVICES = (
+    "services.inventory",
+    "services.orders",
+    "services.payments",
+    "services.shipping",
+    "services.storefront",
+)
 
 CLOCKS = (
     "time.time",
@@ -193,6 +200,7 @@ def test_only_the_clock_reads_a_clock() -> None:
         (("transitions",), ("sagas.core.machine",)),
         (("sqlite_utils", "pysqlite3", "sqlite3"), ("sagas.store",)),
         (("xxhash",), ("sagas.broker",)),
+        (("starlette", "uvicorn"), ("services.storefront",)),
         (("click", "rich_click"), ("sagas.cli", "sagas.testing.simulation.__main__")),
         (("rich",), ("sagas.cli", "sagas.testing.simulation.__main__", "services.chaos", "services.demo")),
     ],

@@ -1,0 +1,110 @@
+"""The storefront as a process: `python -m services.storefront`."""
+
+import logging
+import os
+import socket
+import sys
+from contextlib import closing
+
+import anyio
+
+from sagas.broker.iggy import IggyBroker
+from sagas.clock import SystemClock
+from sagas.config import Settings
+from sagas.errors import SagaError
+from sagas.ports import TopicSpec
+from sagas.runtime.offload import Thread
+from sagas.runtime.process import stop_on_signals
+from sagas.runtime.relay import Relay
+from sagas.store.participant import SqliteParticipantStore
+from services.contracts import ORDERS, STREAM
+from services.storefront import desk
+from services.storefront.app import storefront
+from services.storefront.limits import TokenBucket
+from services.storefront.parts import Parts
+from services.storefront.process import listening, serve_until_stopped
+from services.storefront.settings import StorefrontSettings
+from services.storefront.tables import MIGRATIONS
+
+NAME = "storefront"
+
+FORGET_EVERY_S = 60.0
+
+_FILE_MASK = 0o077  # what customers ordered is their and our business only
+
+
+def main() -> int:
+    """Serve until SIGTERM. The exit code: 0, or 1 with a line on stderr."""
+    os.umask(_FILE_MASK)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {NAME} %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = Settings.from_environ(os.environ, stream=STREAM)
+        own = StorefrontSettings.from_environ(os.environ)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with (
+            closing(SqliteParticipantStore(settings.database(NAME), MIGRATIONS)) as store,
+            closing(listening(own.host, own.port)) as listener,
+        ):
+            anyio.run(_serve, settings, own, store, listener)
+    except (SagaError, OSError) as error:
+        sys.stderr.write(f"{NAME}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+async def _serve(
+    settings: Settings, own: StorefrontSettings, store: SqliteParticipantStore, listener: socket.socket
+) -> None:
+    clock, offload, stop = SystemClock(), Thread(), anyio.Event()
+    broker = IggyBroker.from_connection_string(settings.connection_string, stream=settings.stream)
+    relay = Relay(store, broker, clock, offload)
+    parts = Parts(
+        store=store,
+        broker=broker,
+        clock=clock,
+        offload=offload,
+        wake=relay.wake,
+        writing=TokenBucket(own.rate_limit_rps, own.rate_limit_burst, clock.now_ms()),
+        reading=TokenBucket(own.rate_limit_rps, own.rate_limit_burst, clock.now_ms()),
+        stop=stop,
+    )
+    address = "{}:{}".format(*listener.getsockname()[:2])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop_on_signals, stop)
+        tasks.start_soon(_forget, parts)
+        try:
+            await serve_until_stopped(
+                storefront(parts),
+                listener,
+                relay=relay,
+                broker=broker,
+                topics=[TopicSpec(name=ORDERS.events, partitions=settings.partitions)],
+                stop=stop,
+                on_ready=lambda: _say_ready(address),
+            )
+        finally:
+            with anyio.CancelScope(shield=True):
+                await broker.close()
+        tasks.cancel_scope.cancel()
+
+
+async def _forget(parts: Parts) -> None:
+    while True:
+        await anyio.sleep(FORGET_EVERY_S)
+        try:
+            await parts.offload(desk.forget, parts.store, parts.clock.now_ms())
+        except SagaError as error:
+            logging.getLogger(NAME).warning("old keys are forgotten later: %s", error)
+
+
+def _say_ready(address: str) -> None:
+    sys.stdout.write(f"ready {NAME} http://{address}/\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

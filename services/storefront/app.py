@@ -1,0 +1,63 @@
+"""The storefront as an ASGI application: its addresses, and its errors as problems."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sagas.errors import StoreError
+from services.storefront.health import live, ready
+from services.storefront.orders_api import place_order
+from services.storefront.parts import Parts
+from services.storefront.problem import answer, problem
+
+Handler = Callable[[Parts, Request], Awaitable[Response]]
+
+RETRY_S = 1
+"""After which a client may come again when the database could not be written: most such troubles pass."""
+
+
+def storefront(parts: Parts) -> Starlette:
+    """The application over these parts."""
+
+    def route(path: str, handler: Handler, *methods: str) -> Route:
+        return Route(path, partial(_handle, handler, parts), methods=list(methods or ("GET",)))
+
+    return Starlette(
+        routes=[
+            route("/orders", place_order, "POST"),
+            route("/health/live", live),
+            route("/health/ready", ready),
+        ],
+        exception_handlers={HTTPException: _on_http_error, StoreError: _on_store_error, Exception: _on_error},
+    )
+
+
+async def _handle(handler: Handler, parts: Parts, request: Request) -> Response:
+    return await handler(parts, request)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    told = {
+        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path[:200]!r}",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} cannot be done with {request.url.path[:200]!r}",
+    }
+    status = HTTPStatus(error.status_code)
+    return answer(problem(status, told.get(status, error.detail)), error.headers)
+
+
+async def _on_store_error(request: Request, error: Exception) -> Response:
+    # The database is locked or full: nothing was done, and its path is nobody's business.
+    told = "the storefront cannot write just now; nothing was done, send the same request again"
+    return answer(problem(HTTPStatus.SERVICE_UNAVAILABLE, told), {"Retry-After": str(RETRY_S)})
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    told = "this is a fault of ours; with the same Idempotency-Key the request can be sent again"
+    return answer(problem(HTTPStatus.INTERNAL_SERVER_ERROR, told))

@@ -1,0 +1,30 @@
+"""How many requests are let through: a token bucket, on the time it is given.
+
+Theory of operation. The bucket holds at most `burst` tokens and gains `per_s` each second; a request takes one. Tokens
+are counted in thousandths, so that nothing is lost to rounding, and a clock that is set back gains nothing.
+"""
+
+from math import ceil
+
+_MILLI = 1000
+
+
+class TokenBucket:
+    """Lets `per_s` requests a second through, and `burst` at once."""
+
+    def __init__(self, per_s: int, burst: int, now_ms: int) -> None:
+        self._per_s = per_s
+        self._burst_milli = burst * _MILLI
+        self._tokens_milli = self._burst_milli
+        self._at_ms = now_ms
+
+    def take(self, now_ms: int) -> int:
+        """Take a token: 0 when there was one, otherwise in how many whole seconds to come again, at least 1."""
+        # A token's thousandth a millisecond is `per_s` a second.
+        gained_milli = max(0, now_ms - self._at_ms) * self._per_s
+        self._tokens_milli = min(self._burst_milli, self._tokens_milli + gained_milli)
+        self._at_ms = now_ms
+        if self._tokens_milli >= _MILLI:
+            self._tokens_milli -= _MILLI
+            return 0
+        return max(1, ceil((_MILLI - self._tokens_milli) / self._per_s / _MILLI))

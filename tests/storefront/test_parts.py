@@ -1,0 +1,70 @@
+"""The storefront's small parts: its bucket, its settings, its keys."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sagas.errors import SettingsError
+from sagas.store.participant import SqliteParticipantStore
+from services.contracts import Item
+from services.storefront import desk, tables
+from services.storefront.limits import TokenBucket
+from services.storefront.settings import StorefrontSettings
+from services.storefront.shapes import PlaceOrder
+
+
+@given(st.integers(1, 200), st.integers(1, 50), st.lists(st.integers(0, 300), min_size=1, max_size=200))
+def test_a_bucket_never_lets_more_through_than_its_burst_and_its_rate(per_s: int, burst: int, waits: list[int]) -> None:
+    bucket, now_ms, passed = TokenBucket(per_s, burst, 0), 0, 0
+    for wait_ms in waits:
+        now_ms += wait_ms
+        wait_s = bucket.take(now_ms)
+        passed += not wait_s
+        assert passed <= burst + now_ms * per_s / 1000
+        # Who comes when told to is let through.
+        assert wait_s == 0 or wait_s * per_s >= 1
+
+
+def test_a_bucket_is_not_filled_by_a_clock_that_is_set_back_and_forth() -> None:
+    bucket = TokenBucket(1, 1, 10_000)
+    assert bucket.take(10_000) == 0
+    assert bucket.take(0) > 0
+    assert bucket.take(100) > 0
+
+
+def test_settings_are_read_with_the_guides_names_and_defaults() -> None:
+    assert StorefrontSettings.from_environ({}) == StorefrontSettings()
+    assert StorefrontSettings() == StorefrontSettings(
+        host="127.0.0.1", port=8000, rate_limit_rps=100, rate_limit_burst=50
+    )
+    environ = {"SAGAS_STOREFRONT_ADDRESS": "0.0.0.0:0", "RATE_LIMIT_RPS": "7", "RATE_LIMIT_BURST": "9"}
+    assert StorefrontSettings.from_environ(environ) == StorefrontSettings(
+        host="0.0.0.0", port=0, rate_limit_rps=7, rate_limit_burst=9
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SAGAS_STOREFRONT_ADDRESS", "8000"),
+        ("SAGAS_STOREFRONT_ADDRESS", "localhost:70000"),
+        ("RATE_LIMIT_RPS", "0"),
+        ("RATE_LIMIT_RPS", "many"),
+        ("RATE_LIMIT_BURST", "-1"),
+        ("RATE_LIMIT_BURST", "9" * 5000),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_with_its_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        StorefrontSettings.from_environ({name: value})
+
+
+def test_a_key_is_forgotten_after_a_month_and_not_before() -> None:
+    store = SqliteParticipantStore(":memory:", tables.MIGRATIONS)
+    wanted = PlaceOrder(items=(Item("mug", 1),), card="card-ok", address="here")
+    first = desk.place(store, "k-1", wanted, 1_000)
+    desk.forget(store, 1_000 + tables.KEYS_KEPT_MS)
+    assert desk.place(store, "k-1", wanted, 2_000) == first
+    desk.forget(store, 1_001 + tables.KEYS_KEPT_MS)
+    assert desk.place(store, "k-1", wanted, 2_000) != first
+    store.close()
