@@ -184,7 +184,10 @@ class Group:
     # ------------------------------------------------------------------ how partitions change hands
 
     def _find(self, member: int) -> GroupMember | None:
-        return next((found for found in self.slots.values() if found.member == member), None)
+        for found in self.slots.values():
+            if found.member == member:
+                return found
+        return None
 
     def _deal_anew(self) -> None:
         self.generation += 1
@@ -232,6 +235,8 @@ class Group:
     def _settle(self, now_ms: int) -> None:
         """Complete the hand-offs that have nothing in flight any more, or have waited long enough."""
         for source in self.slots.values():
+            if not source.marked:
+                continue
             for partition, mark in list(source.marked.items()):
                 is_overdue = now_ms - mark.since_ms >= REBALANCING_TIMEOUT_MS
                 if is_overdue or not self.is_in_flight(partition):

@@ -167,7 +167,10 @@ class Log(Generic[B]):
 def _find(items: Mapping[int, _N], wanted: Ident) -> _N | None:
     if isinstance(wanted, int):
         return items.get(wanted)
-    return next((item for item in items.values() if item.name == wanted), None)
+    for item in items.values():
+        if item.name == wanted:
+            return item
+    return None
 
 
 def _lowest_free(taken: Collection[int]) -> int:

@@ -58,7 +58,10 @@ class Topic(Generic[B]):
         """The group of that id or name, None when there is none."""
         if isinstance(group, int):
             return self.groups.get(group)
-        return next((found for found in self.groups.values() if found.name == group), None)
+        for found in self.groups.values():
+            if found.name == group:
+                return found
+        return None
 
     def group(self, group: Ident) -> Group:
         """The group of that id or name; refuses when there is none."""
