@@ -25,6 +25,7 @@ class InstanceShape(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     reason: str
     summary: str
+    incident: str
 
 
 class PageShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +81,7 @@ def instance_shape(instance: Instance, names: Names) -> InstanceShape:
         cause=instance.cause,
         reason=instance.reason,
         summary=summary(instance, names),
+        incident=instance.incident,
     )
 
 
@@ -96,6 +98,7 @@ def story_shape(instance: Instance, journal: Sequence[JournalRow], names: Names)
         cause=instance.cause,
         reason=instance.reason,
         summary=summary(instance, names),
+        incident=instance.incident,
         deadline_ms=instance.deadline_ms,
         revision=instance.revision,
         data=msgspec.Raw(instance.data),

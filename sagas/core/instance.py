@@ -56,7 +56,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One run. `data` is the saga's own data as JSON; `revision` grows by one with every journal entry.
 
     `cause` is why it turned back. While it is stuck `reason` says why, `stuck_step` over which step, and
-    `stuck_from` in which state it was before.
+    `stuck_from` in which state it was before. `incident` is for ever: what a person said of a step, and what
+    its participant said of it afterwards, where the two differ.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     stuck_step: str = ""
     stuck_from: str = ""
+    incident: str = ""
 
     @property
     def is_ended(self) -> bool:

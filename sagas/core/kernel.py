@@ -21,7 +21,7 @@ from sagas.core.ids import instance_id
 from sagas.core.instance import STUCK, Instance, StepRecord
 from sagas.core.machine import NEW, UNDO_UNDELIVERABLE
 from sagas.core.messages import Event, Fault, InProgress, Rejection, Undeliverable
-from sagas.core.operator import operate
+from sagas.core.operator import compare_with_word, is_by_hand, operate
 from sagas.core.reading import read_reply
 from sagas.core.turn import (
     DEADLINE_TIMER,
@@ -108,6 +108,8 @@ def _on_reply(turn: Turn, message: Reply) -> None:
         turn.answer("advance", f"{spec.name}: in progress")
     elif isinstance(reply, Fault):
         _on_fault(turn, spec, record, message, reply)
+    elif is_by_hand(record, message.operation) and type(reply).__name__ not in (record.reply, record.undo_reply):
+        compare_with_word(turn, record, message.operation, reply)
     elif message.operation == "undo":
         _on_undo_reply(turn, spec, record, reply)
     else:

@@ -4,11 +4,17 @@ Theory of operation. The person acts on what was seen: `revision` is of that mom
 has happened since, nothing is done and the person looks again. A stuck instance keeps over which step it
 is stuck and in which state it was, so that each way out is one move of the machine: another try, or
 forward, or back past the step. What a person says of an effect goes into the ledger like an answer.
+
+The participant's own answer may come after that all the same. It is compared with the person's word: where
+they agree, it takes the word's place in the ledger; where they differ, the person's word stands, and that is an
+incident, which stays with the run. Nothing is sent: the person may have mended it outside already, and undoing
+it once more would take back twice.
 """
 
 from sagas.core.definition import StepSpec
 from sagas.core.effects import ClearTimer, Operate
-from sagas.core.instance import STUCK, StepRecord
+from sagas.core.instance import STUCK, Operation, StepRecord
+from sagas.core.messages import Event, Rejection
 from sagas.core.turn import REASON_LENGTH_MAX, Turn, enter
 
 BY_HAND = "(by hand)"
@@ -29,6 +35,29 @@ def operate(turn: Turn, message: Operate) -> None:
         turn.answer("violation", refusal)
     else:
         turn.note = f"{message.action} by {message.who}: {message.reason}"[:REASON_LENGTH_MAX]
+
+
+def is_by_hand(record: StepRecord, operation: Operation) -> bool:
+    """Whether a person has said what an answer to this operation would say."""
+    return record.undo_reply == BY_HAND or (operation == "do" and record.reply == BY_HAND)
+
+
+def compare_with_word(turn: Turn, record: StepRecord, operation: Operation, reply: Event) -> None:
+    """Hold an answer against what a person has said of the step before it came."""
+    word = type(reply).__name__
+    said = "undone" if record.undo_reply == BY_HAND else "done"
+    # A do that was carried out, or an undo that was refused: something of the step remains.
+    remains = isinstance(reply, Rejection) == (operation == "undo")
+    if operation == "undo":
+        turn.record(record, undo_reply=word, undo_answered_ms=turn.now_ms)
+    else:
+        turn.record(record, reply=word, answered_ms=turn.now_ms)
+    if remains == (said == "done"):
+        turn.answer("late", f"{record.name}: {word} came, as it was resolved by hand")
+        return
+    incident = f"{record.name} was resolved as {said} by hand, and its participant said {word} afterwards"
+    turn.change(incident=turn.instance.incident or incident)
+    turn.answer("violation", incident)
 
 
 def _do(turn: Turn, message: Operate) -> str:

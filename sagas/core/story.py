@@ -160,7 +160,14 @@ def _reason_of(text: str, step: str) -> str:
 
 
 def standing(instance: Instance) -> str:
-    """Where the run is and why, in one sentence; "" of a run that went straight through."""
+    """Where the run is and why, in a sentence or two; "" of a run that went straight through."""
+    where = _standing(instance)
+    if not instance.incident:
+        return where
+    return f"{where}; incident: {instance.incident}" if where else f"incident: {instance.incident}"
+
+
+def _standing(instance: Instance) -> str:
     if instance.state == STUCK:
         return f"stuck: {instance.reason or 'no reason was kept'}"
     if instance.state not in ENDS:

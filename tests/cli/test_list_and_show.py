@@ -34,6 +34,7 @@ def test_a_page_of_the_list_as_json_has_the_documented_shape(full: Terminal) -> 
                 "cause": "pay: PaymentFailed (card declined)",
                 "reason": "",
                 "summary": SUMMARY,
+                "incident": "",
             }
         ],
         "next": None,
@@ -55,6 +56,7 @@ def test_a_story_as_json_has_the_documented_shape(full: Terminal) -> None:
         "cause": "pay: PaymentFailed (card declined)",
         "reason": "",
         "summary": SUMMARY,
+        "incident": "",
         "deadline_ms": NOW_MS + order_saga.definition.deadline_ms,
         "revision": 6,
         "data": {

@@ -11,13 +11,15 @@ from sagas.core.envelope import encode_message
 from sagas.core.ids import derived_id, instance_id
 from sagas.core.instance import COMPENSATED
 from sagas.core.kernel import decide
+from sagas.core.story import standing
 from sagas.ports import Incoming, TimerRow
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.store.sqlite import SqliteStore
 from sagas.testing.world import World
-from tests.core.test_kernel import DONE, REFUSED, UNDONE, Run
+from tests.core.test_kernel import DONE, REFUSED, UNDO_REFUSED, UNDONE, Run, undeliverable
 from tests.core.trip import FLIGHTS, HOTELS, BookRoom, FreeRoom, HoldSeat, IssueTicket, ReleaseSeat, Trip, TripAsked
 from tests.races.parts import ORDER, a_reply, again, in_topic, publish, turn_until
+from tests.races.test_timers import timed_out
 from tests.runtime.shop import a_shop, an_order, order, rows
 
 pytestmark = pytest.mark.anyio
@@ -63,6 +65,49 @@ async def test_race_75_a_cancel_after_the_pivot_is_refused() -> None:
     run.take(DONE["ticket"])
     decision = run.take(cancel(run.now.revision))
     assert (decision.verdict, decision.effects, run.now.state) == ("violation", (), "mail.pending")
+
+
+def resolve(run: Run, word: Action) -> None:
+    run.take(Operate(action=word, who="ann", reason="looked", revision=run.now.revision))
+
+
+async def test_race_76_a_true_answer_that_differs_from_a_persons_word_is_an_incident_and_sends_nothing() -> None:
+    # Said to be done, and refused: the run goes on as it was told.
+    run = timed_out("ticket", "room", "seat")
+    resolve(run, "resolve-done")
+    decision = run.take(REFUSED["ticket"])
+    assert (decision.verdict, decision.effects, run.now.state) == ("violation", (), "mail.pending")
+    assert run.now.incident == "ticket was resolved as done by hand, and its participant said TicketRefused afterwards"
+    assert (run.now.steps[2].effect, run.take(REFUSED["ticket"]).verdict) == ("done", "duplicate")
+    run.take(DONE["mail"])
+    assert "incident: ticket was resolved as done" in standing(run.now)
+    # Said to be undone, and done: the person may have taken it back outside, so no undo is sent on top of that.
+    run = timed_out("ticket", "room", "seat")
+    resolve(run, "resolve-undone")
+    decision = run.take(DONE["ticket"])
+    assert (decision.verdict, decision.effects, run.now.state) == ("violation", (), "seat.undoing")
+    assert run.now.incident.endswith("its participant said TicketIssued afterwards")
+    # An undo said to be done, and refused once more.
+    run = Run(DONE["room"], REFUSED["seat"], UNDO_REFUSED)
+    resolve(run, "resolve-undone")
+    assert (run.take(undeliverable("room", "undo")).verdict, run.now.state) == ("violation", COMPENSATED)
+    assert run.now.incident == "room was resolved as undone by hand, and its participant said Undeliverable afterwards"
+
+
+async def test_a_true_answer_that_agrees_with_a_persons_word_takes_its_place() -> None:
+    run = timed_out("ticket", "room", "seat")
+    resolve(run, "resolve-done")
+    assert (run.take(DONE["ticket"]).verdict, run.now.steps[2].reply, run.now.incident) == ("late", "TicketIssued", "")
+    run = timed_out("ticket", "room", "seat")
+    resolve(run, "resolve-undone")
+    assert (run.take(REFUSED["ticket"]).verdict, run.now.incident) == ("late", "")
+    run = Run(DONE["room"], REFUSED["seat"], UNDO_REFUSED)
+    resolve(run, "resolve-undone")
+    assert (run.take(UNDONE["room"]).verdict, run.now.steps[0].undo_reply, run.now.incident) == (
+        "late",
+        "RoomFreed",
+        "",
+    )
 
 
 async def test_race_77_what_a_person_decided_on_an_outdated_screen_is_not_done() -> None:
