@@ -18,7 +18,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --upgrade --universal --pytho
 FAULTS := $(foreach name,chaos takeover shorter_log database_faults,tests/e2e/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults sim sweep races chaos conformance up down check coverage format diagrams bench lock clean
+.PHONY: help demo test faults sim sweep mutants races chaos conformance up down check coverage format diagrams bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -44,6 +44,9 @@ races: $(INSTALLED) ## Say for each known race which test holds it, and its resu
 
 chaos: $(INSTALLED) ## Kill and freeze real processes under load, KILLS=200 times, and prove that nothing is lost
 	@$(BIN)/python -m services.chaos --kills $(KILLS) $(ARGS)
+
+mutants: $(INSTALLED) ## Plant every bug that an engine like this can have, and see that each is found
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 conformance: $(INSTALLED) ## Attack the four services as a bad network would
 	@$(BIN)/sagas conformance $(foreach name,orders inventory payments shipping,services.$(name).conformance) $(ARGS)

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from rich.console import Console
@@ -12,17 +11,20 @@ from rich.table import Table
 from tests.mutants.hunt import MUTANTS, hunt
 
 JOBS = 2
+WIDTH = 160
+WHAT_MAX = 80
 
 
 def main() -> int:
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=WIDTH)
     began = time.monotonic()
     wanted = sys.argv[1:] or list(MUTANTS)
     table = Table("planted bug", "found by", "seeds", "what it broke", title="planted bugs")
     survivors: list[str] = []
-    with ProcessPoolExecutor(JOBS, mp_context=get_context("spawn"), max_tasks_per_child=4) as pool:
-        for found in track(pool.map(hunt, wanted), "mutants", len(wanted), console=console, transient=True):
-            table.add_row(found.name, found.by or "SURVIVES", str(found.seeds or ""), found.what)
+    # A process for each bug, so that none is left from the one before.
+    with get_context("spawn").Pool(JOBS, maxtasksperchild=1) as pool:
+        for found in track(pool.imap(hunt, wanted), "mutants", len(wanted), console=console, transient=True):
+            table.add_row(found.name, found.by or "SURVIVES", str(found.seeds or ""), found.what[:WHAT_MAX])
             if not found.by:
                 survivors.append(found.name)
     console.print(table)

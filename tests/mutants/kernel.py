@@ -141,6 +141,16 @@ def _undo_one_too_few(subject: Subject) -> Subject:
     return replace(subject, definitions=[replace(definition, table={**definition.table, **back})])
 
 
+def _impatient_pivot(subject: Subject) -> Subject:
+    """The steps before the pivot outlast any loss, and the pivot hardly one: so that it is asked about."""
+    (definition,) = subject.definitions
+    steps = {
+        name: replace(spec, timeout_ms=300 if name == "ship" else 20_000, resend_ms=300, expires=False)
+        for name, spec in definition.steps.items()
+    }
+    return replace(subject, definitions=[replace(definition, steps=steps, deadline_ms=0)])
+
+
 def _data_not_folded(subject: Subject) -> Subject:
     """A reply's fold that reads a clock or chance: deciding again decides something else."""
     (definition,) = subject.definitions
@@ -166,7 +176,11 @@ KERNEL_MUTANTS = (
         name="a lost undo is not sent again",
         replaced={f"{KERNEL}:send_undo": _no_timer_after, f"{TURN}:send_undo": _no_timer_after},
     ),
-    Mutant(name="an unanswered pivot is asked once", replaced={f"{TURN}:_ask_again_later": always(None)}),
+    Mutant(
+        name="an unanswered pivot is asked once",
+        replaced={f"{TURN}:_ask_again_later": always(None)},
+        subject=_impatient_pivot,
+    ),
     Mutant(name="wrong undo order", replaced={}, subject=_wrong_order),
     Mutant(name="a step is left out of the undo", replaced={}, subject=_undo_one_too_few),
     Mutant(name="a fold that is not pure", replaced={}, subject=_data_not_folded),

@@ -153,7 +153,7 @@ PARTICIPANT_MUTANTS = (
     Mutant(
         name="settled after it was undone",
         replaced={f"{SERVICE}.settle": _settles_what_was_undone},
-        test="tests/races/test_participants.py",
+        test="tests/services/test_payments.py",
         why_not_simulated="the demo's bank also asks its own table, where the payment is called off",
     ),
     Mutant(name="a failed handler's writes stay", replaced={f"{STORED}.savepoint": _keeps_half}),
