@@ -40,7 +40,7 @@ _BANK_ANSWERS = 0.25
 
 def _hurried(definition: Definition) -> Definition:
     steps = {
-        name: replace(spec, timeout_ms=_TIMEOUTS_MS[name], resend_ms=_TIMEOUTS_MS[name] // 3)
+        name: replace(spec, timeout_ms=_TIMEOUTS_MS[name], resend_ms=_TIMEOUTS_MS[name] // 3, expires=name == "reserve")
         for name, spec in definition.steps.items()
     }
     return replace(definition, steps=steps, deadline_ms=_DEADLINE_MS)

@@ -17,10 +17,11 @@ from sagas.core.messages import Undeliverable, tag_of
 UNDELIVERABLE = tag_of(Undeliverable)
 """The tag of the engine's own refusal."""
 
-Meeting = Literal["carry out", "answer again", "in progress", "blocked", "other body"]
+Meeting = Literal["carry out", "too late", "answer again", "in progress", "blocked", "other body"]
 """What a command meets.
 
 carry out      it is new: run the handler and remember its answer
+too late       it is new and past its deadline: refuse it for good
 answer again   it was answered: the same answer, byte for byte
 in progress    it was begun and is not answered yet: say so
 blocked        a do whose undo came first: no effect and no answer, its saga has turned back
@@ -47,10 +48,13 @@ class Remembered(Protocol):
         ...
 
 
-def meet(known: Remembered | None, body_hash: bytes) -> Meeting:
-    """What a command with this body meets, `known` being what is remembered of its operation."""
+def meet(known: Remembered | None, body_hash: bytes, *, is_late: bool = False) -> Meeting:
+    """What a command with this body meets, `known` being what is remembered of its operation.
+
+    `is_late`: it is read after its deadline, which only matters if nothing is remembered.
+    """
     if known is None:
-        return "carry out"
+        return "too late" if is_late else "carry out"
     if known.answer == UNDELIVERABLE:
         # It could be read today, after a repair; but its saga has turned back since it could not.
         return "answer again"

@@ -123,6 +123,7 @@ def _spec_of(draft: StepDraft) -> StepSpec:
         unknown=draft.unknown,
         retry=draft.retry,
         where=draft.where,
+        expires=draft.expires,
     )
 
 

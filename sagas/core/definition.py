@@ -55,6 +55,7 @@ class StepSpec:
     unknown: Unknown
     retry: Retry
     where: str
+    expires: bool = False
 
 
 @dataclass(frozen=True, slots=True)

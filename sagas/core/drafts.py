@@ -40,6 +40,7 @@ class StepDraft:
     retry: Retry
     undo_retry: Retry
     leaves_nothing: bool
+    expires: bool
     where: str
     command_type: type[Command[Any]] | None = None
     replies: tuple[type[Event], ...] = ()
@@ -75,6 +76,11 @@ def check_build(draft: StepDraft, namespace: Mapping[str, object]) -> None:
         )
     if draft.unknown not in get_args(Unknown):
         raise draft.refuse(f"unknown={draft.unknown!r} has no meaning", f"use one of {', '.join(get_args(Unknown))}")
+    if draft.expires and draft.unknown != "undo":
+        raise draft.refuse(
+            f'it expires and is waited for all the same: unknown="{draft.unknown}"',
+            'say unknown="undo", or not expires',
+        )
     if not 0 < draft.timeout_ms <= _TIMEOUT_MS_MAX:
         raise draft.refuse(f"timeout of {draft.timeout_ms} ms is out of range", "give seconds between 0.001 and a year")
     if draft.resend_ms <= 0:

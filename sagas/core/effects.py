@@ -76,7 +76,10 @@ Input = Start | Reply | Fire | Operate
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):
-    """Send `command` to a participant's topic under `id`, which is the same for every attempt."""
+    """Send `command` to a participant's topic under `id`, which is the same for every attempt.
+
+    A participant that reads it after `deadline_ms` refuses it; 0: it is never too late.
+    """
 
     id: str
     topic: str
@@ -84,6 +87,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     operation: Operation
     attempt: int
     command: Command[Event]
+    deadline_ms: int = 0
 
 
 class SetTimer(msgspec.Struct, frozen=True, kw_only=True):

@@ -58,6 +58,8 @@ class Header:
     COMMAND = "command"
     KIND = "kind"
     """The step's kind, said of retriable steps only: their saga cannot turn back, it asks again after a repair."""
+    DEADLINE = "deadline"
+    """Unix time in ms after which the command is to be refused; most commands have none."""
     RETRY_COUNT = "retry-count"
     """How often the message was published again because the engine failed on it."""
 

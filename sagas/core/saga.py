@@ -126,15 +126,19 @@ class Saga(Generic[D]):
         retry: Retry | None = None,
         undo_retry: Retry | None = None,
         leaves_nothing: bool = False,
+        expires: bool = False,
     ) -> "_StepDecorator[D]":
         """A compensatable step: carried out by `to`, answered within `timeout` seconds or unknown.
 
         `unknown` says what happens then. Until then the command is sent again every `resend` seconds
         (a third of the timeout by default) under the same id. `retry` is for faults the participant
         reports, `undo_retry` for those of its undo. `leaves_nothing` is for a step without effects
-        outside, which needs no undo.
+        outside, which needs no undo. `expires` is for what is better not done than done late: a participant
+        that reads the command after its timeout refuses it for good. Its clock and the orchestrator's must agree.
         """
-        return _StepDecorator(self, "compensatable", to, timeout, unknown, resend, retry, undo_retry, leaves_nothing)
+        return _StepDecorator(
+            self, "compensatable", to, timeout, unknown, resend, retry, undo_retry, leaves_nothing, expires
+        )
 
     def pivot(
         self,
@@ -192,6 +196,7 @@ class _ForwardDecorator(Generic[D]):
         retry: Retry | None,
         undo_retry: Retry | None,
         leaves_nothing: bool,
+        expires: bool = False,
     ) -> None:
         self._saga = saga
         self._kind: StepKind = kind
@@ -202,6 +207,7 @@ class _ForwardDecorator(Generic[D]):
         self._retry = retry or Retry()
         self._undo_retry = undo_retry or FOREVER
         self._leaves_nothing = leaves_nothing
+        self._expires = expires
 
     def __call__(self, build: Callable[[D], Command[R]]) -> Step[D, R]:
         return Step(self._draft(build, _callers_locals()))
@@ -220,6 +226,7 @@ class _ForwardDecorator(Generic[D]):
             retry=self._retry,
             undo_retry=self._undo_retry,
             leaves_nothing=self._leaves_nothing,
+            expires=self._expires,
             where=_line_of(build),
         )
         check_build(draft, namespace)

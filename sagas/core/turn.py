@@ -141,7 +141,7 @@ def _enter_undoing(turn: Turn, spec: StepSpec) -> None:
 def send_do(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
     """Send the step's command, for the first time or again, and set the timer that awaits its answer."""
     record = turn.record(record, attempts=record.attempts + 1)
-    if not _send(turn, spec, "do", record.attempts):
+    if not _send(turn, spec, "do", record.attempts, _gives_up_ms(turn, spec, record)):
         return
     if turn.instance.state.endswith(".resolving"):
         _ask_again_later(turn, spec)
@@ -154,9 +154,7 @@ def send_do(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
 
 def wait_for_answer(turn: Turn, spec: StepSpec, record: StepRecord, kind: TimerKind, due_ms: int) -> None:
     """Set the step's timer: `kind` at `due_ms`, or the step's timeout when that comes first."""
-    timeout_at_ms = record.sent_ms + spec.timeout_ms
-    if timeout_at_ms <= turn.now_ms:
-        timeout_at_ms = turn.now_ms + spec.resend_ms  # sent again after an outage: give the answer a chance
+    timeout_at_ms = _timeout_at_ms(turn, spec, record)
     if due_ms >= timeout_at_ms and spec.unknown != "resend":
         kind, due_ms = "timeout", timeout_at_ms
     turn.timer(spec.name, kind, "do", record.attempts, due_ms)
@@ -178,7 +176,21 @@ def send_undo(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
         turn.timer(spec.name, "resend", "undo", record.undo_attempts, turn.now_ms + delay_ms)
 
 
-def _send(turn: Turn, spec: StepSpec, operation: Operation, attempt: int) -> bool:
+def _gives_up_ms(turn: Turn, spec: StepSpec, record: StepRecord) -> int:
+    """After when the participant is to refuse the command, 0 for never."""
+    if not spec.expires:
+        return 0
+    at_ms = _timeout_at_ms(turn, spec, record)
+    return min(at_ms, turn.instance.deadline_ms) if turn.instance.deadline_ms > turn.now_ms else at_ms
+
+
+def _timeout_at_ms(turn: Turn, spec: StepSpec, record: StepRecord) -> int:
+    at_ms = record.sent_ms + spec.timeout_ms
+    # Sent again after an outage: give the answer a chance.
+    return at_ms if at_ms > turn.now_ms else turn.now_ms + spec.resend_ms
+
+
+def _send(turn: Turn, spec: StepSpec, operation: Operation, attempt: int, deadline_ms: int = 0) -> bool:
     build = spec.build if operation == "do" or spec.undo is None else spec.undo.build
     try:
         command = build(turn.definition.decode_data(turn.instance.data))
@@ -194,6 +206,7 @@ def _send(turn: Turn, spec: StepSpec, operation: Operation, attempt: int) -> boo
             operation=operation,
             attempt=attempt,
             command=command,
+            deadline_ms=deadline_ms,
         )
     )
     return True

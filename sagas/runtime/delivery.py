@@ -4,6 +4,7 @@ The headers say whose it is and the payload what is asked. Each can be unreadabl
 command whose body nobody can read still has a saga that waits for its answer.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from sagas.runtime.handlers import Handler
 RETRIABLE = "retriable"
 """The value of the header `kind`."""
 
+_UNIX_MS = re.compile(r"\A[0-9]{0,15}\Z")
 _OPERATIONS: Mapping[str, Operation] = {"do": "do", "undo": "undo"}
 
 
@@ -29,7 +31,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Whose operation a message says it is for. `key` chooses the partition of the answers to it.
 
     `is_final`: refusing it settles it, for its saga turns back. An undo, or a step behind the point of no
-    return, is asked for again after a repair.
+    return, is asked for again after a repair. After `deadline_ms` (Unix time, 0: never) it is too late for it.
     """
 
     command_id: str
@@ -39,6 +41,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     attempt: str
     key: str
     is_final: bool
+    deadline_ms: int
 
 
 class Delivery(Claim, frozen=True, kw_only=True):
@@ -92,9 +95,9 @@ def understand(incoming: Incoming, participant: Participant, handlers: Mapping[s
 
 
 def _claim(incoming: Incoming, key: str) -> Claim | str:
-    instance_id, step, said, attempt, kind = (
+    instance_id, step, said, attempt, kind, deadline = (
         incoming.headers.get(h, "")
-        for h in (Header.INSTANCE, Header.STEP, Header.OPERATION, Header.ATTEMPT, Header.KIND)
+        for h in (Header.INSTANCE, Header.STEP, Header.OPERATION, Header.ATTEMPT, Header.KIND, Header.DEADLINE)
     )
     if not instance_id or not step:
         return f"no headers {Header.INSTANCE} and {Header.STEP}: whose command is it?"
@@ -105,6 +108,8 @@ def _claim(incoming: Incoming, key: str) -> Claim | str:
         return f"header {Header.STEP} is no step's name: {step[:64]!r}"
     if not is_instance_id(instance_id):
         return f"header {Header.INSTANCE} is no instance id: {instance_id[:64]!r}"
+    if not _UNIX_MS.match(deadline):
+        return f"header {Header.DEADLINE} is no Unix time in ms: {deadline[:64]!r}"
     return Claim(
         command_id=derived_id(instance_id, step, operation),
         instance_id=instance_id,
@@ -114,4 +119,6 @@ def _claim(incoming: Incoming, key: str) -> Claim | str:
         # Without a readable key the answer goes by the instance's id: to some partition, which is enough.
         key=key or instance_id,
         is_final=operation == "do" and kind != RETRIABLE,
+        # An undo, and what stands behind the pivot, is waited for, whatever a header says.
+        deadline_ms=int(deadline or 0) if operation == "do" and kind != RETRIABLE else 0,
     )

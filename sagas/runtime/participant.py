@@ -8,17 +8,16 @@ participant's own database and in the same transaction as its business rows and 
     an undo, its do unseen  null compensation: answer done, and remember the do as blocked
     an undo, its do refused the same: nothing remains of it
     a do that is blocked    no effect and no answer: its saga has turned back
+    a do past its deadline  refused for good, if its saga says that it is better not done than done late
     otherwise               run the handler, remember its answer, refusals included
 
 A refusal that is not remembered would be a bug: sent again, the command might succeed after the saga
-has turned back. What a handler wrote before it refused is rolled back with its savepoint: a refusal says that
-nothing remains. A handler that raises did nothing either, and is answered with `Fault`, which is not
-remembered: the saga sends the command again. A handler that returns `InProgress` is remembered without
-an answer, which `Service.settle` gives later.
+has turned back. What a handler wrote before it refused is rolled back with its savepoint: a refusal says that nothing
+remains. A handler that raises did nothing either, and is answered with `Fault`, which is not remembered: the saga sends
+the command again. A handler that returns `InProgress` is remembered without an answer, which `Service.settle` gives later.
 
-A command that cannot be read, or that nobody here understands, is a dead letter. If its headers say whose
-it is, its saga is told (`Undeliverable`) and turns back. That is remembered as a refusal is: the next release
-may understand the command, and must not carry it out then.
+A command that cannot be read, or that nobody here understands, is a dead letter. If its headers say whose it is, its saga
+is told (`Undeliverable`) and turns back. That is remembered as a refusal is: the next release may understand it.
 """
 
 import logging
@@ -144,7 +143,7 @@ class Service:
 
     def _pass(self, transaction: ParticipantTransaction, incoming: Incoming, delivery: Delivery, now_ms: int) -> None:
         known = transaction.recall(delivery.instance_id, delivery.step, delivery.operation)
-        match barrier.meet(known, delivery.body_hash):
+        match barrier.meet(known, delivery.body_hash, is_late=0 < delivery.deadline_ms < now_ms):
             case "carry out":
                 self._carry_out(transaction, delivery, now_ms)
             case "answer again":
@@ -157,6 +156,9 @@ class Service:
             case "other body":
                 whose = f"{delivery.step} {delivery.operation} of {delivery.instance_id}"
                 self._bury(transaction, incoming, f"{whose}: same id as before, another body", now_ms)
+            case "too late":
+                reason = f"it came {now_ms - delivery.deadline_ms} ms after its deadline: nothing was done"
+                self._refuse_for_good(transaction, delivery, reason, now_ms)
 
     def _refuse(
         self, transaction: ParticipantTransaction, incoming: Incoming, unreadable: Unreadable, now_ms: int
@@ -171,7 +173,11 @@ class Service:
         self._bury(transaction, incoming, unreadable.reason, now_ms)
         if claim is None or answered == "keep silent":
             return
-        answer = self._reply(claim, Undeliverable(reason=unreadable.reason[:TEXT_LENGTH_MAX].replace("\0", "")), now_ms)
+        self._refuse_for_good(transaction, claim, unreadable.reason, now_ms)
+
+    def _refuse_for_good(self, transaction: ParticipantTransaction, claim: Claim, reason: str, now_ms: int) -> None:
+        """Answer that nothing was done, and remember it where the saga turns back on that."""
+        answer = self._reply(claim, Undeliverable(reason=reason[:TEXT_LENGTH_MAX].replace("\0", "")), now_ms)
         transaction.add_outbox([answer])
         if claim.is_final:
             row = BarrierRow(

@@ -25,6 +25,8 @@ def command_row(definition: Definition, instance: Instance, send: Send, now_ms: 
     }
     if definition.steps[send.step].kind == RETRIABLE:
         headers[Header.KIND] = RETRIABLE
+    if send.deadline_ms:
+        headers[Header.DEADLINE] = str(send.deadline_ms)
     return OutboxRow(
         id=send.id,
         event_type=tag_of(type(send.command)),

@@ -356,6 +356,10 @@ def start_that_cannot_be_read() -> None:
     fresh(started=False).start(on=A)(begin)  # pyright: ignore[reportUnknownArgumentType]
 
 
+def expiry_of_what_is_asked_for() -> None:
+    fresh().step(to=A, timeout=1, unknown="ask", expires=True)(do)
+
+
 def name_that_is_none() -> None:
     saga = _begun(Saga("a thing", Thing, version=1, key="thing_id"))
     step = saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(do)
@@ -433,6 +437,7 @@ MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (timeout_without_unknown, "does not say what an unknown outcome means", 'unknown="undo"'),
     (unknown_without_meaning, "unknown='hope' has no meaning", "use one of undo, ask, resend, hold"),
     (timeout_of_nothing, "timeout of 0 ms is out of range", "seconds"),
+    (expiry_of_what_is_asked_for, "it expires and is waited for all the same", 'unknown="undo"'),
     (duplicate_names, "two steps have this name", "rename one"),
     (reply_nobody_handles, "nobody handles its reply Refused", "reply: Done | Refused"),
     (replies_nobody_handles_at_all, "nobody handles its replies Done | Refused", "do.reply(unchanged)"),

@@ -11,7 +11,6 @@ class Missing(NamedTuple):
 
 
 _VERSIONS = "versions side by side"
-_DEADLINES = "deadlines in the commands' headers"
 _EPOCHS = "epochs of databases in replies"
 _HANDSHAKE = "a handshake of the commands that are understood"
 _PARALLEL = "parallel branches"
@@ -22,7 +21,6 @@ MISSING: dict[int, Missing] = {
     6: Missing(
         "a node meets a version it has not loaded", f"{_VERSIONS}: it is left alone, see tests/runtime/test_versions.py"
     ),
-    39: Missing("the step's deadline passes while the participant still tries", _DEADLINES),
     54: Missing("a command is sent before anybody understands it", f"{_HANDSHAKE}; today the saga turns back"),
     55: Missing("a participant goes back to code without the undo handler", _HANDSHAKE),
     56: Missing("a participant's database comes back from a backup", _EPOCHS),
@@ -40,7 +38,6 @@ MISSING: dict[int, Missing] = {
     70: Missing("two sagas wait for each other's lock", _LOCKS),
     71: Missing("an undo needs a lock that another saga holds", _LOCKS),
     72: Missing("an unlock is lost, comes twice or first", _LOCKS),
-    76: Missing("the true reply comes after a person's word", "comparing the two: known defect, the kernel does not"),
     78: Missing("thousands are retried at once", "retrying in bulk"),
     80: Missing("a new definition lacks the state of a live run", _VERSIONS),
     82: Missing(

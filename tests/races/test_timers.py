@@ -1,19 +1,28 @@
 """Races between a timer and what it waits for."""
 
+from dataclasses import replace
+
 import pytest
 
+from sagas.core.definition import Definition
 from sagas.core.effects import Fire, Operate
 from sagas.core.instance import COMPENSATED, COMPLETED, STUCK
+from sagas.testing.world import World
 from services.contracts import ProcessPayment, RefundPayment, ReleaseInventory, ShipmentFailed, ShipOrder
 from tests.core.test_kernel import DONE, REFUSED, UNDONE, Run
-from tests.races.parts import turn_until
-from tests.runtime.shop import a_shop, an_order, order
+from tests.races.parts import ORDER, turn_until
+from tests.runtime.shop import SERVICES, a_shop, an_order, effects, order, rows
 from tests.scenarios.order_parts import PAID, REFUNDED, SHIPPED, paid, reserved
 from tests.services.desk import Desk
 
 pytestmark = pytest.mark.anyio
 
 MOVED = "SELECT sum(cents) FROM movements"
+
+
+def in_a_hurry(name: str) -> Definition:
+    """The order saga with one step that expires."""
+    return replace(ORDER, steps={**ORDER.steps, name: replace(ORDER.steps[name], expires=True)})
 
 
 def timed_out(step: str, *before: str) -> Run:
@@ -161,6 +170,27 @@ async def test_race_37_the_deadline_of_the_whole_run_no_longer_counts_at_the_piv
     assert (run.now.state, [step.effect for step in run.now.steps][:3]) == ("mail.pending", ["done"] * 3)
     before = Run(DONE["room"])
     assert (before.take(Fire(kind="deadline")).verdict, before.now.state) == ("advance", "seat.undoing")
+
+
+async def test_race_39_a_command_read_after_its_deadline_is_refused_for_good_where_the_saga_says_so() -> None:
+    async with World([in_a_hurry("reserve")], SERVICES) as shop:
+        await shop.publish_start("order", an_order("o-1"))
+        await turn_until(shop, "o-1", "reserve.pending")
+        shop.clock.advance(ORDER.steps["reserve"].timeout_ms + 1)
+        await shop.nodes["inventory"].turn()
+        assert rows(shop, "inventory", "SELECT * FROM reservations") == []
+        assert rows(shop, "inventory", "SELECT step, answer FROM barrier") == [("reserve", "sagas.undeliverable")]
+        await shop.settle()
+        assert (order(shop, "o-1").state, effects(order(shop, "o-1"))["reserve"]) == ("compensated", "refused")
+        assert "after its deadline" in order(shop, "o-1").cause
+        assert rows(shop, "inventory", "SELECT * FROM reservations") == []
+    # The others are carried out however late they are read: their undo follows, if their saga has turned back.
+    async with World([in_a_hurry("reserve")], SERVICES) as shop:
+        await shop.publish_start("order", an_order("o-1"))
+        await turn_until(shop, "o-1", "pay.pending")
+        shop.clock.advance(3_600_000)
+        await shop.settle()
+        assert order(shop, "o-1").state == "completed"
 
 
 async def test_race_38_a_persons_retry_and_the_timer_before_it_send_one_command_with_one_id() -> None:

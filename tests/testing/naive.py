@@ -53,6 +53,7 @@ class Flaw(Flag):
     ANSWERS_LATER = auto()
     TAKES_ANY_BODY = auto()
     SWALLOWS = auto()
+    IGNORES_DEADLINES = auto()
     ALL = (
         FORGETS
         | UNDOES_WHAT_NEVER_WAS
@@ -61,6 +62,7 @@ class Flaw(Flag):
         | ANSWERS_LATER
         | TAKES_ANY_BODY
         | SWALLOWS
+        | IGNORES_DEADLINES
     )
 
 
@@ -126,7 +128,11 @@ class Naive:
     def _act(
         self, transaction: ParticipantTransaction, incoming: Incoming, operation: Operation, seen: Known, now_ms: int
     ) -> OutboxRow:
-        reply = self._carry_out(transaction, incoming, operation, seen)
+        is_late = now_ms > int(incoming.headers.get(Header.DEADLINE) or now_ms)
+        if is_late and Flaw.IGNORES_DEADLINES not in self.flaws:
+            reply: Event = Full(guest_id=_envelope(incoming).key)
+        else:
+            reply = self._carry_out(transaction, incoming, operation, seen)
         payload = encode_message(
             reply, message_id=incoming.id, key_field="guest_id", key=_envelope(incoming).key, now_ms=now_ms
         )

@@ -10,7 +10,7 @@ participant does in pieces, it is interrupted between any two of them.
 from collections.abc import Callable, Iterator
 from itertools import count
 
-from sagas.core.messages import Rejection, reply_types
+from sagas.core.messages import Rejection, Undeliverable, reply_types, tag_of
 from sagas.ports import OutboxRow
 from sagas.testing.conformance.bench import (
     Bench,
@@ -28,6 +28,8 @@ from sagas.testing.conformance.target import NotApplicable, Reference, Target, i
 INTERRUPTIONS_MAX = 200
 """Moments of one command that are tried: a participant with more is attacked at the first of them."""
 
+
+_NOT_DONE = tag_of(Undeliverable)
 
 Line = Callable[[Target], str]
 
@@ -186,8 +188,24 @@ def both_at_once(target: Target) -> str:
 
 
 def expired(target: Target) -> str:
-    """A command that nobody waits for any more: refused, and refused for ever."""
-    raise NotApplicable("commands carry no deadline in their headers yet")
+    """A command that is read after its deadline: refused for ever; one that was done before it stays done."""
+    with target.bench() as bench:
+        before = bench.tables()
+        first = the_answer(bench.deliver(bench.incoming(target.command, "do", left_ms=-1)), "the expired command")
+        refused = first.event_type == _NOT_DONE or is_refusal(target.command, first)
+        require(refused, f"past its deadline it was answered {first.event_type}")
+        require(bench.tables() == before, f"past its deadline it changed {difference(before, bench.tables())}")
+        # Sent again with more time, or by a clock that is slow: its saga has turned back on the first answer.
+        again = the_answer(bench.deliver(bench.incoming(target.command, "do", attempt=2, left_ms=60_000)), "the repeat")
+        require(is_same_answer(first, again), f"{first.event_type}, then {again.event_type}")
+        require(bench.tables() == before, f"refused as expired, it changed {difference(before, bench.tables())} later")
+    with target.bench() as bench:
+        done = the_answer(bench.deliver(bench.incoming(target.command, "do", left_ms=60_000)), "the command in time")
+        after = bench.tables()
+        again = the_answer(bench.deliver(bench.incoming(target.command, "do", attempt=2, left_ms=-1)), "the repeat")
+        require(is_same_answer(done, again), f"{done.event_type} in time, then {again.event_type} past its deadline")
+        require(bench.tables() == after, f"the expired repeat changed {difference(after, bench.tables())}")
+    return f"{first.event_type} both times, no effect; {done.event_type} for what was done in time"
 
 
 LINES_OF_BOTH: tuple[tuple[str, Line], ...] = (

@@ -48,8 +48,19 @@ class Bench:
 
     # ----------------------------------------------------------------- delivering
 
-    def incoming(self, command: Command[Any], operation: Operation, *, attempt: int = 1, run: str = "") -> Incoming:
-        """The command as it is read from the topic. `run` makes it another saga's."""
+    def incoming(
+        self,
+        command: Command[Any],
+        operation: Operation,
+        *,
+        attempt: int = 1,
+        run: str = "",
+        left_ms: int | None = None,
+    ) -> Incoming:
+        """The command as it is read from the topic. `run` makes it another saga's.
+
+        `left_ms` is until its deadline, negative when that has passed; None: it has none.
+        """
         participant = self.service.participant
         key = str(getattr(command, participant.key))
         instance = instance_id(f"conformance{run}", key, BEGINS_MS)
@@ -69,6 +80,7 @@ class Bench:
                 Header.STEP: STEP,
                 Header.OPERATION: operation,
                 Header.ATTEMPT: str(attempt),
+                **({} if left_ms is None else {Header.DEADLINE: str(BEGINS_MS + left_ms)}),
             },
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from sagas.core.effects import Fire
 from sagas.core.ids import derived_id
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, Instance
-from sagas.core.messages import Event, InProgress, Rejection, tag_of
+from sagas.core.messages import Event, InProgress, Rejection, Undeliverable, tag_of
 from sagas.testing.simulation.evidence import Evidence
 from sagas.testing.simulation.history import Effect, Violation
 from sagas.testing.simulation.messages import MESSAGE_CHECKS
@@ -121,7 +121,11 @@ def who_was_promised_completes(evidence: Evidence) -> Iterator[Violation]:
             continue
         inputs = [message for _, message, _, _ in evidence.replayed(instance)]
         ran_out = any(isinstance(m, Fire) and m.kind in ("timeout", "deadline", "retry") for m in inputs)
-        if not ran_out and not _was_refused(evidence, instance) and not _failed(evidence, instance):
+        if (
+            not (ran_out or _came_too_late(evidence, instance))
+            and not _was_refused(evidence, instance)
+            and not _failed(evidence, instance)
+        ):
             yield Violation(
                 "goodput",
                 f"is {instance.state}, and nobody refused and no time ran out ({instance.cause})",
@@ -151,6 +155,12 @@ def _was_refused(evidence: Evidence, instance: Instance) -> bool:
         if any(answer in spec.replies and not _means_done(spec.replies[answer]) for answer in answers):
             return True
     return False
+
+
+def _came_too_late(evidence: Evidence, instance: Instance) -> bool:
+    """Whether a command was read after its deadline: the participant has nothing else to refuse in such words."""
+    steps = evidence.definition_of(instance).steps
+    return any(record.reply == Undeliverable.__name__ and steps[record.name].expires for record in instance.steps)
 
 
 def _failed(evidence: Evidence, instance: Instance) -> bool:
