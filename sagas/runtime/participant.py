@@ -14,9 +14,9 @@ participant's own database and in the same transaction as its business rows and 
 A refusal that is not remembered would be a bug: sent again, the command might succeed after the saga
 has turned back. What a handler wrote before it refused is rolled back with its savepoint: a refusal says that nothing
 remains. A handler that raises did nothing either, and is answered with `Fault`, which is not remembered: the saga sends
-the command again. A handler that returns `InProgress` is remembered without an answer, which `Service.settle` gives later.
+the command again. A handler that returns `InProgress` is remembered without an answer: `Service.settle` gives it later.
 
-A command that cannot be read, or that nobody here understands, is a dead letter. If its headers say whose it is, its saga
+A command that cannot be read, or that nobody here understands, is a dead letter. If its headers say whose, its saga
 is told (`Undeliverable`) and turns back. That is remembered as a refusal is: the next release may understand it.
 """
 
