@@ -1,12 +1,14 @@
 """Closes a saga: checks it as a whole and compiles it into a `Definition`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sagas.core.definition import Definition, StartSpec, StepSpec, UndoSpec
 from sagas.core.drafts import NAME, FlowParts, StepDraft
 from sagas.core.machine import edges_of, machine_of, places_of, table_of
 from sagas.core.messages import Event, Rejection, reply_types, tag_of
+from sagas.core.shape import content_of
 from sagas.errors import DefinitionError
 
 
@@ -21,6 +23,7 @@ def compile_saga(
     drafts: Mapping[str, StepDraft],
     course: FlowParts,
     where: str,
+    renames: Mapping[str, str],
 ) -> Definition:
     """Check the whole and compile it. Raises DefinitionError."""
     if not NAME.match(name):
@@ -34,7 +37,8 @@ def compile_saga(
     specs = [_spec_of(draft) for draft in course]
     edges = edges_of(specs)
     machine = machine_of(name, edges)
-    return Definition(
+    _check_renames(name, renames, [spec.name for spec in specs], where)
+    definition = Definition(
         name=name,
         version=version,
         key=key,
@@ -46,7 +50,29 @@ def compile_saga(
         machine=machine,
         table=table_of(machine),
         places=places_of(specs),
+        renames=dict(renames),
     )
+    return replace(definition, content=content_of(definition))
+
+
+def _check_renames(saga: str, renames: Mapping[str, str], steps: Sequence[str], where: str) -> None:
+    for old, new in renames.items():
+        if new not in steps:
+            raise DefinitionError(
+                saga,
+                "",
+                f"renames {old!r} to {new!r}, and has no step {new!r}",
+                f"name one of {', '.join(steps)}",
+                where,
+            )
+        if old in steps:
+            raise DefinitionError(
+                saga,
+                "",
+                f"renames {old!r}, and has a step {old!r}",
+                "give the new step a name that was never used",
+                where,
+            )
 
 
 def _check_course(name: str, drafts: Mapping[str, StepDraft], course: FlowParts, where: str) -> None:

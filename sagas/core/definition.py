@@ -4,7 +4,7 @@ Everything here was checked when the saga's module was imported; nothing here ch
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -82,6 +82,10 @@ class Definition:
     machine: Machine
     table: Table
     places: Mapping[str, Place]
+    renames: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What earlier versions called a step → its name here."""
+    content: str = ""
+    """The hash of what matters to a run under way (`shape.py`)."""
 
     def encode_data(self, data: object) -> bytes:
         """The saga's own data as JSON."""

@@ -72,18 +72,27 @@ class Operate(msgspec.Struct, frozen=True, kw_only=True, tag="operate"):
     revision: int
 
 
-Input = Start | Reply | Fire | Operate
+class CarryOver(msgspec.Struct, frozen=True, kw_only=True, tag="carry-over"):
+    """Go on under the definition that decides this, from the version it was under: `carrying.py`."""
+
+    from_version: int
+    from_content: str
+
+
+Input = Start | Reply | Fire | Operate | CarryOver
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):
     """Send `command` to a participant's topic under `id`, which is the same for every attempt.
 
+    `sent_as` is the name its participant knows the step by: `step`, or what an earlier version called it.
     A participant that reads it after `deadline_ms` refuses it; 0: it is never too late.
     """
 
     id: str
     topic: str
     step: str
+    sent_as: str
     operation: Operation
     attempt: int
     command: Command[Event]

@@ -31,6 +31,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What one step of an instance did: its effect, answers, attempts, faults and times (Unix ms, 0 = not yet).
 
     `attempts` counts sendings, `faults` those of them that the participant said failed: only faults use up retries.
+    `sent_as` is the name its participant knows it by when that is not `name`: an earlier version called it so.
     """
 
     name: str
@@ -45,6 +46,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     undo_faults: int = 0
     undo_sent_ms: int = 0
     undo_answered_ms: int = 0
+    sent_as: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -54,6 +56,8 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One run. `data` is the saga's own data as JSON; `revision` grows by one with every journal entry.
+
+    `version` and `content` are of the definition it runs under; `content` is "" in rows of an older release.
 
     `cause` is why it turned back. While it is stuck `reason` says why, `stuck_step` over which step, and
     `stuck_from` in which state it was before. `incident` is for ever: what a person said of a step, and what
@@ -77,6 +81,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     stuck_step: str = ""
     stuck_from: str = ""
     incident: str = ""
+    content: str = ""
 
     @property
     def is_ended(self) -> bool:

@@ -14,8 +14,9 @@ always has a timer. What a participant does twice is its barrier's business; the
 derived from instance, step and operation, the same for every attempt.
 """
 
+from sagas.core.carrying import carry_over, renamed_input
 from sagas.core.definition import Definition, StepSpec
-from sagas.core.effects import ClearTimer, Decision, Fire, Input, Operate, Reply, SetTimer, Start
+from sagas.core.effects import CarryOver, ClearTimer, Decision, Fire, Input, Operate, Reply, SetTimer, Start
 from sagas.core.hashing import short_hash
 from sagas.core.ids import instance_id
 from sagas.core.instance import STUCK, Instance, StepRecord
@@ -47,6 +48,8 @@ def decide(definition: Definition, instance: Instance | None, message: Input, no
     if instance is None:
         return _begin(definition, message, now_ms)
     turn = Turn(definition, instance, now_ms)
+    if definition.renames:
+        message = renamed_input(definition.renames, message)
     match message:
         case Start():
             same = short_hash(message.data) == instance.start_hash
@@ -57,6 +60,8 @@ def decide(definition: Definition, instance: Instance | None, message: Input, no
             _on_timer(turn, message)
         case Operate():
             operate(turn, message)
+        case CarryOver():
+            carry_over(turn, message)
     return turn.decision()
 
 
@@ -73,6 +78,7 @@ def _begin(definition: Definition, message: Input, now_ms: int) -> Decision:
         id=instance_id(definition.name, message.key, now_ms),
         saga=definition.name,
         version=definition.version,
+        content=definition.content,
         key=message.key,
         state=NEW,
         data=message.data,

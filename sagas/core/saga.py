@@ -10,7 +10,7 @@ command, and steps of two sagas joined. A pivot has no `undo` to decorate with.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -82,16 +82,25 @@ class Saga(Generic[D]):
     """A saga: its name, its own data, its steps and their course.
 
     `key` is the field that holds the business key in every message, "<name>_id" when not given.
-    `deadline` in seconds bounds the way to the pivot: past it a run turns back; None: no bound.
+    `deadline` in seconds bounds the way to the pivot: past it a run turns back; None: no bound. `renames` says what
+    earlier versions called a step: `renames={"pay": "charge"}`, so that their runs can go on under this one.
     """
 
     def __init__(
-        self, name: str, data_type: type[D], *, version: int, key: str = "", deadline: float | None = None
+        self,
+        name: str,
+        data_type: type[D],
+        *,
+        version: int,
+        key: str = "",
+        deadline: float | None = None,
+        renames: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.version = version
         self.key = key or f"{name}_id"
         self._data_type = data_type
+        self._renames = dict(renames or {})
         self._deadline_ms = int((deadline or 0) * 1000)
         self._drafts: dict[str, StepDraft] = {}
         self._start: StartSpec | None = None
@@ -167,6 +176,7 @@ class Saga(Generic[D]):
             deadline_ms=self._deadline_ms,
             drafts=self._drafts,
             course=course.parts,
+            renames=self._renames,
             where=_callers_line(),
         )
 

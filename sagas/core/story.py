@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from sagas.core.definition import Definition
-from sagas.core.effects import Fire, Input, Operate, Reply, Start, Verdict
+from sagas.core.effects import CarryOver, Fire, Input, Operate, Reply, Start, Verdict
 from sagas.core.instance import ENDS, STUCK, Instance, Operation, StepRecord
 
 _inputs: msgspec.msgpack.Decoder[Input] = msgspec.msgpack.Decoder(Input)
@@ -228,6 +228,8 @@ def _input_words(encoded: bytes) -> str:
             return f"{step}{undone}: {kind} after attempt {attempt}"
         case Operate(action=action, who=who):
             return f"{who} asked to {action} it"
+        case CarryOver():
+            return "carried over"
 
 
 def _because(data: bytes) -> str:

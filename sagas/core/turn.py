@@ -197,12 +197,16 @@ def _send(turn: Turn, spec: StepSpec, operation: Operation, attempt: int, deadli
     except Exception as error:  # the saga author's code: one run gets stuck, the partition goes on
         break_down(turn, spec, f"building its {operation} raised {type(error).__name__}: {error}")
         return False
-    command_id = derived_id(turn.instance.id, spec.name, operation)
+    # What went out under another name stays known by it: for the barrier another name is another step.
+    record = turn.instance.step(spec.name)
+    sent_as = (record.sent_as if record is not None else "") or spec.name
+    command_id = derived_id(turn.instance.id, sent_as, operation)
     turn.effects.append(
         Send(
             id=command_id,
             topic=spec.to.commands,
             step=spec.name,
+            sent_as=sent_as,
             operation=operation,
             attempt=attempt,
             command=command,

@@ -19,7 +19,7 @@ def command_row(definition: Definition, instance: Instance, send: Send, now_ms: 
     headers = {
         Header.SAGA: definition.name,
         Header.INSTANCE: instance.id,
-        Header.STEP: send.step,
+        Header.STEP: send.sent_as,
         Header.OPERATION: send.operation,
         Header.ATTEMPT: str(send.attempt),
     }

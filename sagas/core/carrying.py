@@ -1,0 +1,224 @@
+"""A run of an older version under a newer one: whether it can go on there, and what is changed in it if it does.
+
+Theory of operation. A run goes on under the newer definition if everything it has is there, under the same name or
+under one that the author's `renames` gives: the state it is in, every step in its ledger with the same
+participant and class, an undo for whatever is open, an end to which each answer that may still come can be read.
+What stands before it must be what it has done, or a later step would rely on what never was; what it
+has done may not stand before it again. `problems` says what is missing, from the two shapes alone.
+
+Carrying over is an input like any other (`CarryOver`): journaled, one revision more. A step that has another
+name now keeps the one under which its commands went out (`StepRecord.sent_as`): the participant's barrier
+knows it by that, and under another would carry it out a second time and find nothing to undo. The answers come
+under the old name, and `decide` reads them under the new one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from sagas.core.compatibility import missing_replies
+from sagas.core.effects import CarryOver, Fire, Input, Move, Reply
+from sagas.core.instance import STUCK, Instance, StepRecord
+from sagas.core.machine import NEW
+from sagas.core.shape import SagaShape, StepShape
+from sagas.core.turn import Turn
+
+_AHEAD = ("pending", "resolving", "waiting", "delaying")
+"""Phases in which a run is on its way forward."""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a run cannot go on under the newer version, and what its author may write, "" for nothing."""
+
+    text: str
+    remedy: str = ""
+
+
+# --------------------------------------------------------------------------- names
+
+
+def marks_of(state: str) -> list[tuple[str, str]]:
+    """The steps a state is about, each with its phase: `pay.pending`, or `pay.pending|pack.undoing` with lanes."""
+    return [(step, phase) for part in state.split("|") for step, _, phase in [part.partition(".")] if phase]
+
+
+def renamed_state(state: str, renames: Mapping[str, str], states: Iterable[str]) -> str | None:
+    """What `state` is called among `states`, None when it is none of them."""
+    marks = marks_of(state)
+    wanted = frozenset((renames.get(step, step), phase) for step, phase in marks)
+    if not marks:
+        return state if state in states else None
+    return next((known for known in states if frozenset(marks_of(known)) == wanted), None)
+
+
+def renamed_input(renames: Mapping[str, str], message: Input) -> Input:
+    """The input with the step's name of today: answers and timers keep the name their step had when it was sent."""
+    if isinstance(message, Reply | Fire) and message.step in renames:
+        return msgspec.structs.replace(message, step=renames[message.step])
+    return message
+
+
+# --------------------------------------------------------------------------- whether
+
+
+def problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instance: Instance) -> list[Problem]:
+    """Why the run cannot go on under `new`; [] when it can, as far as shapes tell: its data has to be read, too."""
+    if old.key != new.key:
+        return [Problem(text=f"its business key was {old.key!r} and is {new.key!r} now")]
+    found: dict[str, Problem] = {}
+    for where in dict.fromkeys((instance.state, instance.stuck_from or instance.state)):
+        if renamed_state(where, renames, new.states) is None:
+            found.update(_lost_state(old, new, renames, where))
+    for record in instance.steps:
+        found.update((problem.text, problem) for problem in _step_problems(old, new, renames, record))
+    if not found:
+        texts = _course_problems(old, new, renames, instance)
+        found.update((text, Problem(text=text)) for text in texts)
+    return list(found.values())
+
+
+def _lost_state(
+    old: SagaShape, new: SagaShape, renames: Mapping[str, str], state: str
+) -> Iterable[tuple[str, Problem]]:
+    gone = [step for step, _ in marks_of(state) if new.step(renames.get(step, step)) is None and old.step(step)]
+    for step in gone:
+        yield _gone(step), Problem(text=_gone(step), remedy=rename_hint(old, new, step))
+    if not gone:
+        yield state, Problem(text=f"state {state!r} no longer exists")
+
+
+def _gone(step: str) -> str:
+    return f"step {step!r} no longer exists"
+
+
+def rename_hint(old: SagaShape, new: SagaShape, name: str) -> str:
+    """What to write if a step of `new` is the step `name` of `old` under another name; "" when none looks like it."""
+    was = old.step(name)
+    fresh = [step for step in new.steps if old.step(step.name) is None]
+    alike = [step for step in fresh if was is not None and _is_alike(was, step)]
+    if not alike:
+        return ""
+    return (
+        f"if {alike[0].name!r} is the same step under another name, write "
+        f'Saga("{new.saga}", …, version={new.version}, renames={{"{name}": "{alike[0].name}"}})'
+    )
+
+
+def _is_alike(was: StepShape, step: StepShape) -> bool:
+    return step.participant == was.participant and (step.command.tag == was.command.tag or step.kind == was.kind)
+
+
+def _step_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], record: StepRecord) -> Iterable[Problem]:
+    name = renames.get(record.name, record.name)
+    was, step = old.step(record.name), new.step(name)
+    if step is None:
+        yield Problem(text=_gone(record.name), remedy=rename_hint(old, new, record.name))
+        return
+    if was is None:
+        yield Problem(text=f"its ledger has a step {record.name!r} that version {old.version} had not")
+        return
+    if was.participant != step.participant:
+        yield Problem(text=f"step {name!r} went to {was.participant!r} and goes to {step.participant!r} now")
+    if was.kind != step.kind:
+        yield Problem(text=f"step {name!r} was {was.kind} and is {step.kind} now")
+    if record.is_open and was.undo is not None and step.undo is None:
+        yield Problem(text=f"step {name!r} can no longer be undone, and its effect is open")
+    for text in missing_replies(was.replies, step.replies):
+        yield Problem(text=f"step {name!r}: {text}")
+    if was.undo is not None and step.undo is not None:
+        for text in missing_replies(was.undo_replies, step.undo_replies):
+            yield Problem(text=f"step {name!r}, its undo: {text}")
+
+
+def _course_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instance: Instance) -> Iterable[str]:
+    """What it has not done and should have, and what it has done and would do again."""
+    state = instance.stuck_from if instance.state == STUCK else instance.state
+    here = marks_of(state)
+    if not here or any(phase not in _AHEAD for _, phase in here):
+        return
+    done = {renames.get(record.name, record.name) for record in instance.steps}
+    at = {renames.get(step, step) for step, _ in here}
+    start = _begun(renamed_state(state, renames, new.states) or "", new)
+    if start not in _reachable(new.forward, NEW, set()):
+        return
+    for step in new.steps:
+        if step.name not in done | at and start not in _reachable(new.forward, NEW, {step.name}):
+            yield f"step {step.name!r} was put in before where it stands, and it has not done that"
+    ahead, ahead_before = _steps_ahead(new, start), _steps_ahead(old, _begun(state, old))
+    for name in sorted(done - at):
+        if name in ahead and not any(renames.get(step, step) == name for step in ahead_before):
+            yield f"step {name!r} stands behind where it is now, and it has done that"
+    for was in (old.step(name) for name, _ in here):
+        now = new.step(renames.get(was.name, was.name)) if was is not None else None
+        if was is None or now is None or now.unknown not in ("ask", "resend"):
+            continue
+        if was.command.fields != now.command.fields:
+            yield f"step {now.name!r} is asked for until it answers, and its command has other fields now"
+
+
+def _begun(state: str, shape: SagaShape) -> str:
+    """The state in which the steps of `state` were sent: no forward move leads to one that is being asked about."""
+    wanted = frozenset((step, "pending" if phase == "resolving" else phase) for step, phase in marks_of(state))
+    return next((known for known in shape.states if frozenset(marks_of(known)) == wanted), state)
+
+
+def _steps_ahead(shape: SagaShape, state: str) -> set[str]:
+    reached = _reachable(shape.forward, state, set()) - {state}
+    here = {step for step, _ in marks_of(state)}
+    return {step for known in reached for step, _ in marks_of(known)} - here
+
+
+def _reachable(forward: Sequence[tuple[str, str, str]], start: str, without: set[str]) -> set[str]:
+    """The states that can be reached from `start` by moves that do not touch a step of `without`."""
+    found, todo = {start}, [start]
+    while todo:
+        state = todo.pop()
+        for source, _, dest in forward:
+            if source == state and dest not in found and not any(step in without for step, _ in marks_of(dest)):
+                found.add(dest)
+                todo.append(dest)
+    return found
+
+
+# --------------------------------------------------------------------------- doing it
+
+
+def carry_over(turn: Turn, message: CarryOver) -> None:
+    """Put the run under the turn's definition. Whether that can be was asked before: `problems`."""
+    definition, instance = turn.definition, turn.instance
+    if (instance.version, instance.content) != (message.from_version, message.from_content):
+        turn.answer("duplicate", f"it is of version {instance.version} already")
+        return
+    renames = definition.renames
+    states = [state for edge in definition.edges for state in (edge.source, edge.dest)]
+    state = renamed_state(instance.state, renames, states)
+    stuck_from = renamed_state(instance.stuck_from, renames, states) if instance.stuck_from else ""
+    if state is None or stuck_from is None:
+        turn.answer("violation", f"version {definition.version} has no state {instance.state!r}")
+        return
+    if state != instance.state:
+        turn.moves.append(Move(trigger="carry-over", source=instance.state, dest=state))
+    turn.change(
+        version=definition.version,
+        content=definition.content,
+        state=state,
+        steps=tuple(_renamed_record(record, renames) for record in instance.steps),
+        stuck_step=renames.get(instance.stuck_step, instance.stuck_step),
+        stuck_from=stuck_from,
+        cause=_renamed_text(instance.cause, renames),
+        reason=_renamed_text(instance.reason, renames),
+    )
+    said = [f"{record.name} is {renames[record.name]}" for record in instance.steps if record.name in renames]
+    turn.note = f"from version {instance.version} to {definition.version}" + (f": {', '.join(said)}" if said else "")
+
+
+def _renamed_record(record: StepRecord, renames: Mapping[str, str]) -> StepRecord:
+    if record.name not in renames:
+        return record
+    return msgspec.structs.replace(record, name=renames[record.name], sent_as=record.sent_as or record.name)
+
+
+def _renamed_text(text: str, renames: Mapping[str, str]) -> str:
+    """A cause or a reason begins with its step, and is told under it."""
+    step, colon, rest = text.partition(": ")
+    return f"{renames[step]}: {rest}" if colon and step in renames else text
