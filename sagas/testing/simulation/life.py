@@ -40,6 +40,8 @@ class Scene:
         self.acting = ""
         """The process that is doing something, where it has to be known."""
         self.lives = 0
+        self.members: dict[str, list[int]] = {}
+        """Each life that ever was, with its memberships at the broker, oldest first."""
         self._tasks: list[asyncio.Task[None]] = []
 
     def now_ms(self) -> int:
@@ -106,6 +108,7 @@ class Life:
         self.is_alive = True
         self.ended: asyncio.Future[None] = scene.loop.create_future()
         self.members: list[int] = []
+        scene.members[self.identity] = self.members
         self.tasks: list[asyncio.Task[None]] = []
         self.is_mortal = is_mortal
         self._paused_until_s = 0.0
