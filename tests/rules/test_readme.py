@@ -17,6 +17,10 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
 
 
+PAGES = ("README.md", "docs/testing.md", "docs/versions.md")
+"""Whose Python blocks are run."""
+
+
 class Block(NamedTuple):
     """A code block of a page."""
 
@@ -38,15 +42,18 @@ def name_of(block: Block) -> str:
     return f"{block.page}:{block.line}"
 
 
-@pytest.mark.parametrize("block", [*blocks("README.md", "python"), *blocks("docs/versions.md", "python")], ids=name_of)
+@pytest.mark.parametrize("block", [block for page in PAGES for block in blocks(page, "python")], ids=name_of)
 def test_a_python_block_runs(block: Block, tmp_path: Path) -> None:
     # As a file, as a reader would: annotations and steps are read from their module.
     script = tmp_path / "example.py"
     script.write_text(block.text, encoding="utf-8")
 
-    ran = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True)
+    # One with a test is handed to pytest, as its reader would.
+    pytest_of_it = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "sagas.testing.plugin", "--sim-seeds", "1"]
+    command = pytest_of_it if "\ndef test_" in block.text else []
+    ran = subprocess.run([sys.executable, *command, str(script)], cwd=tmp_path, capture_output=True, text=True)
 
-    assert ran.returncode == 0, ran.stderr
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize(

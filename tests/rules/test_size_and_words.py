@@ -31,6 +31,7 @@ _PAGES = (
     "SECURITY.md",
     "CHANGELOG.md",
     "docs/cli.md",
+    "docs/testing.md",
     "docs/versions.md",
     "Makefile",
 )
