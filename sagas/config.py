@@ -17,7 +17,7 @@ CONNECTION_STRING_DEFAULT = "iggy://iggy:iggy@127.0.0.1:8090"
 PARTITIONS_MAX = 1000
 
 _NUMBER = re.compile(r"\A[0-9]{1,6}\Z")  # int() refuses thousands of digits with an error of its own
-_VARIABLES = ("IGGY_CONNECTION_STRING", "IGGY_STREAM", "IGGY_PARTITIONS", "SAGAS_DATA")
+_VARIABLES = ("IGGY_CONNECTION_STRING", "IGGY_STREAM", "IGGY_PARTITIONS", "SAGAS_DATA", "SAGAS_EVENT_STORE")
 
 _SCHEME = re.compile(r"\A[a-z+]{1,20}://")
 
@@ -35,17 +35,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the broker and the files are.
 
     `connection_string`: IGGY_CONNECTION_STRING. `stream`: IGGY_STREAM. `partitions`: IGGY_PARTITIONS, of
-    topics that are created. `data_dir`: SAGAS_DATA, the folder of all database files.
+    topics that are created. `data_dir`: SAGAS_DATA, the folder of all database files. `event_store`:
+    SAGAS_EVENT_STORE, whether the orchestrator publishes its journal to the topic `event-store`.
     """
 
     connection_string: str = CONNECTION_STRING_DEFAULT
     stream: str = "sagas"
     partitions: int = 3
     data_dir: Path = Path(".sagas")
+    event_store: bool = False
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str], *, stream: str = "sagas") -> "Settings":
-        """The settings that `environ` says, `stream` being the default stream. Raises SettingsError."""
+    def from_environ(
+        cls, environ: Mapping[str, str], *, stream: str = "sagas", event_store: bool = False
+    ) -> "Settings":
+        """The settings that `environ` says; `stream` and `event_store` are what holds where it says nothing of them.
+
+        Raises SettingsError.
+        """
         _refuse_controls(environ)
         partitions = environ.get("IGGY_PARTITIONS", "3")
         if not _NUMBER.match(partitions) or not 1 <= int(partitions) <= PARTITIONS_MAX:
@@ -63,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             stream=environ.get("IGGY_STREAM") or stream,
             partitions=int(partitions),
             data_dir=Path(environ.get("SAGAS_DATA") or ".sagas"),
+            event_store=_switch(environ, "SAGAS_EVENT_STORE", default=event_store),
         )
 
     def database(self, name: str) -> Path:
@@ -72,8 +80,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return (
             f"Settings(connection_string={masked(self.connection_string)!r}, stream={self.stream!r}, "
-            f"partitions={self.partitions}, data_dir={str(self.data_dir)!r})"
+            f"partitions={self.partitions}, data_dir={str(self.data_dir)!r}, event_store={self.event_store})"
         )
+
+
+def _switch(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    said = environ.get(name) or ("true" if default else "false")
+    if said not in ("true", "false"):
+        raise SettingsError(f"{name}={said[:40]!r}: expected true or false; the default is {str(default).lower()}")
+    return said == "true"
 
 
 def _refuse_controls(environ: Mapping[str, str]) -> None:

@@ -17,6 +17,7 @@ from sagas.config import Settings, masked
 from sagas.core.definition import Definition
 from sagas.errors import SagaError
 from sagas.ports import Migration, Outbox, TopicSpec
+from sagas.runtime import event_store
 from sagas.runtime.offload import Thread
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.participant import Service
@@ -29,6 +30,8 @@ from sagas.store.sqlite import SqliteStore
 
 ORCHESTRATOR = "orchestrator"
 """The name of the orchestrator's process, database file and consumer group."""
+
+_log = logging.getLogger("sagas.hosting")
 
 _FILE_MASK = 0o077  # what a process writes is its user's business: payloads hold customers' data
 
@@ -44,7 +47,10 @@ def host_orchestrator(definitions: Sequence[Definition], settings: Settings, *, 
             orchestrator = Orchestrator(definitions, store)
             topics = orchestrator.topic_specs(settings.partitions)
             work = OrchestratorWork(orchestrator, store)
-            anyio.run(_host, ORCHESTRATOR, settings, work, store, topics, orchestrator.topics)
+            journal = _journal(store, settings)
+            if journal is not None:
+                topics.append(event_store.topic_spec(settings.partitions))
+            anyio.run(_host, ORCHESTRATOR, settings, work, store, topics, orchestrator.topics, journal)
 
     return _guarded(ORCHESTRATOR, settings, start)
 
@@ -77,9 +83,14 @@ async def _host(
     outbox: Outbox,
     topics: Sequence[TopicSpec],
     subscribe_to: Sequence[str],
+    journal: Outbox | None = None,
 ) -> None:
     stop = anyio.Event()
+    offload = Thread()
     broker = IggyBroker.from_connection_string(settings.connection_string, stream=settings.stream)
+    # A connection takes one request at a time: telling of the journal must not keep a command waiting.
+    feeding = IggyBroker.from_connection_string(settings.connection_string, stream=settings.stream) if journal else None
+    feed = event_store.feed(journal, feeding, SystemClock(), offload) if journal and feeding else None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_on_signals, stop)
         try:
@@ -88,17 +99,31 @@ async def _host(
                 outbox=outbox,
                 broker=broker,
                 clock=SystemClock(),
-                offload=Thread(),
+                offload=offload,
                 group=name,
                 topics=topics,
                 subscribe_to=subscribe_to,
                 stop=stop,
                 on_ready=lambda: _say_ready(name, settings),
+                feed=feed,
             )
         finally:
             with anyio.CancelScope(shield=True):
+                if feeding is not None:
+                    await feeding.close()
                 await broker.close()
         tasks.cancel_scope.cancel()
+
+
+def _journal(store: SqliteStore, settings: Settings) -> Outbox | None:
+    """The journal to tell others of, None when that is switched off."""
+    if settings.event_store:
+        store.begin_feed()
+        return event_store.JournalOutbox(store)
+    waiting = store.waiting_to_be_fed()
+    if waiting:
+        _log.warning("%d journal rows wait for the event store, which is switched off here", waiting)
+    return None
 
 
 def _say_ready(name: str, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from sagas.records import (
     BarrierRow,
     Changes,
     DeadLetter,
+    FeedRow,
     Incoming,
     InstanceFilter,
     JournalRow,
@@ -23,34 +24,14 @@ from sagas.records import (
     Position,
     TimerRow,
     TopicSpec,
-)
+)  # fmt: skip
 
 __all__ = [
-    "AuditRow",
-    "BarrierRow",
-    "Broker",
-    "Changes",
-    "Clock",
-    "DeadLetter",
-    "Incoming",
-    "InstanceFilter",
-    "JournalRow",
-    "Migration",
-    "Outbox",
-    "OutboxRow",
-    "Outgoing",
-    "ParkedRow",
-    "ParticipantStore",
-    "ParticipantTransaction",
-    "Position",
-    "Rows",
-    "Sql",
-    "Store",
-    "StoreTransaction",
-    "Subscription",
-    "TimerRow",
+    "AuditRow", "BarrierRow", "Broker", "Changes", "Clock", "DeadLetter", "FeedRow", "Incoming", "InstanceFilter",
+    "JournalFeed", "JournalRow", "Migration", "Outbox", "OutboxRow", "Outgoing", "ParkedRow", "ParticipantStore",
+    "ParticipantTransaction", "Position", "Rows", "Sql", "Store", "StoreTransaction", "Subscription", "TimerRow",
     "TopicSpec",
-]
+]  # fmt: skip
 
 
 # --------------------------------------------------------------------------- time
@@ -169,7 +150,28 @@ class StoreTransaction(Protocol):
         ...
 
 
-class Store(Outbox, Protocol):
+class JournalFeed(Protocol):
+    """The journal as others are told of it: each row once at least, those of an instance in their order."""
+
+    def begin_feed(self) -> None:
+        """List every journal row for `unfed` from now on, whoever writes it, and once those that are there already."""
+        ...
+
+    def unfed(self, count_max: int) -> list[FeedRow]:
+        """The oldest rows not yet told of, in the order of their commits; [] while another orchestrator on this
+        database tells of them."""
+        ...
+
+    def waiting_to_be_fed(self) -> int:
+        """How many rows are still to be told of; 0 as long as `begin_feed` was never called."""
+        ...
+
+    def mark_fed(self, seq: int) -> None:
+        """Note that all rows up to `seq` were told of, in a transaction of its own."""
+        ...
+
+
+class Store(Outbox, JournalFeed, Protocol):
     """The orchestrator's database. All calls are synchronous, from one thread at a time."""
 
     def transaction(self) -> AbstractContextManager[StoreTransaction]:

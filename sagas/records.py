@@ -88,6 +88,19 @@ class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class FeedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A journal row that is to be told to others, with what it does not say itself.
+
+    `seq` grows in the order in which rows were committed; those of one instance come by their revision.
+    """
+
+    seq: int
+    saga: str
+    version: int
+    key: str
+    entry: JournalRow
+
+
 class TimerRow(msgspec.Struct, frozen=True, kw_only=True):
     """A timer of an instance, to fire at `due_ms`."""
 

@@ -74,7 +74,7 @@ def run(folder: Path, count: int) -> int:
     place = place_of(os.environ, folder, stream=stream, always_stream=True)
     print(place.broker_line)
     started_s = time.monotonic()
-    with Fleet(folder, place.programs, place.environ(os.environ)) as fleet:
+    with Fleet(folder, place.programs, place.environ(os.environ, event_store=True)) as fleet:
         fleet.start()
         print(f"services   {'  '.join(SERVICES)}   ready in {elapsed(_since_ms(started_s))}", flush=True)
         stories = [_story(number) for number in range(1, count + 1)]

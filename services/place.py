@@ -12,6 +12,7 @@ from services.processes import Program, broker_program, free_address, saga_progr
 
 CONNECTION = "IGGY_CONNECTION_STRING"
 ADDRESS = "SAGAS_BROKER_ADDRESS"
+EVENT_STORE = "SAGAS_EVENT_STORE"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,9 +40,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         remedy = f"(a real Iggy: set {CONNECTION})"
         return f"broker     embedded, speaks Iggy's TCP protocol   {self.address}   {remedy}"
 
-    def environ(self, base: Mapping[str, str]) -> dict[str, str]:
-        """The environment of the processes."""
+    def environ(self, base: Mapping[str, str], *, event_store: bool = False) -> dict[str, str]:
+        """The environment of the processes; `event_store` is whether the journal goes to its topic, if `base` says
+        nothing of it."""
         return {
+            EVENT_STORE: str(event_store).lower(),
             **base,
             CONNECTION: self.settings.connection_string,
             "IGGY_STREAM": self.settings.stream,

@@ -86,7 +86,7 @@ def supervise(folder: Path) -> int:
     stop_leftovers(folder)
     place = place_of(os.environ, folder, stream=STREAM)
     storefront = os.environ.get(STOREFRONT_ADDRESS) or free_address(STOREFRONT_PORT)
-    environ = {**place.environ(os.environ), STOREFRONT_ADDRESS: storefront}
+    environ = {**place.environ(os.environ, event_store=True), STOREFRONT_ADDRESS: storefront}
     with Fleet(folder, (*place.programs, *front_programs()), environ) as fleet:
         fleet.start()
         _say(_introduction(place, storefront))

@@ -3,6 +3,7 @@
 [tool.sagas]
 definitions = ["services.orders.saga"]
 stream = "ecommerce"
+event_store = true
 """
 
 import tomllib
@@ -14,10 +15,14 @@ from sagas.errors import SettingsError
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The modules that define sagas, and the stream that is used unless IGGY_STREAM says another."""
+    """The modules that define sagas, and what holds unless the environment says otherwise.
+
+    `stream`: IGGY_STREAM. `event_store`: SAGAS_EVENT_STORE.
+    """
 
     definitions: tuple[str, ...] = ()
     stream: str = "sagas"
+    event_store: bool = False
 
 
 class _Tool(msgspec.Struct, frozen=True):

@@ -26,7 +26,8 @@ def command(modules: tuple[str, ...]) -> None:
     from sagas.hosting import host_orchestrator
 
     folder = Path.cwd()
-    settings = Settings.from_environ(os.environ, stream=nearest_project(folder).stream)
+    project = nearest_project(folder)
+    settings = Settings.from_environ(os.environ, stream=project.stream, event_store=project.event_store)
     definitions = load(modules_wanted(modules, os.environ, folder))
     if not definitions:
         raise SettingsError("no saga to run; name its module: `sagas run package.module`")

@@ -40,24 +40,29 @@ async def run_until_stopped(
     subscribe_to: Sequence[str],
     stop: anyio.Event,
     on_ready: Callable[[], None],
+    feed: Relay | None = None,
 ) -> None:
-    """Work until `stop` is set, then drain."""
+    """Work until `stop` is set, then drain. `feed` is a second relay, that tells others of the journal."""
     async with anyio.create_task_group() as tasks:
         subscription = await _connect(broker, topics, group, subscribe_to, stop)
         if subscription is None:
             return
         relay = Relay(outbox, broker, clock, offload)
         tasks.start_soon(relay.run)
+        if feed is not None:
+            tasks.start_soon(feed.run)
         on_ready()
         await Worker(work, subscription, relay, clock, offload).run(stop)
-        await _drain(relay, subscription, tasks)
+        await _drain(relay, subscription, feed, tasks)
 
 
-async def _drain(relay: Relay, subscription: Subscription, tasks: TaskGroup) -> None:
+async def _drain(relay: Relay, subscription: Subscription, feed: Relay | None, tasks: TaskGroup) -> None:
     with anyio.move_on_after(DRAIN_S_MAX) as limit:
         try:
             await relay.drain()
             await subscription.close()
+            if feed is not None:
+                await feed.drain()
         except (BrokerError, StoreError) as error:
             _log.warning("could not drain, the rest goes out after the next start: %s", error)
     if limit.cancelled_caught:

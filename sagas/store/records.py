@@ -17,6 +17,12 @@ _CHECKED = b"\xc1"
 
 _CHECKSUM_SIZE = 4
 
+
+class _Version(msgspec.Struct, frozen=True):
+    version: int
+
+
+_versions = msgspec.msgpack.Decoder(_Version)
 _instances = msgspec.msgpack.Decoder(Instance)
 _fires = msgspec.msgpack.Decoder(Fire)
 _incoming = msgspec.msgpack.Decoder(Incoming)
@@ -49,6 +55,14 @@ def read_instance(stored_id: StoredId, revision: int, state: str, record: bytes)
     if instance.revision != revision or instance.state != state or pack_id(instance.id) != stored_id:
         raise DamagedInstance(unpack_id(stored_id), "its columns do not fit its record")
     return instance
+
+
+def read_version(record: bytes) -> int:
+    """Which version of its saga an instance is of, 0 when its record cannot be read."""
+    try:
+        return _versions.decode(record[1 + _CHECKSUM_SIZE :] if record[:1] == _CHECKED else record).version
+    except msgspec.MsgspecError:
+        return 0
 
 
 def _checksum(content: bytes | bytearray) -> bytes:

@@ -183,6 +183,17 @@ _MEMBERS = (
     "INSERT INTO totals (name, value) VALUES ('epoch', 0)",
 )
 
+_FEED = (
+    """
+    CREATE TABLE feed (
+        seq INTEGER PRIMARY KEY,
+        instance_id ANY NOT NULL,
+        revision INTEGER NOT NULL
+    ) STRICT
+    """,
+    "INSERT INTO totals (name, value) VALUES ('feeding', 0), ('fed', 0)",
+)
+
 _BARRIER = (
     """
     CREATE TABLE barrier (
@@ -226,6 +237,7 @@ ORCHESTRATOR: tuple[Migration, ...] = (
     ("orchestrator:003-audit", _script(*_AUDIT)),
     ("orchestrator:004-dead-letters", _script(*_DEAD_LETTERS_SETTLED)),
     ("orchestrator:005-members", _script(*_MEMBERS)),
+    ("orchestrator:006-feed", _script(*_FEED)),
 )
 """The orchestrator's database."""
 

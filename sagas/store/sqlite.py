@@ -12,8 +12,8 @@ from typing import Any
 
 from sagas.core.instance import STUCK, Instance
 from sagas.errors import DamagedInstance, StoreError
-from sagas.ports import AuditRow, DeadLetter, InstanceFilter, JournalRow, OutboxRow, StoreTransaction
-from sagas.store import audit, dead_letters, outbox
+from sagas.ports import AuditRow, DeadLetter, FeedRow, InstanceFilter, JournalRow, OutboxRow, StoreTransaction
+from sagas.store import audit, dead_letters, feed, outbox
 from sagas.store.database import Database
 from sagas.store.encoding import pack_id
 from sagas.store.members import LEASE_MS, Members
@@ -88,6 +88,22 @@ class SqliteStore:
     def mark_published(self, seqs: Sequence[int], now_ms: int) -> None:
         """Note that these outbox rows were acknowledged by the broker, in a transaction of its own."""
         outbox.mark_published(self._database, seqs, now_ms)
+
+    def begin_feed(self) -> None:
+        """List every journal row for `unfed` from now on, whoever writes it, and once those that are there already."""
+        feed.begin(self._database)
+
+    def unfed(self, count_max: int) -> list[FeedRow]:
+        """The oldest journal rows not yet told of, as they were committed; [] while another member tells of them."""
+        return feed.unfed(self._database, count_max, self._members.epoch)
+
+    def waiting_to_be_fed(self) -> int:
+        """How many journal rows are still to be told of; 0 as long as `begin_feed` was never called."""
+        return feed.waiting(self._database)
+
+    def mark_fed(self, seq: int) -> None:
+        """Note that all rows up to `seq` were told of, in a transaction of its own."""
+        feed.mark_fed(self._database, seq)
 
     def next_due_ms(self) -> int | None:
         """When the next timer or parked reply is due, None when there is none."""

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from sagas.core.instance import Instance
 from sagas.errors import StaleRevision
 from sagas.ports import Changes, ParkedRow, TimerRow
-from sagas.store import audit, dead_letters, outbox
+from sagas.store import audit, dead_letters, feed, outbox
 from sagas.store.database import Database, IntegrityError
 from sagas.store.encoding import pack_id, unpack_id
 from sagas.store.members import Members
@@ -112,6 +112,7 @@ class SqliteTransaction:
         self._update(changes.updated)
         self._create(changes.created)
         database.change_many(_ADD_JOURNAL, map(journal_parameters, changes.journal))
+        feed.enter(database, changes.journal)
         database.change_many(
             _CLEAR_TIMER, [(pack_id(instance_id), name) for instance_id, name in changes.timers_cleared]
         )

@@ -19,7 +19,8 @@ from sagas.core.ids import instance_id
 from sagas.core.instance import Instance
 from sagas.core.messages import Event
 from sagas.errors import BrokerError, SagaError
-from sagas.ports import Migration, Outbox, Outgoing, ParticipantStore, Subscription, TopicSpec
+from sagas.ports import Migration, Outbox, Outgoing, ParticipantStore, TopicSpec
+from sagas.runtime import event_store
 from sagas.runtime.guard import GAP_MS
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.participant import Service
@@ -55,6 +56,7 @@ class Node:
         outbox: Outbox,
         reads: Sequence[str],
         topics: Sequence[TopicSpec],
+        journal: Outbox | None = None,
     ) -> None:
         self.name = name
         self._world = world
@@ -63,7 +65,8 @@ class Node:
         self._outbox = outbox
         self._reads = reads
         self._topics = topics
-        self._parts: tuple[MemoryBroker, Subscription, Relay, Worker] | None = None
+        self._journal = journal
+        self._parts: tuple[MemoryBroker, Relay | None, Relay, Worker] | None = None
 
     @property
     def is_up(self) -> bool:
@@ -77,7 +80,8 @@ class Node:
         subscription = await broker.subscribe(self.name, self._reads)
         relay = Relay(self._outbox, broker, self._clock, inline)
         worker = Worker(self._make_work(), subscription, relay, self._clock, inline)
-        self._parts = (broker, subscription, relay, worker)
+        feed = event_store.feed(self._journal, broker, self._clock, inline) if self._journal is not None else None
+        self._parts = (broker, feed, relay, worker)
 
     async def kill(self) -> None:
         """Be gone as with kill -9: nothing is flushed, no offset is stored."""
@@ -89,15 +93,18 @@ class Node:
         """One round of the worker and the relay; how much there was to do. Nothing while the broker is away."""
         if self._parts is None:
             return 0
-        _, _, relay, worker = self._parts
+        _, feed, relay, worker = self._parts
         try:
-            return await worker.turn() + await relay.flush()
+            return await worker.turn() + await relay.flush() + (await feed.flush() if feed is not None else 0)
         except BrokerError:
             return 0
 
 
 class World:
-    """Sagas, their participants and a broker. Use `async with World(…) as world`."""
+    """Sagas, their participants and a broker. Use `async with World(…) as world`.
+
+    With `with_event_store` the journal is published to the topic `event-store`.
+    """
 
     def __init__(
         self,
@@ -106,6 +113,7 @@ class World:
         *,
         start_ms: int = 1_700_000_000_000,
         partitions: int = 3,
+        with_event_store: bool = False,
     ) -> None:
         self.clock = VirtualClock(start_ms)
         self.broker = MemoryWorld(self.clock)
@@ -119,7 +127,8 @@ class World:
             lambda: OrchestratorWork(Orchestrator(definitions, self.store)),
             self.store,
             orchestrator.topics,
-            orchestrator.topic_specs(partitions),
+            [*orchestrator.topic_specs(partitions), event_store.topic_spec(partitions)],
+            self._journal() if with_event_store else None,
         )
         for service, migrations in services.items():
             self._add_service(service, migrations, partitions)
@@ -130,6 +139,10 @@ class World:
         topics = service.topic_specs(partitions)
         self._add(participant.name, _service_work(service, store), store, [participant.commands], topics)
 
+    def _journal(self) -> Outbox:
+        self.store.begin_feed()
+        return event_store.JournalOutbox(self.store)
+
     def _add(
         self,
         name: str,
@@ -137,8 +150,9 @@ class World:
         outbox: Outbox,
         reads: Sequence[str],
         topics: Sequence[TopicSpec],
+        journal: Outbox | None = None,
     ) -> None:
-        self.nodes[name] = Node(name, self.broker, self.clock, make_work, outbox, reads, topics)
+        self.nodes[name] = Node(name, self.broker, self.clock, make_work, outbox, reads, topics, journal)
 
     async def __aenter__(self) -> "World":
         for node in self.nodes.values():

@@ -41,6 +41,7 @@ def test_what_is_not_set_has_its_default() -> None:
         ("IGGY_PARTITIONS", "0"),
         ("IGGY_PARTITIONS", "three"),
         ("IGGY_PARTITIONS", "1001"),
+        ("SAGAS_EVENT_STORE", "yes"),
         ("IGGY_CONNECTION_STRING", "localhost:8090"),
     ],
 )

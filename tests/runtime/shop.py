@@ -32,8 +32,8 @@ SERVICES = {
 """Each service with the migrations of its own tables."""
 
 
-def a_shop() -> World:
-    return World([order_saga.definition], SERVICES)
+def a_shop(*, with_event_store: bool = False) -> World:
+    return World([order_saga.definition], SERVICES, with_event_store=with_event_store)
 
 
 def an_order(

@@ -15,10 +15,11 @@ from tests.store.builders import (
     an_instance,
     an_outbox_row,
 )
-from tests.store.suite import MANY, StoreSuite, write
+from tests.store.feed_contract import FeedContract
+from tests.store.suite import MANY, write
 
 
-class MessagesContract(StoreSuite):
+class MessagesContract(FeedContract):
     """Inbox, journal, outbox, timers, parked replies and dead letters."""
 
     # ------------------------------------------------------------------ inbox

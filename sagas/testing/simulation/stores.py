@@ -28,6 +28,7 @@ from sagas.ports import (
     TimerRow,
 )
 from sagas.store.sqlite import SqliteStore
+from sagas.testing.simulation.feeds import WatchedFeed
 from sagas.testing.simulation.history import Effect
 from sagas.testing.simulation.life import Life
 
@@ -61,11 +62,12 @@ class _WatchedOutbox:
             raise StoreError(f"simulated: the database cannot be used, {when}")
 
 
-class WatchedStore(_WatchedOutbox):
+class WatchedStore(_WatchedOutbox, WatchedFeed):
     """The orchestrator's `Store`."""
 
     def __init__(self, life: Life, inner: SqliteStore) -> None:
         super().__init__(life, inner)
+        WatchedFeed.__init__(self, life, inner)
         self._inner = inner
 
     @contextmanager
