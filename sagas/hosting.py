@@ -18,6 +18,7 @@ from sagas.core.definition import Definition
 from sagas.errors import SagaError
 from sagas.ports import Migration, Outbox, TopicSpec
 from sagas.runtime import event_store
+from sagas.runtime.admission import admit
 from sagas.runtime.offload import Thread
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.participant import Service
@@ -36,15 +37,19 @@ _log = logging.getLogger("sagas.hosting")
 _FILE_MASK = 0o077  # what a process writes is its user's business: payloads hold customers' data
 
 
-def host_orchestrator(definitions: Sequence[Definition], settings: Settings, *, lease_ms: int = LEASE_MS) -> int:
+def host_orchestrator(
+    definitions: Sequence[Definition], settings: Settings, *, lease_ms: int = LEASE_MS, may_strand: bool = False
+) -> int:
     """Run the sagas `definitions` until SIGTERM. The exit code: 0, or 1 with a line on stderr.
 
-    Several may run on one database; one that stands still for `lease_ms` is held for dead by the others.
+    Several may run on one database; one that stands still for `lease_ms` is held for dead by the others. It does
+    not begin when a run under way could not go on under these definitions, unless it `may_strand`.
     """
 
     def start() -> None:
         with closing(SqliteStore(settings.database(ORCHESTRATOR), lease_ms=lease_ms)) as store:
-            orchestrator = Orchestrator(definitions, store)
+            admit(definitions, store, SystemClock().now_ms(), may_strand=may_strand)
+            orchestrator = Orchestrator(definitions, store, store)
             topics = orchestrator.topic_specs(settings.partitions)
             work = OrchestratorWork(orchestrator, store)
             journal = _journal(store, settings)

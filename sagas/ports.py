@@ -14,6 +14,7 @@ from sagas.records import (
     BarrierRow,
     Changes,
     DeadLetter,
+    DefinitionRow,
     FeedRow,
     Incoming,
     InstanceFilter,
@@ -27,10 +28,10 @@ from sagas.records import (
 )  # fmt: skip
 
 __all__ = [
-    "AuditRow", "BarrierRow", "Broker", "Changes", "Clock", "DeadLetter", "FeedRow", "Incoming", "InstanceFilter",
-    "JournalFeed", "JournalRow", "Migration", "Outbox", "OutboxRow", "Outgoing", "ParkedRow", "ParticipantStore",
-    "ParticipantTransaction", "Position", "Rows", "Sql", "Store", "StoreTransaction", "Subscription", "TimerRow",
-    "TopicSpec",
+    "AuditRow", "BarrierRow", "Broker", "Changes", "Clock", "DeadLetter", "DefinitionRow", "FeedRow", "Incoming",
+    "InstanceFilter", "JournalFeed", "JournalRow", "Migration", "Outbox", "OutboxRow", "Outgoing", "ParkedRow",
+    "ParticipantStore", "ParticipantTransaction", "Position", "Rows", "Sql", "Store", "StoreTransaction",
+    "Subscription", "TimerRow", "TopicSpec",
 ]  # fmt: skip
 
 

@@ -151,6 +151,16 @@ class ParkedRow(msgspec.Struct, frozen=True, kw_only=True):
     incoming: Incoming
 
 
+class DefinitionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a saga that was loaded on this database: its content and shape, and when that was first."""
+
+    saga: str
+    version: int
+    content: str
+    shape: bytes
+    first_ms: int = 0
+
+
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     """What a person did with an instance: kept for ever, never changed. `path` is the states gone through."""
 

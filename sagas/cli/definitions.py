@@ -38,7 +38,13 @@ def load(modules: Iterable[str]) -> list[Definition]:
     found: dict[tuple[str, int], Definition] = {}
     for module in modules:
         for saga in _sagas_of(module):
-            found[saga.definition.name, saga.definition.version] = saga.definition
+            definition = saga.definition
+            known = found.setdefault((definition.name, definition.version), definition)
+            if known.content != definition.content:
+                raise SettingsError(
+                    f"{module}: saga {definition.name!r} version {definition.version} is defined a second time, with "
+                    f"other steps or messages; raise it to version={definition.version + 1}"
+                )
     return list(found.values())
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
 import click
@@ -15,6 +15,12 @@ from sagas.core.instance import Instance
 from sagas.core.story import Names, undo_names
 from sagas.errors import StoreError
 from sagas.ports import InstanceFilter, Store
+from sagas.runtime.catalog import DefinitionBook
+
+
+class ReadableStore(Store, DefinitionBook, Protocol):
+    """The orchestrator's database, with what the versions in it were."""
+
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,7 +40,7 @@ def database_option(command: Callable[P, T]) -> Callable[P, T]:
 
 
 @contextmanager
-def reading(db: Path | None) -> Generator[Store, None, None]:
+def reading(db: Path | None) -> Generator[ReadableStore, None, None]:
     """The orchestrator's database, which may be in use, opened for reading. Raises StoreError."""
     # Imported here: only what opens a database pays for it.
     from sagas.store.sqlite import SqliteStore

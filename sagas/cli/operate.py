@@ -92,15 +92,17 @@ def _decide(
     # Imported here: only what acts pays for the runtime and the database.
     from sagas.clock import SystemClock
     from sagas.runtime.batch import plan
+    from sagas.runtime.catalog import Catalog
     from sagas.runtime.orchestrator import Orchestrator
     from sagas.store.sqlite import SqliteStore
 
     now_ms = SystemClock().now_ms()
     if not yes:
-        return plan({(d.name, d.version): d for d in definitions}, instance, message, now_ms)
+        with reading(db) as book:
+            return plan(Catalog(definitions, book), instance, message, now_ms)
     store = SqliteStore(db or Settings.from_environ(os.environ).database(ORCHESTRATOR))
     try:
-        return Orchestrator(definitions, store).operate(instance.id, message, now_ms)
+        return Orchestrator(definitions, store, store).operate(instance.id, message, now_ms)
     finally:
         store.close()
 

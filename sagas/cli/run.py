@@ -15,12 +15,18 @@ from sagas.errors import SettingsError
 
 @click.command(cls=RichCommand)
 @click.argument("modules", nargs=-1, metavar="[MODULE[:SAGA] ...]")
+@click.option(
+    "--leave-unknown",
+    is_flag=True,
+    help="Start although live instances need a version that is not loaded here: they wait for a node that knows it.",
+)
 @explained
-def command(modules: tuple[str, ...]) -> None:
+def command(modules: tuple[str, ...], leave_unknown: bool) -> None:
     """Run the orchestrator for the sagas of these modules, until SIGTERM or Ctrl-C.
 
     Without modules: those of SAGAS_DEFINITIONS, or of [tool.sagas] definitions in the nearest pyproject.toml.
-    Prints a line that begins with `ready` once it takes messages.
+    Prints a line that begins with `ready` once it takes messages. Several versions of a saga run side by side when
+    the modules of all are named; new instances take the newest.
     """
     # Imported here: `sagas run --help` needs no broker and no database.
     from sagas.hosting import host_orchestrator
@@ -31,4 +37,4 @@ def command(modules: tuple[str, ...]) -> None:
     definitions = load(modules_wanted(modules, os.environ, folder))
     if not definitions:
         raise SettingsError("no saga to run; name its module: `sagas run package.module`")
-    raise SystemExit(host_orchestrator(definitions, settings))
+    raise SystemExit(host_orchestrator(definitions, settings, may_strand=leave_unknown))

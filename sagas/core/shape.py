@@ -116,10 +116,10 @@ def shape_of(definition: Definition) -> SagaShape:
 
 
 def content_of(definition: Definition) -> str:
-    """The hash of what matters to a run under way, 32 hexadecimal digits."""
+    """The hash of what matters to a run under way, 16 hexadecimal digits: it is stored with each run."""
     steps = [_hashed(_step(spec, definition.key)) for spec in definition.steps.values()]
     said = (definition.key, _type(inspect.type_info(definition.data_type), ()), steps, _forward(definition))
-    return short_hash(msgspec.json.encode(said, order="sorted")).hex()
+    return short_hash(msgspec.json.encode(said, order="sorted"))[:8].hex()
 
 
 def _hashed(step: StepShape) -> StepShape:

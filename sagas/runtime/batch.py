@@ -6,12 +6,12 @@ all of it in the transaction that did the reading: a crash anywhere before leave
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from sagas.core.definition import Definition
-from sagas.core.effects import ClearTimer, Decision, Input, Operate, Reply, Send, SetTimer
+from sagas.core.effects import CarryOver, ClearTimer, Decision, Input, Operate, Reply, Send, SetTimer
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
 from sagas.ports import (
@@ -22,6 +22,7 @@ from sagas.ports import (
     StoreTransaction,
     TimerRow,
 )
+from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import dead_letter, published_again
 from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, StartItem
 from sagas.runtime.rows import command_row, journal_row, path_of
@@ -37,14 +38,12 @@ UNKNOWN_VERSION_MS = 60_000
 
 _log = logging.getLogger("sagas.orchestrator")
 
-Definitions = Mapping[tuple[str, int], Definition]
-
 
 class Batch:
     """The state of one batch. Use: `load`, then `take` or `fire` each, then `write`."""
 
-    def __init__(self, definitions: Definitions, transaction: StoreTransaction, now_ms: int) -> None:
-        self._definitions = definitions
+    def __init__(self, catalog: Catalog, transaction: StoreTransaction, now_ms: int) -> None:
+        self._catalog = catalog
         self._transaction = transaction
         self._now_ms = now_ms
         self._changes = Changes(now_ms=now_ms)
@@ -110,13 +109,14 @@ class Batch:
         if instance is None:
             _log.error("timer %s of %s has no instance", timer.name, timer.instance_id)
             return
-        definition = self._definition_of(instance)
+        definition = self._home_of(instance)
         if definition is None:
             # Left for a node that knows this version; later, so that it does not stand before the others.
             later = msgspec.structs.replace(timer, due_ms=self._now_ms + UNKNOWN_VERSION_MS)
             self._timers[timer.instance_id, timer.name] = later
             _log.error("saga %s version %d is not loaded here, %s waits", instance.saga, instance.version, instance.id)
             return
+        instance = self._instances[instance.id]
         decision = decide(definition, instance, timer.fire, self._now_ms)
         self._adopt(definition, instance, decision, timer.fire, "")
 
@@ -128,10 +128,12 @@ class Batch:
     def operate(self, instance_id: str, message: Operate) -> Decision | str:
         """Do what a person asks of an instance that was read; in words why it cannot be done, and then nothing is."""
         instance = self._instances[instance_id]
-        decision = plan(self._definitions, instance, message, self._now_ms)
+        decision = plan(self._catalog, instance, message, self._now_ms)
         if isinstance(decision, str):
             return decision
-        self._adopt(self._definitions[instance.saga, instance.version], instance, decision, message, "")
+        definition = self._home_of(instance)
+        assert definition is not None, "there is a plan, so there is a definition"
+        self._adopt(definition, self._instances[instance_id], decision, message, "")
         self._changes.audit.append(
             AuditRow(
                 at_ms=self._now_ms,
@@ -162,12 +164,12 @@ class Batch:
         if instance is None:
             self._park(incoming, instance_id)
             return
-        definition = self._definition_of(instance)
+        definition = self._home_of(instance)
         if definition is None:
             _log.error("saga %s version %d is not loaded here, %s waits", instance.saga, instance.version, instance.id)
             self._park(incoming, instance_id)
             return
-        spec = definition.steps.get(reply.step)
+        spec = definition.steps.get(definition.renames.get(reply.step, reply.step))
         if spec is not None and spec.to.events != incoming.topic:
             self._bury(
                 incoming, f"step {reply.step!r} is answered on {spec.to.events!r}, this came on {incoming.topic!r}"
@@ -175,13 +177,22 @@ class Batch:
             return
         self._apply(definition, instance_id, reply, incoming)
 
-    def _definition_of(self, instance: Instance) -> Definition | None:
-        return self._definitions.get((instance.saga, instance.version))
+    def _home_of(self, instance: Instance) -> Definition | None:
+        """The definition under which the run goes on, to which it is carried over first if it is another."""
+        definition = self._catalog.exact(instance)
+        if definition is not None:
+            return definition
+        heir = self._catalog.heir(instance)
+        if heir is not None:
+            message = carry_over_of(instance)
+            self._adopt(heir, instance, decide(heir, instance, message, self._now_ms), message, "")
+        return heir
 
     def _apply(self, definition: Definition, instance_id: str | None, message: Input, incoming: Incoming) -> None:
         instance = self._instances.get(instance_id) if instance_id else None
         if instance is not None:
-            definition = self._definition_of(instance) or definition
+            definition = self._home_of(instance) or definition
+            instance = self._instances[instance.id]
         decision = decide(definition, instance, message, self._now_ms)
         if decision.verdict == "early":
             self._park(incoming, instance.id if instance else "")
@@ -209,7 +220,7 @@ class Batch:
         self._changes.outbox.append(notice)
 
     def _key_field(self, topic: str) -> str:
-        return next((d.key for d in self._definitions.values() if topic in d.topics), "")
+        return next((d.key for d in self._catalog.definitions if topic in d.topics), "")
 
     # ----------------------------------------------------------------- gathering
 
@@ -227,10 +238,11 @@ class Batch:
                 case Send():
                     self._changes.outbox.append(command_row(definition, after, effect, self._now_ms))
                 case SetTimer():
-                    row = TimerRow(instance_id=after.id, name=effect.name, due_ms=effect.due_ms, fire=effect.fire)
-                    self._timers[after.id, effect.name] = row
+                    name = _timer_name(definition, after, effect.name)
+                    row = TimerRow(instance_id=after.id, name=name, due_ms=effect.due_ms, fire=effect.fire)
+                    self._timers[after.id, name] = row
                 case ClearTimer():
-                    self._timers[after.id, effect.name] = None
+                    self._timers[after.id, _timer_name(definition, after, effect.name)] = None
 
     # ----------------------------------------------------------------- writing
 
@@ -256,10 +268,29 @@ class Batch:
         self._transaction.write(changes)
 
 
-def plan(definitions: Definitions, instance: Instance, message: Operate, now_ms: int) -> Decision | str:
+def plan(catalog: Catalog, instance: Instance, message: Operate, now_ms: int) -> Decision | str:
     """What an action would do, without doing it; in words why it cannot be done."""
-    definition = definitions.get((instance.saga, instance.version))
+    definition = catalog.exact(instance)
     if definition is None:
-        return f"saga {instance.saga!r} version {instance.version} is not loaded here"
+        definition = catalog.heir(instance)
+        if definition is None:
+            return f"saga {instance.saga!r} version {instance.version} is not loaded here"
+        carried = decide(definition, instance, carry_over_of(instance), now_ms).instance
+        assert carried is not None
+        if message.revision == instance.revision:
+            # The person saw the run as it was before; carrying it over is nothing that happened to it meanwhile.
+            message = msgspec.structs.replace(message, revision=carried.revision)
+        instance = carried
     decision = decide(definition, instance, message, now_ms)
     return decision.note if decision.verdict == "violation" else decision
+
+
+def carry_over_of(instance: Instance) -> CarryOver:
+    """The input that puts a run under another definition."""
+    return CarryOver(from_version=instance.version, from_content=instance.content)
+
+
+def _timer_name(definition: Definition, instance: Instance, name: str) -> str:
+    """A timer keeps the name it was first set under: a step's row must not be there twice."""
+    record = instance.step(name) if definition.renames else None
+    return (record.sent_as if record is not None else "") or name

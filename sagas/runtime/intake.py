@@ -52,7 +52,9 @@ class Intake:
     """Knows the topics, their business keys and the events that start something."""
 
     def __init__(self, definitions: Sequence[Definition]) -> None:
-        self._starts = {(d.start.topic, _tag(d)): d for d in newest(definitions)}
+        # An event that only an older version is started by still starts that: it was published before the newer one.
+        by_age = [*sorted(definitions, key=lambda d: d.version), *newest(definitions)]
+        self._starts = {(d.start.topic, _tag(d)): d for d in by_age}
         self._keys = _key_fields(definitions)
 
     @property

@@ -18,9 +18,10 @@ import msgspec
 
 from sagas.core.definition import Definition
 from sagas.core.effects import Decision, Operate
-from sagas.errors import DamagedInstance, DefinitionError, StaleRevision
+from sagas.errors import DamagedInstance, StaleRevision
 from sagas.ports import Incoming, Store, TimerRow, TopicSpec
 from sagas.runtime.batch import Batch
+from sagas.runtime.catalog import Catalog, DefinitionBook
 from sagas.runtime.dead_letters import DEAD_LETTERS
 from sagas.runtime.intake import Intake
 
@@ -37,14 +38,13 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Orchestrator:
-    """Runs the sagas of `definitions` on `store`."""
+    """Runs the sagas of `definitions` on `store`.
 
-    def __init__(self, definitions: Sequence[Definition], store: Store) -> None:
-        self.definitions = {(d.name, d.version): d for d in definitions}
-        if len(self.definitions) < len(definitions):
-            raise DefinitionError(
-                definitions[0].name, "", "two definitions share name and version", "raise one version"
-            )
+    `book` says what the versions were that runs in the store belong to: without it none is carried over to a newer one.
+    """
+
+    def __init__(self, definitions: Sequence[Definition], store: Store, book: DefinitionBook | None = None) -> None:
+        self.catalog = Catalog(definitions, book)
         self._store = store
         self._intake = Intake(definitions)
 
@@ -55,7 +55,7 @@ class Orchestrator:
 
     def topic_specs(self, partitions: int) -> list[TopicSpec]:
         """The topics that must be there, read or written."""
-        written = [topic for d in self.definitions.values() for topic in d.command_topics]
+        written = [topic for d in self.catalog.definitions for topic in d.command_topics]
         return [
             TopicSpec(name=name, partitions=partitions)
             for name in dict.fromkeys([*self.topics, *written, DEAD_LETTERS])
@@ -117,7 +117,7 @@ class Orchestrator:
         for attempt in range(1, CONFLICTS_MAX + 1):
             try:
                 with self._store.transaction() as transaction:
-                    batch = Batch(self.definitions, transaction, now_ms)
+                    batch = Batch(self.catalog, transaction, now_ms)
                     work(batch)
                     batch.write()
             except StaleRevision:

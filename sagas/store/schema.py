@@ -194,6 +194,20 @@ _FEED = (
     "INSERT INTO totals (name, value) VALUES ('feeding', 0), ('fed', 0)",
 )
 
+_DEFINITIONS = (
+    # What a run needs of the definition it began under: a release that has only a newer one can compare.
+    """
+    CREATE TABLE definitions (
+        saga TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        content TEXT NOT NULL,
+        shape BLOB NOT NULL,
+        first_ms INTEGER NOT NULL,
+        PRIMARY KEY (saga, version, content)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
 _BARRIER = (
     """
     CREATE TABLE barrier (
@@ -238,6 +252,7 @@ ORCHESTRATOR: tuple[Migration, ...] = (
     ("orchestrator:004-dead-letters", _script(*_DEAD_LETTERS_SETTLED)),
     ("orchestrator:005-members", _script(*_MEMBERS)),
     ("orchestrator:006-feed", _script(*_FEED)),
+    ("orchestrator:007-definitions", _script(*_DEFINITIONS)),
 )
 """The orchestrator's database."""
 

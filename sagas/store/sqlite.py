@@ -12,10 +12,19 @@ from typing import Any
 
 from sagas.core.instance import STUCK, Instance
 from sagas.errors import DamagedInstance, StoreError
-from sagas.ports import AuditRow, DeadLetter, FeedRow, InstanceFilter, JournalRow, OutboxRow, StoreTransaction
+from sagas.ports import (
+    AuditRow,
+    DeadLetter,
+    DefinitionRow,
+    FeedRow,
+    InstanceFilter,
+    JournalRow,
+    OutboxRow,
+    StoreTransaction,
+)
 from sagas.store import audit, dead_letters, feed, outbox
 from sagas.store.database import Database
-from sagas.store.encoding import pack_id
+from sagas.store.encoding import blob, pack_id
 from sagas.store.members import LEASE_MS, Members
 from sagas.store.migrations import migrate, require_migrated
 from sagas.store.records import damaged_instance, read_instance, read_journal_row
@@ -27,6 +36,11 @@ _NEXT_DUE = "SELECT min(due) FROM (SELECT min(due_ms) AS due FROM timers UNION A
 # What people and the loop ask for is answered from the columns; the record stays as it was found.
 _SET_ASIDE = "UPDATE instances SET state = ?, is_live = 0 WHERE id = ?"
 _FORGET_TIMERS = "DELETE FROM timers WHERE instance_id = ?"
+
+_DEFINITIONS = "SELECT saga, version, content, shape, first_ms FROM definitions ORDER BY saga, version, first_ms"
+_KEEP_DEFINITION = """
+    INSERT INTO definitions (saga, version, content, shape, first_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
 
 _log = logging.getLogger("sagas.store")
 
@@ -165,6 +179,21 @@ class SqliteStore:
     def counts(self) -> dict[str, int]:
         """How many instances are in each state; reads an index over all instances."""
         return dict(self._database.rows("SELECT state, count(*) FROM instances GROUP BY state ORDER BY state"))
+
+    def definitions(self) -> list[DefinitionRow]:
+        """Every version of a saga that was ever loaded on this database."""
+        rows = self._database.rows(_DEFINITIONS)
+        return [
+            DefinitionRow(saga=saga, version=version, content=content, shape=shape, first_ms=first_ms)
+            for saga, version, content, shape, first_ms in rows
+        ]
+
+    def keep_definitions(self, rows: Sequence[DefinitionRow]) -> None:
+        """Write down those that are not there yet, in a transaction of its own."""
+        with self._database.transaction():
+            self._database.change_many(
+                _KEEP_DEFINITION, [(r.saga, r.version, r.content, blob(r.shape), r.first_ms) for r in rows]
+            )
 
     def close(self) -> None:
         """Give up the connection, and the membership. Calling it twice does nothing."""

@@ -47,7 +47,7 @@ def at_pay() -> Instance:
 
 def test_a_run_is_pinned_to_the_version_and_the_content_it_began_with() -> None:
     assert (begun(V1).version, begun(V1).content) == (1, V1.content)
-    assert len(V1.content) == 32
+    assert len(V1.content) == 16
 
 
 def test_the_content_is_of_what_a_live_run_needs_and_of_nothing_else() -> None:

@@ -439,7 +439,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rig = Rig()
     rig.store.close()
     rig.store = SqliteStore(path)
-    rig.orchestrator = type(rig.orchestrator)(list(rig.orchestrator.definitions.values()), rig.store)
+    rig.orchestrator = type(rig.orchestrator)(list(rig.orchestrator.catalog.definitions), rig.store)
     rig.feed("start", START)
     rig.feed("start", b'{"id":"\x1b[2J\xff')
     rig.close()

@@ -131,11 +131,11 @@ def _outbox_first(original: Any) -> Any:
         from sagas.runtime.batch import Batch
 
         with self._store.transaction() as transaction:
-            batch: Any = Batch(self.definitions, transaction, now_ms)
+            batch: Any = Batch(self.catalog, transaction, now_ms)
             work(batch)
             transaction.write(Changes(now_ms=now_ms, outbox=list(batch._changes.outbox)))
         with self._store.transaction() as transaction:
-            batch = Batch(self.definitions, transaction, now_ms)
+            batch = Batch(self.catalog, transaction, now_ms)
             work(batch)
             batch._changes.outbox.clear()
             batch.write()
@@ -150,7 +150,7 @@ def _outbox_later(original: Any) -> Any:
         from sagas.runtime.batch import Batch
 
         with self._store.transaction() as transaction:
-            batch: Any = Batch(self.definitions, transaction, now_ms)
+            batch: Any = Batch(self.catalog, transaction, now_ms)
             work(batch)
             rows = list(batch._changes.outbox)
             batch._changes.outbox.clear()

@@ -1,45 +1,276 @@
-"""An orchestrator that does not know an instance's version leaves it alone for one that does."""
+"""Versions of a saga on one database: side by side, carried over to a newer one, or left to a node that knows them."""
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 
-from sagas.core.envelope import Header, encode_message
+import msgspec
+import pytest
+
+from sagas.core.definition import Definition
+from sagas.core.effects import Operate
+from sagas.core.envelope import Header
 from sagas.core.ids import derived_id
+from sagas.core.instance import Instance
+from sagas.errors import DefinitionError
 from sagas.ports import Incoming
+from sagas.runtime.admission import StrandedInstances, admit
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.store.sqlite import SqliteStore
-from services.orders.saga import order_saga
-from tests.runtime.shop import an_order
+from tests.core.variants import BANK, SHOP, DataWithSum, Plan, a_command, variant
 
 NOW_MS = 1_700_000_000_000
-OLD = order_saga.definition
-NEW = replace(OLD, version=2)
+PACK = Plan("pack", a_command("pack"), a_command("unpack"))
+PAY = Plan("pay", a_command("pay"), a_command("refund"), to=BANK)
+CHARGE = PAY._replace(name="charge")
+SHIP = Plan("ship", a_command("ship"), kind="pivot", unknown="ask")
+V1 = variant(1, PACK, PAY)
+V2 = variant(2, PACK, CHARGE, SHIP, renames={"pay": "charge"})
+FORGOTTEN = variant(2, PACK, CHARGE, SHIP)
 
 
-def incoming(offset: int, message_id: str, headers: dict[str, str]) -> Incoming:
-    payload = encode_message(an_order("o-1"), message_id=message_id, key_field="order_id", key="o-1", now_ms=NOW_MS)
-    return Incoming(
-        id=message_id, topic="orders", partition=0, offset=offset, timestamp_ms=NOW_MS, payload=payload, headers=headers
-    )
+@pytest.fixture
+def store() -> Iterator[SqliteStore]:
+    made = SqliteStore(":memory:")
+    yield made
+    made.close()
 
 
-def test_timers_and_replies_of_a_version_that_is_not_loaded_wait_for_a_node_that_knows_it() -> None:
-    store = SqliteStore(":memory:")
-    old, new = Orchestrator([OLD], store), Orchestrator([OLD, NEW], store)
-    new.process([incoming(0, "0193a5b0-0000-7000-8000-000000000001", {})], NOW_MS)
-    instance = store.instance("order", "o-1")
-    assert instance is not None
-    assert instance.version == 2
+class Node:
+    """An orchestrator that was let in; each message is a batch of its own, a second after the one before."""
 
-    old.fire(NOW_MS + 3_600_000, NOW_MS + 3_600_000)
-    answer = derived_id(derived_id(instance.id, "create", "do"), "answer")
-    headers = {Header.INSTANCE: instance.id, Header.STEP: "create", Header.OPERATION: "do"}
-    old.process([incoming(1, answer, headers)], NOW_MS + 3_600_001)
-    assert store.instance("order", "o-1") == instance
+    def __init__(self, store: SqliteStore, *definitions: Definition, may_strand: bool = False) -> None:
+        admit(definitions, store, NOW_MS, may_strand=may_strand)
+        self._store = store
+        self._orchestrator = Orchestrator(definitions, store, store)
+        self.now_ms = NOW_MS
+
+    def start(self, key: str) -> Instance:
+        self._take(key, "begun", f"start {key}", {}, "shop")
+        return self.instance(key)
+
+    def reply(self, key: str, step: str, tag: str, operation: str = "do") -> Instance:
+        headers = {Header.INSTANCE: self.instance(key).id, Header.STEP: step, Header.OPERATION: operation}
+        topic = BANK.events if step in ("pay", "charge") else SHOP.events
+        self._take(key, tag, f"{step} {operation} {tag}", headers, topic)
+        return self.instance(key)
+
+    def fire(self) -> None:
+        self.now_ms += 3_600_000
+        self._orchestrator.fire(self.now_ms, self.now_ms)
+
+    def operate(self, key: str, action: str, revision: int) -> object:
+        message = msgspec.convert(
+            {"type": "operate", "action": action, "who": "ann", "reason": "", "revision": revision}, Operate
+        )
+        return self._orchestrator.operate(self.instance(key).id, message, self.now_ms)
+
+    def instance(self, key: str) -> Instance:
+        found = self._store.instance("tale", key)
+        assert found is not None
+        return found
+
+    def _take(self, key: str, tag: str, what: str, headers: dict[str, str], topic: str) -> None:
+        self.now_ms += 1_000
+        message_id = derived_id("0193a5b0-0000-7000-8000-000000000001", key, what)
+        payload = (
+            f'{{"id":"{message_id}","k":"{key}","event_type":"{tag}","timestamp":"2025-12-01T10:00:00Z","data":{{}}}}'
+        ).encode()
+        incoming = Incoming(
+            id=message_id, topic=topic, partition=0, offset=0, timestamp_ms=NOW_MS, payload=payload, headers=headers
+        )
+        self._orchestrator.process([incoming], self.now_ms)
+
+
+def sent(store: SqliteStore) -> list[tuple[str, str]]:
+    """What is in the outbox: event type and the step's name on the wire."""
+    return [(row.event_type, row.headers[Header.STEP]) for row in store.unpublished(99)]
+
+
+def carry_overs(store: SqliteStore, instance: Instance) -> Sequence[str]:
+    rows = store.journal(instance.id)
+    return [row.note for row in rows if b"carry-over" in row.input]
+
+
+def test_two_versions_run_side_by_side_and_new_runs_take_the_newest(store: SqliteStore) -> None:
+    Node(store, V1).start("o-1")
+    both = Node(store, V2, V1)
+
+    assert (both.start("o-2").version, both.reply("o-1", "pack", "pack.done").state) == (2, "pay.pending")
+    assert both.reply("o-2", "pack", "pack.done").state == "charge.pending"
+    assert both.reply("o-1", "pay", "pay.done").state == "completed"
+    assert both.instance("o-1").version == 1
+    assert both.reply("o-2", "charge", "pay.done").state == "ship.pending"
+
+
+def test_timers_and_replies_of_a_version_that_is_not_loaded_wait_for_a_node_that_knows_it(store: SqliteStore) -> None:
+    instance = Node(store, V2).start("o-1")
+    old = Node(store, V1, may_strand=True)
+
+    old.fire()
+    old.reply("o-1", "pack", "pack.done")
+
+    assert old.instance("o-1") == instance
     assert store.dead_letters(9) == []
     assert store.next_due_ms() is not None, "its timers must not be lost"
+    new = Node(store, V2)
+    new.now_ms = old.now_ms
+    new.fire()
+    assert new.instance("o-1").state != instance.state
 
-    new.fire(NOW_MS + 7_200_000, NOW_MS + 3_700_000)
-    moved = store.instance("order", "o-1")
-    assert moved is not None
-    assert moved.state != instance.state
-    store.close()
+
+def test_a_run_goes_on_under_the_newer_version_that_names_its_step_anew(store: SqliteStore) -> None:
+    old = Node(store, V1)
+    old.start("o-1")
+    old.reply("o-1", "pack", "pack.done")
+
+    new = Node(store, V2)
+    after = new.reply("o-1", "pay", "pay.done")
+
+    assert (after.version, after.content, after.state) == (2, V2.content, "ship.pending")
+    assert carry_overs(store, after) == ["from version 1 to 2: pay is charge"]
+    assert after.revision == len(store.journal(after.id))
+    assert sent(store)[-1] == ("ship", "ship")
+    back = new.reply("o-1", "ship", "ship.refused")
+    assert (back.state, sent(store)[-1]) == ("charge.undoing", ("refund", "pay"))
+    assert new.reply("o-1", "pay", "refund.done", "undo").state == "pack.undoing"
+
+
+def test_the_timer_of_a_renamed_step_is_there_once_and_still_counts(store: SqliteStore) -> None:
+    old = Node(store, V1)
+    old.start("o-1")
+    old.reply("o-1", "pack", "pack.done")
+    new = Node(store, V2)
+    new.now_ms = old.now_ms
+
+    new.fire()
+
+    assert new.instance("o-1").state in ("charge.pending", "charge.undoing")
+    with store.transaction() as transaction:
+        names = [timer.name for timer in transaction.due_timers(NOW_MS * 2, 9)]
+    assert names == ["pay"]
+
+
+def test_an_operator_acts_on_a_run_of_an_older_version(store: SqliteStore) -> None:
+    old = Node(store, V1)
+    old.start("o-1")
+    seen = old.reply("o-1", "pack", "pack.done")
+    new = Node(store, V2)
+
+    stale = new.operate("o-1", "cancel", seen.revision - 1)
+    assert isinstance(stale, str)
+    assert new.instance("o-1") == seen, "what is refused changes nothing"
+    done = new.operate("o-1", "cancel", seen.revision)
+    assert not isinstance(done, str)
+    assert new.instance("o-1").state == "charge.undoing"
+    assert [row.action for row in store.audit(seen.id)] == ["cancel"]
+
+
+def test_a_node_without_the_book_of_versions_carries_nothing_over(store: SqliteStore) -> None:
+    Node(store, V1).start("o-1")
+    before = store.instance("tale", "o-1")
+
+    Orchestrator([V2], store).fire(NOW_MS * 2, NOW_MS * 2)
+
+    assert store.instance("tale", "o-1") == before
+
+
+# --------------------------------------------------------------------------- what is not let in
+
+
+def refused(store: SqliteStore, *definitions: Definition) -> str:
+    with pytest.raises(StrandedInstances) as error:
+        admit(definitions, store, NOW_MS)
+    return str(error.value)
+
+
+def test_whoever_renames_a_step_is_told_what_to_write(store: SqliteStore) -> None:
+    old = Node(store, V1)
+    for key in ("o-1", "o-2", "o-3", "o-4"):
+        old.start(key)
+    old.reply("o-1", "pack", "pack.done")
+
+    said = refused(store, FORGOTTEN)
+
+    assert said.splitlines()[:3] == [
+        "not started: 1 live instances would be stranded",
+        "  saga 'tale' version 1, 1 in pay.pending (o-1): step 'pay' no longer exists",
+        "    if 'charge' is the same step under another name, write "
+        'Saga("tale", …, version=2, renames={"pay": "charge"})',
+    ]
+    assert "load 'tale' version 1 beside version 2" in said
+    assert "--leave-unknown" in said
+
+
+def test_the_same_version_with_other_content_is_not_let_in_while_runs_are_live(store: SqliteStore) -> None:
+    node = Node(store, V1)
+    node.start("o-1")
+    changed = variant(1, PACK, PAY, SHIP)
+
+    said = refused(store, changed)
+
+    assert "version 1 has other steps or messages than when it began" in said
+    assert "raise it to version=2" in said
+    for step, tag in (("pack", "pack.done"), ("pay", "pay.done")):
+        node.reply("o-1", step, tag)
+    admit([changed], store, NOW_MS)
+
+
+def test_a_node_that_was_started_all_the_same_leaves_changed_content_alone(store: SqliteStore) -> None:
+    before = Node(store, V1).start("o-1")
+
+    Node(store, variant(1, PACK, PAY, SHIP), may_strand=True).fire()
+
+    assert store.instance("tale", "o-1") == before
+
+
+def test_an_older_release_is_not_let_in_after_a_newer_one(store: SqliteStore) -> None:
+    Node(store, V2).start("o-1")
+
+    assert "version 1 is the newest here" in refused(store, V1)
+    admit([V1, V2], store, NOW_MS)
+
+
+def test_data_that_the_newer_version_cannot_read_strands(store: SqliteStore) -> None:
+    Node(store, V1).start("o-1")
+
+    said = refused(store, variant(2, PACK, PAY, data=DataWithSum))
+
+    assert "its data cannot be read" in said
+    assert "give the new field a default" in said
+
+
+def test_timeouts_may_be_changed_at_any_time(store: SqliteStore) -> None:
+    Node(store, V1).start("o-1")
+
+    admit([variant(1, PACK._replace(timeout=1), PAY)], store, NOW_MS)
+
+
+def test_runs_of_a_saga_that_is_not_loaded_at_all_are_somebody_elses(store: SqliteStore) -> None:
+    from services.orders.saga import order_saga
+
+    Node(store, V1).start("o-1")
+
+    admit([order_saga.definition], store, NOW_MS)
+
+
+def test_what_was_loaded_is_written_down_once(store: SqliteStore) -> None:
+    for _ in range(3):
+        admit([V1, V2], store, NOW_MS)
+
+    assert [(row.saga, row.version, row.content) for row in store.definitions()] == [
+        ("tale", 1, V1.content),
+        ("tale", 2, V2.content),
+    ]
+
+
+def test_one_version_loaded_twice_is_refused(store: SqliteStore) -> None:
+    with pytest.raises(DefinitionError, match="version 1 is loaded twice"):
+        Orchestrator([V1, V1], store)
+
+
+def test_the_input_that_carries_over_says_from_where(store: SqliteStore) -> None:
+    old = Node(store, V1)
+    old.start("o-1")
+    after = Node(store, V2).reply("o-1", "pack", "pack.done")
+
+    inputs = [msgspec.msgpack.decode(row.input) for row in store.journal(after.id)]
+    assert {"type": "carry-over", "from_version": 1, "from_content": V1.content} in inputs

@@ -99,6 +99,7 @@ def test_migrations_are_listed_in_their_order_with_their_time(path: Path) -> Non
         "orchestrator:004-dead-letters",
         "orchestrator:005-members",
         "orchestrator:006-feed",
+        "orchestrator:007-definitions",
     ]
     assert database.value("SELECT min(applied_at) FROM schema_migrations") > 1_700_000_000_000, "milliseconds"
     database.close()
