@@ -10,7 +10,7 @@ from sagas.cli.operate import act, operator_options
 
 @click.command(cls=RichCommand)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; kept in the audit.")
-@operator_options
+@operator_options()
 def command(
     wanted: str, saga: str, modules: tuple[str, ...], db: Path | None, yes: bool, as_json: bool, reason: str
 ) -> None:

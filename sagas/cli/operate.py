@@ -43,10 +43,18 @@ class PlanShape(msgspec.Struct, frozen=True, kw_only=True):
     is_done: bool
 
 
-def operator_options(command: Callable[P, T]) -> Callable[P, T]:
-    """Add what all of these commands take."""
+def operator_options(*, is_one: bool = True) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Add what all of these commands take; `is_one`: they must name an instance."""
+
+    def add(command: Callable[P, T]) -> Callable[P, T]:
+        return _with_options(command, is_one)
+
+    return add
+
+
+def _with_options(command: Callable[P, T], is_one: bool) -> Callable[P, T]:
     for option in (
-        click.argument("wanted", metavar="ID"),
+        click.argument("wanted", metavar="ID" if is_one else "[ID]", required=is_one),
         click.option("--saga", default="", metavar="NAME", help="Which saga's instance, when several have the key."),
         click.option("-m", "--module", "modules", multiple=True, metavar="MODULE", help="Where its saga is defined."),
         database_option,

@@ -17,7 +17,7 @@ from sagas.cli.operate import act, operator_options
     help="done: it was carried out, go on. undone: nothing of it remains, turn back past it.",
 )
 @click.option("--reason", required=True, metavar="TEXT", help="How you know; kept in the audit.")
-@operator_options
+@operator_options()
 def command(
     wanted: str,
     saga: str,

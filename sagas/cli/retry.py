@@ -1,21 +1,158 @@
-"""`sagas retry`: one way out for an instance; `operate.py` says how."""
+"""`sagas retry`: another try for one instance (`operate.py` says how), or for all that are stuck, at a pace."""
 
+import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import msgspec
 from rich_click import RichCommand
 
+from sagas.cli.definitions import load, modules_wanted
+from sagas.cli.instances import ORCHESTRATOR, reading
 from sagas.cli.operate import act, operator_options
+from sagas.cli.output import fail, plain, say, say_json
+from sagas.cli.who import whoami
+from sagas.config import Settings
+from sagas.core.definition import Definition
+from sagas.core.instance import Instance
+
+PER_SECOND = 10
+_PROBLEMS_SHOWN_MAX = 10
+
+
+class BulkShape(msgspec.Struct, frozen=True, kw_only=True):
+    """What `sagas retry --all` did, or would do: its JSON, described in docs/cli.md."""
+
+    count: int
+    over: dict[str, int]
+    retried: int
+    problems: list[str]
+    is_done: bool
 
 
 @click.command(cls=RichCommand)
+@click.option("--all", "is_all", is_flag=True, help="Every instance that is stuck, instead of one.")
+@click.option("--step", default="", metavar="STEP", help="With --all: only those stuck over this step.")
+@click.option(
+    "--per-second",
+    default=PER_SECOND,
+    type=click.IntRange(1, 1_000),
+    metavar="N",
+    help=f"With --all: so many a second, {PER_SECOND} by default.",
+)
 @click.option("--reason", default="", show_default=False, metavar="TEXT", help="Why; kept in the audit.")
-@operator_options
+@operator_options(is_one=False)
 def command(
-    wanted: str, saga: str, modules: tuple[str, ...], db: Path | None, yes: bool, as_json: bool, reason: str
+    wanted: str | None,
+    saga: str,
+    modules: tuple[str, ...],
+    db: Path | None,
+    yes: bool,
+    as_json: bool,
+    reason: str,
+    is_all: bool,
+    step: str,
+    per_second: int,
 ) -> None:
     """Send the command, or the undo, that an instance is stuck over again.
 
-    ID is the instance's business key or its own id. Without --yes it only says what it would do.
+    ID is the instance's business key or its own id; with --all it is every stuck instance, of --saga and over --step
+    where given. Without --yes it only says what it would do.
     """
-    act("retry", wanted=wanted, saga=saga, modules=modules, db=db, reason=reason, yes=yes, as_json=as_json)
+    if is_all == (wanted is not None):
+        fail("say which instance, or --all")
+    if wanted is not None:
+        act("retry", wanted=wanted, saga=saga, modules=modules, db=db, reason=reason, yes=yes, as_json=as_json)
+        return
+    definitions = load(modules_wanted(modules, os.environ, Path.cwd()))
+    found = _found(db, saga, step)
+    retried, problems = 0, list[str]()
+    if yes and found:
+        retried, problems = _retry(definitions, found, db, reason, per_second, is_shown=not as_json)
+    shape = BulkShape(
+        count=len(found),
+        over=dict(Counter(f"{instance.saga} {instance.stuck_step}" for instance in found)),
+        retried=retried,
+        problems=problems,
+        is_done=yes,
+    )
+    if as_json:
+        say_json(shape)
+    else:
+        _tell(shape, per_second)
+    if problems:
+        raise SystemExit(1)
+
+
+def _found(db: Path | None, saga: str, step: str) -> list[Instance]:
+    from sagas.runtime.bulk import stuck_instances
+
+    with reading(db) as store:
+        return list(stuck_instances(store, saga=saga, step=step))
+
+
+def _retry(
+    definitions: Sequence[Definition],
+    found: Sequence[Instance],
+    db: Path | None,
+    reason: str,
+    per_second: int,
+    *,
+    is_shown: bool,
+) -> tuple[int, list[str]]:
+    # Imported here: only what acts pays for the runtime, the event loop and the database.
+    import anyio
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from sagas.clock import SystemClock
+    from sagas.runtime.bulk import retry_paced
+    from sagas.runtime.orchestrator import Orchestrator
+    from sagas.store.sqlite import SqliteStore
+
+    store = SqliteStore(db or Settings.from_environ(os.environ).database(ORCHESTRATOR))
+    problems: list[str] = []
+
+    async def main() -> int:
+        count = 0
+        with Progress(console=Console(stderr=True), transient=True, disable=not is_shown) as progress:
+            bar = progress.add_task("retrying", total=len(found))
+            pace = retry_paced(
+                Orchestrator(definitions, store),
+                iter(found),
+                who=whoami(),
+                reason=reason,
+                clock=SystemClock(),
+                per_second=per_second,
+            )
+            async for one in pace:
+                progress.advance(bar)
+                if isinstance(one.outcome, str):
+                    problems.append(f"{one.instance.saga} {one.instance.key}: {one.outcome}")
+                else:
+                    count += 1
+        return count
+
+    try:
+        return anyio.run(main), problems
+    finally:
+        store.close()
+
+
+def _tell(shape: BulkShape, per_second: int) -> None:
+    if not shape.count:
+        say("nothing is stuck")
+        return
+    for over, count in sorted(shape.over.items()):
+        say(plain(f"{count:>8}  stuck over {over}"))
+    if not shape.is_done:
+        say(f"{shape.count} would be retried, {per_second} a second, in {-(-shape.count // per_second)} s")
+        say("nothing was done; say it again with --yes")
+        return
+    for problem in shape.problems[:_PROBLEMS_SHOWN_MAX]:
+        say(plain(f"not retried: {problem}"))
+    if len(shape.problems) > _PROBLEMS_SHOWN_MAX:
+        say(f"… and {len(shape.problems) - _PROBLEMS_SHOWN_MAX} more")
+    say(f"{shape.retried} of {shape.count} retried")

@@ -36,6 +36,36 @@ def test_a_deed_is_done_sent_and_written_down_with_who_and_why(full: Terminal) -
     assert "asked the airline" in full.type("show", "t-1").stdout
 
 
+def test_all_that_are_stuck_are_counted_first_and_then_retried(full: Terminal) -> None:
+    result = full.type("retry", "--all", *HERE)
+    assert result.exit_code == 0, result.output
+    assert "1  stuck over trip ticket" in result.stdout
+    assert "1 would be retried, 10 a second, in 1 s\nnothing was done" in result.stdout
+    assert state(full, "t-1") == "stuck"
+    assert full.json("retry", "--all", "--step", "ticket", "--yes", *HERE) == {
+        "count": 1,
+        "over": {"trip ticket": 1},
+        "retried": 1,
+        "problems": [],
+        "is_done": True,
+    }
+    assert state(full, "t-1") == "ticket.pending"
+    assert full.type("retry", "--all", "--yes", *HERE).stdout == "nothing is stuck\n"
+
+
+def test_those_that_cannot_be_retried_are_told_and_fail_the_command(full: Terminal) -> None:
+    result = full.type("retry", "--all", "--yes", "-m", "services.orders.saga")
+    assert result.exit_code == 1
+    assert "not retried: trip t-1: saga 'trip' version 1 is not loaded here" in result.stdout
+    assert "0 of 1 retried" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [("retry",), ("retry", "t-1", "--all")])
+def test_one_or_all_has_to_be_said(full: Terminal, arguments: tuple[str, ...]) -> None:
+    result = full.type(*arguments, *HERE)
+    assert (result.exit_code, result.stderr) == (1, "sagas: say which instance, or --all\n")
+
+
 def test_json_says_the_same_in_a_stable_shape(full: Terminal) -> None:
     plan = full.json("abandon", "t-1", "--reason", "sold by hand", *HERE)
     assert {name: plan[name] for name in ("saga", "key", "action", "path", "sends", "open_effects", "is_done")} == {

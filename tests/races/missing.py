@@ -38,7 +38,6 @@ MISSING: dict[int, Missing] = {
     70: Missing("two sagas wait for each other's lock", _LOCKS),
     71: Missing("an undo needs a lock that another saga holds", _LOCKS),
     72: Missing("an unlock is lost, comes twice or first", _LOCKS),
-    78: Missing("thousands are retried at once", "retrying in bulk"),
     80: Missing("a new definition lacks the state of a live run", _VERSIONS),
     82: Missing(
         "an old node reads a run of a newer version",

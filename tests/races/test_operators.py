@@ -1,5 +1,6 @@
 """Races between what a person or a deployment does and what the runs do meanwhile."""
 
+from contextlib import aclosing
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -13,14 +14,17 @@ from sagas.core.instance import COMPENSATED
 from sagas.core.kernel import decide
 from sagas.core.story import standing
 from sagas.ports import Incoming, TimerRow
+from sagas.runtime.bulk import retry_paced, stuck_instances
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.store.sqlite import SqliteStore
+from sagas.testing import VirtualClock
 from sagas.testing.world import World
 from tests.core.test_kernel import DONE, REFUSED, UNDO_REFUSED, UNDONE, Run, undeliverable
 from tests.core.trip import FLIGHTS, HOTELS, BookRoom, FreeRoom, HoldSeat, IssueTicket, ReleaseSeat, Trip, TripAsked
 from tests.races.parts import ORDER, a_reply, again, in_topic, publish, turn_until
 from tests.races.test_timers import timed_out
 from tests.runtime.shop import a_shop, an_order, order, rows
+from tests.runtime.stuck import a_shop_with_stuck_orders
 
 pytestmark = pytest.mark.anyio
 
@@ -124,6 +128,31 @@ async def test_race_77_what_a_person_decided_on_an_outdated_screen_is_not_done()
             assert isinstance(desk.operate(seen.id, message, shop.clock.now_ms()), str)
         assert order(shop, "o-1") == now
         assert shop.store.audit(seen.id) == []
+
+
+async def test_race_78_many_that_are_stuck_are_retried_at_a_pace_and_it_can_be_stopped() -> None:
+    async with a_shop_with_stuck_orders(25) as shop:
+        desk, clock = Orchestrator([ORDER], shop.store), VirtualClock(shop.clock.now_ms(), is_automatic=True)
+        found = list(stuck_instances(shop.store, saga="order", step="ship"))
+        times: list[int] = []
+        async with aclosing(
+            retry_paced(desk, iter(found), who="ann", reason="it is back", clock=clock, per_second=10)
+        ) as retrying:
+            async for one in retrying:
+                assert not isinstance(one.outcome, str)
+                times.append(clock.now_ms())
+                if len(times) == 15:
+                    break
+        assert max(sum(at <= other < at + 1_000 for other in times) for at in times) == 10
+        # What was retried stays so, and whoever begins again finds the others only.
+        assert len(list(stuck_instances(shop.store))) == 10
+        async for _ in retry_paced(
+            desk, stuck_instances(shop.store), who="ann", reason="", clock=clock, per_second=1_000
+        ):
+            pass
+        await shop.nodes["shipping"].start()
+        await shop.settle()
+        assert {order(shop, i.key).state for i in found} == {"completed"}
 
 
 async def test_race_79_messages_put_in_once_more_after_the_end_change_nothing() -> None:
