@@ -29,6 +29,7 @@ from sagas.broker.connection_string import (
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused
 from sagas.broker.iggy_messages import make_message
+from sagas.broker.iggy_scan import IggyScan
 from sagas.broker.iggy_subscription import IggySubscription
 from sagas.broker.outgoing import checked_name
 from sagas.broker.partitioning import partition_of
@@ -134,6 +135,10 @@ class IggyBroker:
             await subscription.close()
             raise
         return subscription
+
+    def scan(self, topic: str) -> IggyScan:
+        """All of a topic from its oldest message on, in no group. Its connection is given up by its own `close`."""
+        return IggyScan(IggyConnection(self._address, self._timeout_s), self._stream, checked_name("topic", topic))
 
     async def close(self) -> None:
         """Give up the connections; see `ports.Broker`. Lets the loop live long enough for the client to end."""

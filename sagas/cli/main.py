@@ -12,6 +12,7 @@ from rich_click import RichCommand, RichGroup
 COMMANDS = {
     "list": "List the instances, newest first.",
     "show": "Tell the story of one instance.",
+    "verify": "Build every instance again from its journal, and compare.",
     "start": "Start an instance by publishing its event.",
     "retry": "Send again what an instance is stuck over.",
     "resolve": "Say what became of the effect it is stuck over.",

@@ -17,17 +17,28 @@ from sagas.ports import JournalRow
 @click.command(cls=RichCommand)
 @click.argument("wanted", metavar="ID")
 @click.option("--saga", default="", metavar="NAME", help="Which saga's instance, when several have the key.")
+@click.option(
+    "--at",
+    "moment_wanted",
+    metavar="N|TIME",
+    help="As it was after N journal entries, or at a time: 2026-01-31T12:00:00Z, or +1.5 for seconds after its start.",
+)
 @database_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; docs/cli.md describes it.")
 @explained
-def command(wanted: str, saga: str, db: Path | None, as_json: bool) -> None:
+def command(wanted: str, saga: str, moment_wanted: str | None, db: Path | None, as_json: bool) -> None:
     """Tell the story of one instance: each step with its attempts and times, why it turned back, what is stuck.
 
     ID is the instance's business key or its own id.
     """
     with reading(db) as store:
         instance = find_instance(store, wanted, saga)
-        journal = store.journal(instance.id)
+        journal: Sequence[JournalRow] = store.journal(instance.id)
+    if moment_wanted is not None:
+        # Imported here: only who travels in time needs the definitions.
+        from sagas.cli.past import as_it_was
+
+        instance, journal = as_it_was(instance, journal, moment_wanted)
     names = names_for(instance)
     if as_json:
         say_json(story_shape(instance, journal, names))

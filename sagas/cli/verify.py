@@ -1,0 +1,158 @@
+"""`sagas verify`: every stored instance against its journal, or against the topic `event-store`."""
+
+import os
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import msgspec
+from rich_click import RichCommand
+
+from sagas.cli.definitions import load, modules_wanted
+from sagas.cli.instances import database_option, reading
+from sagas.cli.output import explained, plain, say, say_json
+from sagas.cli.project import nearest_project
+from sagas.config import Settings
+from sagas.ports import Store
+from sagas.runtime.retelling import Mismatch, Retelling, against_journal, every_instance
+from sagas.runtime.verification import Definitions
+
+MISMATCHES_SHOWN_MAX = 20
+
+WAIT_S_MAX = 10.0
+"""How long is waited, without a message, for what the feed has still to tell."""
+
+LOOK_EVERY_S = 0.2
+
+Advance = Callable[[int], None]
+
+
+class VerdictShape(msgspec.Struct, frozen=True, kw_only=True):
+    """What `sagas verify --json` prints."""
+
+    source: str
+    instances: int
+    equal: int
+    only_in_topic: int
+    different: list[Mismatch]
+
+
+@click.command(cls=RichCommand)
+@click.option("--from-topic", is_flag=True, help="Build them again from the topic event-store, not from the journal.")
+@click.option("-m", "--module", "modules", multiple=True, metavar="MODULE", help="Where the sagas are defined.")
+@database_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; docs/cli.md describes it.")
+@explained
+def command(from_topic: bool, modules: tuple[str, ...], db: Path | None, as_json: bool) -> None:
+    """Build every instance again from its journal by the rules that run, and compare it with the stored one.
+
+    Ends with 1 when one differs, and says in what. An orchestrator may be running meanwhile.
+    """
+    definitions: Definitions = {(d.name, d.version): d for d in load(modules_wanted(modules, os.environ, Path.cwd()))}
+    with reading(db) as store:
+        total = sum(store.counts().values())
+        with _progress(total) as advance:
+            found = _topic(definitions, store, advance) if from_topic else _journal(definitions, store, advance)
+    if as_json:
+        say_json(found)
+    else:
+        _tell(found)
+    raise SystemExit(1 if found.different else 0)
+
+
+def _journal(definitions: Definitions, store: Store, advance: Advance) -> VerdictShape:
+    count, different = 0, list[Mismatch]()
+    for instance in every_instance(store):
+        mismatch = against_journal(definitions, store, instance)
+        if mismatch is not None:
+            different.append(mismatch)
+        count += 1
+        advance(1)
+    return _shape("journal", count, different, 0)
+
+
+def _topic(definitions: Definitions, store: Store, advance: Advance) -> VerdictShape:
+    # Imported here: only who reads the topic pays for the client.
+    import anyio
+
+    instances = list(every_instance(store))
+    retelling = Retelling(definitions, instances)
+    anyio.run(_read, retelling, store, advance)
+    retelling.finish()
+    strangers = sum(not _is_stored(store, stranger) for stranger in retelling.strangers)
+    return _shape("topic", len(instances), retelling.mismatches, strangers)
+
+
+async def _read(retelling: Retelling, store: Store, advance: Advance) -> None:
+    import anyio
+
+    from sagas.broker.iggy import IggyBroker
+    from sagas.broker.iggy_connection import SETTLE_S
+    from sagas.runtime.event_store import EVENT_STORE
+
+    settings = Settings.from_environ(os.environ, stream=nearest_project(Path.cwd()).stream)
+    broker = IggyBroker.from_connection_string(settings.connection_string, stream=settings.stream)
+    scan = broker.scan(EVENT_STORE)
+    try:
+        waited_s, waiting = 0.0, store.waiting_to_be_fed()
+        await scan.count()
+        while True:
+            batch = await scan.poll()
+            before = retelling.compared
+            retelling.take(batch)
+            advance(retelling.compared - before)
+            if batch:
+                waited_s = 0.0
+            elif retelling.is_complete or not waiting or waited_s >= WAIT_S_MAX:
+                return
+            else:
+                # Asked before the poll: what the feed had told by then, the next poll sees.
+                waiting = store.waiting_to_be_fed()
+                waited_s += LOOK_EVERY_S
+                await anyio.sleep(LOOK_EVERY_S)
+    finally:
+        scan.close()
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(SETTLE_S)
+            await broker.close()
+
+
+def _is_stored(store: Store, instance_id: str) -> bool:
+    return bool(store.journal(instance_id))
+
+
+def _shape(source: str, count: int, different: Sequence[Mismatch], strangers: int) -> VerdictShape:
+    bad = len({mismatch.id for mismatch in different if mismatch.key})
+    return VerdictShape(
+        source=source, instances=count, equal=count - bad, only_in_topic=strangers, different=list(different)
+    )
+
+
+def _tell(found: VerdictShape) -> None:
+    for mismatch in found.different[:MISMATCHES_SHOWN_MAX]:
+        say(plain(f"{mismatch.saga} {mismatch.key}   {mismatch.id}".strip()))
+        for difference in mismatch.differences:
+            say(plain(f"  {difference}"))
+    if len(found.different) > MISMATCHES_SHOWN_MAX:
+        say(f"… and {len(found.different) - MISMATCHES_SHOWN_MAX} more")
+    whose = "its journal" if found.source == "journal" else "the topic event-store"
+    say(f"{found.instances:,} instances: {found.equal:,} equal to what {whose} gives, {len(found.different):,} not")
+    if found.only_in_topic:
+        say(f"the topic tells of {found.only_in_topic:,} more, which this database does not have")
+
+
+@contextmanager
+def _progress(total: int) -> Generator[Advance, None, None]:
+    """A bar on stderr while a person looks on."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("instances", total=total)
+        yield lambda count: progress.advance(task, count)

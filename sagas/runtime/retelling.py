@@ -1,0 +1,135 @@
+"""Every stored instance against its journal, or against the topic `event-store`: what `sagas verify` runs.
+
+Theory of operation. Instances are read in pages, newest first, each with the revision it had then; its journal
+is read up to that revision, so an orchestrator may be writing meanwhile.
+
+From the topic the same is done without the journal: all of the topic is read, from its oldest message on, and
+the rows of each instance are kept until those up to its revision are there; then they are decided and let go.
+A row that comes twice is passed over if it says the same. What the topic lacks is waited for as long as the
+feed still has rows to tell.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from sagas.core.instance import Instance
+from sagas.ports import Incoming, InstanceFilter, JournalRow, Store
+from sagas.runtime.event_store import Happened, read_happened
+from sagas.runtime.verification import Definitions, differences, rebuild
+
+PAGE = 500
+
+
+class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
+    """An instance that is not what its history says, or whose history cannot be decided here."""
+
+    saga: str
+    key: str
+    id: str
+    differences: tuple[str, ...]
+    is_known: bool = True
+
+
+def every_instance(store: Store) -> Iterator[Instance]:
+    """All instances, newest first."""
+    before = ""
+    while page := store.instances(InstanceFilter(before_id=before, count_max=PAGE)):
+        yield from page
+        before = page[-1].id
+
+
+def against_journal(definitions: Definitions, store: Store, instance: Instance) -> Mismatch | None:
+    """What is wrong with an instance, None when it is what its journal says."""
+    rows = [row for row in store.journal(instance.id) if row.revision <= instance.revision]
+    return against(definitions, instance, rows, "journal")
+
+
+def against(definitions: Definitions, instance: Instance, rows: Sequence[JournalRow], said_by: str) -> Mismatch | None:
+    """What is wrong with an instance, None when it is what `rows` say."""
+    if instance.version == 0:  # as the store shows one whose record cannot be read
+        return _mismatch(instance, (instance.reason,))
+    if not rows:
+        return _mismatch(instance, (f"the {said_by} has nothing of it",))
+    rebuilt = rebuild(definitions, instance.saga, instance.version, rows)
+    if rebuilt.differences or rebuilt.instance is None:
+        return _mismatch(instance, rebuilt.differences, is_known=rebuilt.is_known)
+    found = differences(rebuilt.instance, instance, said_by)
+    return _mismatch(instance, found) if found else None
+
+
+class Retelling:
+    """The topic, compared with the instances that were stored when it was begun."""
+
+    def __init__(self, definitions: Definitions, instances: Sequence[Instance]) -> None:
+        self._definitions = definitions
+        self._open = {instance.id: instance for instance in instances}
+        self._done: set[str] = set()
+        self._rows: dict[str, dict[int, JournalRow]] = {}
+        self.strangers: set[str] = set()
+        """Instances that the topic tells of and that were not stored: newer ones, or those of another database."""
+        self.mismatches: list[Mismatch] = []
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that is stored was told."""
+        return not self._open
+
+    @property
+    def compared(self) -> int:
+        """How many instances were compared."""
+        return len(self._done)
+
+    def take(self, batch: Sequence[Incoming]) -> None:
+        """Compare what a batch completes."""
+        for incoming in batch:
+            happened = read_happened(incoming)
+            if isinstance(happened, str):
+                where = f"{incoming.topic}/{incoming.partition} at {incoming.offset}"
+                self.mismatches.append(
+                    Mismatch(saga="", key="", id=incoming.id, differences=(f"{where} cannot be read: {happened}",))
+                )
+            else:
+                self._take(happened)
+
+    def finish(self) -> None:
+        """Say what was never told."""
+        for instance in self._open.values():
+            told = sorted(self._rows.get(instance.id, {}))
+            which = f"it has only revisions {told}" if told else "it has nothing of it"
+            self.mismatches.append(_mismatch(instance, (f"revision {instance.revision} is not in the topic: {which}",)))
+        self._open.clear()
+
+    def _take(self, happened: Happened) -> None:
+        instance = self._open.get(happened.instance_id)
+        if instance is None:
+            if happened.instance_id not in self._done:
+                self.strangers.add(happened.instance_id)
+            return
+        if happened.revision > instance.revision:
+            return
+        try:
+            row = happened.entry()
+        except ValueError as error:
+            self._close(instance, _mismatch(instance, (f"revision {happened.revision}: {error}",)))
+            return
+        rows = self._rows.setdefault(instance.id, {})
+        if rows.setdefault(row.revision, row) != row:
+            self._close(instance, _mismatch(instance, (f"revision {row.revision} is told twice, and differently",)))
+        elif (happened.saga, happened.key) != (instance.saga, instance.key):
+            told = f"revision {row.revision} is told as of {happened.saga} {happened.key}"
+            self._close(instance, _mismatch(instance, (told,)))
+        elif len(rows) == instance.revision:
+            in_order = [rows[revision] for revision in sorted(rows)]
+            self._close(instance, against(self._definitions, instance, in_order, "topic"))
+
+    def _close(self, instance: Instance, mismatch: Mismatch | None) -> None:
+        if mismatch is not None:
+            self.mismatches.append(mismatch)
+        del self._open[instance.id]
+        self._rows.pop(instance.id, None)
+        self._done.add(instance.id)
+
+
+def _mismatch(instance: Instance, found: tuple[str, ...], *, is_known: bool = True) -> Mismatch:
+    return Mismatch(saga=instance.saga, key=instance.key, id=instance.id, differences=found, is_known=is_known)
