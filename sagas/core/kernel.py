@@ -127,6 +127,9 @@ def _on_do_reply(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -
     is_refusal = isinstance(reply, Rejection)
     if record.effect in ("intended", "unknown") and _awaits(turn, spec, word):
         _advance(turn, spec, record, reply)
+    elif isinstance(reply, Undeliverable) and spec.kind == "retriable":
+        # No answer but a state of affairs, which a repair ends: the ledger must not hold it against the true answer.
+        turn.answer("late", f"{spec.name}: told that its command could not be read")
     elif record.effect in ("done", "refused"):
         if record.reply == word:
             turn.answer("duplicate")

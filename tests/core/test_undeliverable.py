@@ -3,7 +3,7 @@
 import pytest
 
 from sagas import Command, DefinitionError, Rejection, Saga
-from sagas.core.effects import Fire
+from sagas.core.effects import Fire, Operate
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK
 from tests.core.test_kernel import DONE, REFUSED, TRIP, UNDONE, Run, fault, undeliverable
 from tests.core.trip import HOTELS, RoomBooked, Trip
@@ -33,6 +33,22 @@ def test_a_step_after_the_pivot_is_stuck_with_the_reason_and_goes_on_when_it_is_
     assert run.take(undeliverable("mail")).verdict == "late"
     run.take(DONE["mail"])
     assert (run.now.state, run.now.reason) == (COMPLETED, "")
+
+
+def test_being_told_again_that_it_cannot_be_read_does_not_contradict_the_answer_after_a_repair() -> None:
+    # Found by `sagas check`: the ledger kept Undeliverable as the answer, so the true one was a violation.
+    run = Run(DONE["room"], DONE["seat"], DONE["ticket"], undeliverable("mail"), undeliverable("mail"))
+    run.take(Operate(action="resolve-done", who="ann", reason="it was sent", revision=run.now.revision))
+    assert (run.now.state, run.now.steps[-1].reply) == (COMPLETED, "(by hand)")
+    assert run.take(DONE["mail"]).verdict == "late"
+    assert (run.now.steps[-1].reply, run.now.incident) == ("MailSent", "")
+
+
+def test_an_old_word_that_it_could_not_be_read_comes_late_after_the_answer() -> None:
+    # Found by `sagas check`: it was taken for a contradiction.
+    run = Run(DONE["room"], DONE["seat"], DONE["ticket"], DONE["mail"])
+    assert run.take(undeliverable("mail")).verdict == "late"
+    assert (run.now.state, run.now.steps[-1].effect) == (COMPLETED, "done")
 
 
 def test_an_undo_that_could_not_be_read_is_stuck_and_its_effect_stays_open() -> None:
