@@ -20,6 +20,7 @@ COMMANDS = {
     "abandon": "Leave an instance as it is, for ever.",
     "dlq": "Deal with messages that could not be dealt with.",
     "diagram": "Draw a saga as Mermaid text.",
+    "check": "Explore every run of a saga, and draw the shortest that goes wrong.",
     "conformance": "Attack participants, and show what they withstand.",
     "run": "Run the orchestrator.",
     "broker": "Run the embedded broker, for development and tests.",

@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from sagas.core.definition import Definition, StepSpec
-from sagas.core.effects import ClearTimer, Fire, Input, Reply, Send, SetTimer, Start, Verdict
+from sagas.core.effects import Action, ClearTimer, Fire, Input, Operate, Reply, Send, SetTimer, Start, Verdict
 from sagas.core.envelope import Envelope, Undecodable, decode_data, decode_envelope, encode_message
 from sagas.core.ids import derived_id
 from sagas.core.instance import Instance, Operation
@@ -119,6 +119,18 @@ class Rehearsal:
         raise AssertionError(
             self.picture(f"more than {FIRED_MAX} timers fired in {duration_ms / 1000:.1f} s: it is endless")
         )
+
+    def fire(self, timer: str) -> None:
+        """Let one timer fire, whatever the others do and however long it had yet to go. No such timer: nothing."""
+        due = self.timers.pop(timer, None)
+        if due is not None:
+            self.now_ms = max(self.now_ms + 1, due.due_ms)
+            self._feed(due.fire, f"timer: {_timer_words(due.fire)}")
+
+    def operate(self, action: Action, who: str, reason: str) -> None:
+        """Let a person do something with the run as it stands."""
+        message = Operate(action=action, who=who, reason=reason, revision=self.instance.revision)
+        self._feed(message, f"{who}: {action}")
 
     # ----------------------------------------------------------------- how it is carried out
 

@@ -15,10 +15,11 @@ story fail on it. Only repeats of a command (the same id, a later attempt) may b
 checker refuses a reply that the expected command does not declare.
 """
 
-from typing import Any, Generic, TypeVar, overload
+import itertools
+from typing import Any, Generic, Literal, TypeVar, overload
 
-from sagas.core.effects import Verdict
-from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK, Instance, Operation
+from sagas.core.effects import Action, Verdict
+from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK, Effect, Instance, Operation
 from sagas.core.messages import Command, Event, Fault, InProgress
 from sagas.core.participants import Participant
 from sagas.core.saga import Saga, Step
@@ -151,6 +152,26 @@ class Scenario(Generic[D]):
         self._rehearsal.answer(*last)
         return self
 
+    def away(self, *, seconds: float) -> "Scenario[D]":
+        """Let time pass while the orchestrator is down: nothing fires. Go on with `fires` or `after`."""
+        self._rehearsal.now_ms += round(seconds * 1000)
+        return self
+
+    def fires(self, timer: str) -> "Scenario[D]":
+        """The timer of this name fires now, however long it had yet to go; nothing happens if it is not set.
+
+        A step's timer has the step's name, the deadline's is `saga.deadline`.
+        """
+        __tracebackhide__ = True
+        self._rehearsal.fire(timer)
+        return self
+
+    def operate(self, action: Action, *, who: str = "ann", reason: str = "told so") -> "Scenario[D]":
+        """A person does this with the run as it stands; see `expect_verdict` for how it was taken."""
+        __tracebackhide__ = True
+        self._rehearsal.operate(action, who, reason)
+        return self
+
     # ----------------------------------------------------------------- how it ends
 
     def expect_completed(self) -> None:
@@ -201,6 +222,23 @@ class Scenario(Generic[D]):
         """The timers that are set: their names and in how many seconds they fire."""
         now_ms = self._rehearsal.now_ms
         return {timer.name: (timer.due_ms - now_ms) / 1000 for timer in self._rehearsal.timers.values()}
+
+    def effect(self, step: str) -> Effect | Literal[""]:
+        """What the ledger says of a step, "" if it was never sent."""
+        record = self.instance.step(step)
+        return "" if record is None else record.effect
+
+    def said(self, step: str, operation: Operation = "do") -> set[tuple[str, str]]:
+        """What was sent for an operation: (id, command as text). More than one is one too many."""
+        sent = (sent for entry in self.journal for sent in entry.sent)
+        return {(s.id, repr(s.command)) for s in sent if (s.step, s.operation) == (step, operation)}
+
+    @property
+    def undrawn(self) -> list[tuple[str, str]]:
+        """The moves that were made and are not in the drawing: (source, dest)."""
+        drawn = {(edge.source, edge.dest) for edge in self._rehearsal.definition.edges}
+        made = [pair for entry in self.journal for pair in itertools.pairwise(entry.path)]
+        return [pair for pair in made if pair not in drawn]
 
     def __str__(self) -> str:
         return self._rehearsal.picture(f"a run of saga {self._rehearsal.definition.name!r}")

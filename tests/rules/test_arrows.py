@@ -148,6 +148,12 @@ def test_the_runtime_sees_no_adapter() -> None:
     assert unwanted(under("sagas.runtime"), ("sagas.runtime", *INSIDE)) == []
 
 
+def test_the_check_sees_the_core_only_and_is_as_pure() -> None:
+    assert unwanted(under("sagas.check"), ("sagas.check", "sagas.core", "sagas.errors")) == []
+    impure = [f.name for module in under("sagas.check") for f in imports(module) if is_within(f.name, *IMPURE)]
+    assert impure == []
+
+
 def test_nobody_but_the_entry_points_sees_the_command_line_or_the_hosting() -> None:
     assert touching(("sagas.cli", "sagas.hosting"), ENTRY_POINTS) == []
 

@@ -1,0 +1,99 @@
+"""What a decision does not depend on is taken out of an instance, so that there are finitely many.
+
+Theory of operation. The kernel never compares two moments that it did not just add up itself: of a time in
+the ledger it reads whether there is one (`undo_sent_ms`), and whether a step's patience is over, which the
+search decides by giving `decide` a moment soon after and one long after. Of attempts it compares whether a
+timer or a fault belongs to the latest. Of faults it counts up to the step's bound while the step is pending.
+Texts are read by people. So:
+
+    times          0 (not yet) or 1; those of answers 0
+    revision       0; a person's word is about the instance as it stands
+    attempts       0 or 1, and an attempt named by a timer is 1 (the latest) or 0 (an earlier one)
+    faults         as counted while the step's effect is intended and its retries are bounded, else 0
+    undo_reply     "" unless a person has spoken: then it is compared
+    texts          "", but whether there was an incident
+
+`tests/check/test_normal.py` holds each against the kernel: an instance and its normal form are decided alike.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from sagas.core.definition import Definition
+from sagas.core.effects import Fire
+from sagas.core.instance import Instance, Operation, StepRecord
+from sagas.core.operator import BY_HAND
+
+PAST_MS: Final = 1
+"""What every time is that has come."""
+
+SOON_MS: Final = 2
+"""A moment at which no patience is over yet."""
+
+LATE_MS: Final = 10**15
+"""A moment at which every patience is over."""
+
+_ANSWERED = ("answered_ms", "undo_answered_ms")
+_RECORD_TIMES = tuple(name for name in StepRecord.__struct_fields__ if name.endswith("_ms"))
+_INSTANCE: dict[str, Any] = {"revision": 0, "updated_ms": 0, "cause": "", "reason": ""}
+_OTHER_TIMES = tuple(n for n in Instance.__struct_fields__ if n.endswith("_ms") and n not in _INSTANCE)
+
+
+class Sent(msgspec.Struct, frozen=True, order=True):
+    """A command that is out, for ever: it may be delivered any number of times. `body` is what it asks, as JSON."""
+
+    step: str
+    operation: Operation
+    id: str
+    body: bytes
+
+
+class Node(msgspec.Struct, frozen=True):
+    """The orchestrator's side of a world: the instance, the timers that are set, and what was ever sent."""
+
+    instance: Instance
+    timers: tuple[tuple[str, Fire], ...]
+    sent: tuple[Sent, ...]
+
+
+def normal(definition: Definition, instance: Instance, before: Instance | None) -> Instance:
+    """The normal form of `instance`. What it shares with `before`, which is in normal form, is taken as it is."""
+    known = {id(record) for record in before.steps} if before is not None else set[int]()
+    steps = tuple(r if id(r) in known else _record(definition, r) for r in instance.steps)
+    fixed: dict[str, Any] = {"steps": steps} | {name: _INSTANCE[name] for name in _INSTANCE}
+    for name in _OTHER_TIMES:
+        fixed[name] = min(getattr(instance, name), PAST_MS)
+    if instance.incident:
+        fixed["incident"] = "…"
+    return msgspec.structs.replace(instance, **fixed)
+
+
+def _record(definition: Definition, record: StepRecord) -> StepRecord:
+    spec = definition.steps.get(record.name)
+    counts = spec is not None and spec.retry.attempts_max > 0 and record.effect == "intended"
+    undo_counts = spec is not None and spec.undo is not None and spec.undo.retry.attempts_max > 0 and record.is_open
+    is_by_hand = BY_HAND in (record.reply, record.undo_reply)
+    return msgspec.structs.replace(
+        record,
+        attempts=min(record.attempts, 1),
+        undo_attempts=min(record.undo_attempts, 1),
+        faults=record.faults if counts else 0,
+        undo_faults=record.undo_faults if undo_counts else 0,
+        undo_reply=record.undo_reply if is_by_hand else "",
+        **{name: 0 if name in _ANSWERED else min(getattr(record, name), PAST_MS) for name in _RECORD_TIMES},
+    )
+
+
+def normal_timers(instance: Instance, timers: Mapping[str, Fire]) -> tuple[tuple[str, Fire], ...]:
+    """The timers with their attempts in normal form; `instance` is not normalised yet."""
+    return tuple((name, _fire(instance, timers[name])) for name in sorted(timers))
+
+
+def _fire(instance: Instance, fire: Fire) -> Fire:
+    record = instance.step(fire.step)
+    if record is None:
+        return fire
+    latest = record.undo_attempts if fire.operation == "undo" else record.attempts
+    return msgspec.structs.replace(fire, attempt=1 if fire.attempt == latest else 0)

@@ -1,0 +1,173 @@
+"""Messages to check with: one of each type, taken from examples or made from the types alone.
+
+A fold and a predicate are the author's code, so what they do may depend on what is in a message. Whoever
+wants particular contents gives examples; for the rest a value that satisfies the type will do.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import inspect
+
+from sagas.core.messages import Message
+from sagas.errors import SagaError
+
+KEY = "k-1"
+"""The business key of the run that is checked."""
+
+_TEXTS = (
+    "a",
+    "1",
+    "1.00",
+    "A",
+    "EUR",
+    "a-1",
+    "a@example.org",
+    "https://example.org/a",
+    "2025-01-01",
+    "2025-01-01T00:00:00Z",
+    "00000000-0000-7000-8000-000000000001",
+    "+491234567",
+    "DE89370400440532013000",
+    "true",
+    "",
+)
+"""Tried in this order where a pattern has to be met."""
+
+
+class NoSample(SagaError):
+    """No value could be made for a message: an example is needed."""
+
+
+class Samples:
+    """One message of each type. `examples` win over what is made."""
+
+    def __init__(self, key_field: str, examples: Iterable[Message] = ()) -> None:
+        self._key_field = key_field
+        self._examples: Mapping[type[Message], Message] = {type(message): message for message in examples}
+        self._made: dict[type[Message], Message] = {}
+
+    def of(self, message_type: type[Message]) -> Any:
+        """A message of this type, about the run that is checked. Raises NoSample."""
+        known = self._made.get(message_type)
+        if known is None:
+            known = self._made[message_type] = self._make(message_type)
+        return known
+
+    def _make(self, message_type: type[Message]) -> Message:
+        example = self._examples.get(message_type)
+        if example is not None:
+            return msgspec.structs.replace(example, **{self._key_field: KEY})
+        info = inspect.type_info(message_type)
+        assert isinstance(info, inspect.StructType)
+        fields: dict[str, Any] = {}
+        for field in info.fields:
+            if field.name == self._key_field:
+                fields[field.name] = KEY
+            elif field.required:
+                fields[field.name] = _value(field.type, f"{message_type.__name__}.{field.name}")
+        try:
+            return message_type(**fields)
+        except Exception as error:
+            raise _no_sample(message_type.__name__, f"{type(error).__name__}: {error}") from error
+
+
+def _no_sample(where: str, why: str) -> NoSample:
+    return NoSample(
+        f"no sample can be made for {where} ({why}); give one: define EXAMPLES = (…,) with such a message in the "
+        "saga's module"
+    )
+
+
+def _value(wanted: inspect.Type, where: str) -> Any:
+    """Some value of this type."""
+    match wanted:
+        case inspect.StrType():
+            return _text(wanted, where)
+        case inspect.IntType() | inspect.FloatType():
+            return _number(wanted)
+        case inspect.UnionType():
+            return _value(_easiest(wanted), where)
+        case inspect.StructType():
+            return wanted.cls(**{f.name: _value(f.type, f"{where}.{f.name}") for f in wanted.fields if f.required})
+        case inspect.TupleType():
+            return tuple(_value(item, where) for item in wanted.item_types)
+        case inspect.ListType() | inspect.VarTupleType() | inspect.SetType() | inspect.FrozenSetType():
+            items = [_value(wanted.item_type, where) for _ in range(max(1, wanted.min_length or 0))]
+            return _collected(wanted, items)
+        case inspect.DictType():
+            return {_value(wanted.key_type, where): _value(wanted.value_type, where)}
+        case inspect.LiteralType():
+            return wanted.values[0]
+        case inspect.EnumType():
+            return next(iter(wanted.cls))
+        case _:
+            return _plain_value(wanted, where)
+
+
+def _plain_value(wanted: inspect.Type, where: str) -> Any:
+    plain = _plain(wanted)
+    if plain is None and not isinstance(wanted, inspect.NoneType | inspect.AnyType):
+        raise _no_sample(where, f"type {type(wanted).__name__}")
+    return plain
+
+
+def _plain(wanted: inspect.Type) -> Any:
+    moment = datetime(2025, 1, 1, tzinfo=UTC)
+    values: dict[type[inspect.Type], Any] = {
+        inspect.BoolType: True,
+        inspect.BytesType: b"a",
+        inspect.DateTimeType: moment,
+        inspect.DateType: date(2025, 1, 1),
+        inspect.TimeType: time(12, tzinfo=UTC),
+        inspect.TimeDeltaType: timedelta(days=1),
+        inspect.UUIDType: UUID(int=1),
+        inspect.DecimalType: Decimal(1),
+    }
+    return values.get(type(wanted))
+
+
+def _easiest(union: inspect.UnionType) -> inspect.Type:
+    return next((t for t in union.types if not isinstance(t, inspect.NoneType)), union.types[0])
+
+
+def _collected(wanted: inspect.Type, items: list[Any]) -> Any:
+    match wanted:
+        case inspect.VarTupleType():
+            return tuple(items)
+        case inspect.SetType():
+            return set(items)
+        case inspect.FrozenSetType():
+            return frozenset(items)
+        case _:
+            return items
+
+
+def _number(wanted: inspect.IntType | inspect.FloatType) -> Any:
+    number: float = 1
+    if wanted.ge is not None:
+        number = max(number, wanted.ge)
+    if wanted.gt is not None:
+        number = max(number, wanted.gt + 1)
+    if wanted.le is not None:
+        number = min(number, wanted.le)
+    if wanted.lt is not None:
+        number = min(number, wanted.lt - 1)
+    if wanted.multiple_of:
+        number = wanted.multiple_of
+    return int(number) if isinstance(wanted, inspect.IntType) else float(number)
+
+
+def _text(wanted: inspect.StrType, where: str) -> str:
+    least, most = wanted.min_length or 0, wanted.max_length
+    stretched = [text.ljust(least, text[-1:] or "a") for text in _TEXTS]
+    for text in stretched:
+        fits = most is None or len(text) <= most
+        if fits and (wanted.pattern is None or re.search(wanted.pattern, text)):
+            return text
+    raise _no_sample(where, f"text of the pattern {wanted.pattern!r}")

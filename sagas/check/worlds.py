@@ -1,0 +1,117 @@
+"""What can follow in a world, line by line: everything that depends on the orchestrator and one participant only.
+
+Theory of operation. A world is a node of the orchestrator and one local state a step (a *line*). What can happen
+in it is either the orchestrator's own (a timer, a person) or one line's: something is delivered there, or one of
+its replies reaches the instance. What a line can do depends on the node and on that line's local state, on no other
+line, so it is worked out once for each such pair (`Entry`) and looked up ever after.
+
+Deliveries to different participants commute, and none of them changes the orchestrator. So the reduced search does
+not take them one by one: a delivery is put off until the reply that it leads to is read, and both make one move.
+The local states that lie between (`reach`) are looked at for every law as if they had been visited, together
+with those of the other lines, since they are independent. A local state from which nothing would ever be read is made
+a world of its own, so that a run that hangs there is seen. `tests/check/test_reduction.py` compares this with the
+full search, which takes every delivery by itself.
+"""
+
+from sagas.check.laws import Broken
+from sagas.check.line_moves import LineMoves
+from sagas.check.moves import LOCAL_MASK, NODE_MASK, Course, Entry, Fault, Line, Move, Row
+from sagas.check.orchestrator import ENGINE_REPLIES, Acted, Answer, Fired, Orchestrator, OrchestratorEvent
+from sagas.core.instance import ABANDONED, ENDS, STUCK
+
+
+class Worlds:
+    """The moves of every world, made as they are asked for. `is_full`: every delivery is a move of its own."""
+
+    def __init__(self, orchestrator: Orchestrator, *, is_full: bool = False) -> None:
+        self.orchestrator = orchestrator
+        self.is_full = is_full
+        self.lines: dict[str, Line] = {}
+        self._rows: dict[int, Row] = {}
+        self._kept: dict[tuple[int, int, int], int] = {}
+
+    # ----------------------------------------------------------------- the orchestrator's own moves
+
+    def row(self, node: int) -> Row:
+        """What is known of a node."""
+        row = self._rows.get(node)
+        if row is None:
+            row = self._rows[node] = self._make_row(node)
+        return row
+
+    def _make_row(self, number: int) -> Row:
+        node = self.orchestrator.nodes[number]
+        state = node.instance.state
+        if state == ABANDONED:
+            return Row([])  # nothing more is promised of it
+        row = Row([self._line(step) for step in dict.fromkeys(sent.step for sent in node.sent)])
+        row.is_ended, row.is_stuck = state in ENDS, state == STUCK
+        for name, _ in node.timers:
+            self._add(row.moves, row.faults, number, Fired(name))
+        if not row.is_ended:
+            self._add(row.acts, row.faults, number, Acted("cancel"))
+            self._add(row.acts, row.faults, number, Acted("abandon"))
+        if row.is_stuck:
+            self._add(row.acts, row.faults, number, Acted("retry"))
+        row.faults += self._hanging(number, row)
+        return row
+
+    def _line(self, step: str) -> Line:
+        line = self.lines.get(step)
+        if line is None:
+            spec = self.orchestrator.spec(step)
+            line = self.lines[step] = Line(len(self.lines), step, spec, self.orchestrator.assumptions)
+        return line
+
+    def _add(self, moves: list[Move], faults: list[Fault], node: int, event: OrchestratorEvent) -> None:
+        for turned in self.orchestrator.answers(node, event):
+            course = Course((), event, turned)
+            if turned.broken is not None:
+                faults.append(Fault(turned.broken, 1, course))
+            elif turned.node != node:
+                moves.append(Move(turned.node - node, 1, course))
+
+    def _hanging(self, number: int, row: Row) -> list[Fault]:
+        """Whether a lost message would hang the run here: by its timers alone it must send again or go on."""
+        if row.is_ended or row.is_stuck:
+            return []
+        state = self.orchestrator.nodes[number].instance.state
+        seen, front = {number}, [number]
+        for node in front:
+            for name, _ in self.orchestrator.nodes[node].timers:
+                for turned in self.orchestrator.answers(node, Fired(name)):
+                    after = self.orchestrator.nodes[turned.node].instance.state
+                    if turned.sent or after != state or turned.broken:
+                        return []
+                    if turned.node not in seen:
+                        seen.add(turned.node)
+                        front.append(turned.node)
+        waits = f"in {state} no timer sends anything again"
+        return [Fault(Broken("wait", f"{waits}: one lost message and it waits for ever", state=state), 0, Course(()))]
+
+    # ----------------------------------------------------------------- a line's moves
+
+    def following(self, world: int, move: Move) -> int:
+        """The world after a move. In the full search replies for the time being that no longer matter are let go."""
+        after = world + move.delta
+        return self._let_go(after) if self.is_full else after
+
+    def _let_go(self, world: int) -> int:
+        node = world & NODE_MASK
+        for line, shift, _ in self.row(node).lines:
+            number = (world >> shift) & LOCAL_MASK
+            kept = self._kept.get((node, line.index, number))
+            if kept is None:
+                local = line.locals[number]
+                loose = {a for a in local.loose if a.tag not in ENGINE_REPLIES or self._matters(node, a)}
+                kept = self._kept[node, line.index, number] = line.number(local._replace(loose=frozenset(loose)))
+            world += (kept - number) << shift
+        return world
+
+    def _matters(self, node: int, answer: Answer) -> bool:
+        return any(turned.node != node or turned.broken for turned in self.orchestrator.answers(node, answer))
+
+    def entry(self, node: int, line: Line, local: int) -> Entry:
+        """What `line` can do in this local state at this node."""
+        asked = LineMoves(self.orchestrator, node, line, local)
+        return asked.full() if self.is_full else asked.reduced()

@@ -1,0 +1,52 @@
+"""`sagas check`, as an author types it."""
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import Terminal
+
+
+def test_a_saga_that_holds_is_told_with_its_figures(terminal: Terminal) -> None:
+    result = terminal.type("check", "services.orders.saga:order")
+    assert result.exit_code == 0, result.output
+    assert "saga order version 1: OK" in result.stdout
+    assert "undo edges  27 of 27 taken, 100 %" in result.stdout
+    assert "every state there is" in result.stdout
+
+
+def test_a_broken_law_is_drawn_written_and_ends_with_1(terminal: Terminal, tmp_path: Path) -> None:
+    drawing, scenario = tmp_path / "found.mmd", tmp_path / "test_found.py"
+    result = terminal.type(
+        "check", "services.orders.saga", "--no-barrier", "--mermaid", str(drawing), "--scenario", str(scenario)
+    )
+    assert result.exit_code == 1
+    assert "create took effect twice" in result.stdout
+    assert drawing.read_text(encoding="utf-8").startswith("sequenceDiagram\n")
+    assert "def test_order_once() -> None:" in scenario.read_text(encoding="utf-8")
+
+
+def test_the_report_as_json_has_the_counterexample(terminal: Terminal) -> None:
+    result = terminal.type("check", "services.orders.saga", "--participants", "forget-refusals", "--json")
+    assert result.exit_code == 1
+    (report,) = json.loads(result.stdout)
+    assert (report["saga"], report["is_ok"], report["assumptions"]) == (
+        "order",
+        False,
+        ["participants forget-refusals"],
+    )
+    assert report["counterexample"]["law"] == "rest"
+    assert report["counterexample"]["messages"] == 3
+    assert report["duration_ms"] >= 0
+
+
+def test_what_cannot_be_checked_ends_with_2(terminal: Terminal) -> None:
+    for wanted in ("services.nowhere", "services.money"):
+        result = terminal.type("check", wanted)
+        assert result.exit_code == 2
+        assert result.stderr.startswith("sagas: ")
+
+
+def test_a_bounded_search_says_how_far_it_went(terminal: Terminal) -> None:
+    result = terminal.type("check", "services.orders.saga", "--depth", "3")
+    assert result.exit_code == 0
+    assert "explored to depth 3: there are more" in result.stdout
