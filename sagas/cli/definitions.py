@@ -1,6 +1,7 @@
 """Finding sagas by name: which modules are loaded, and what is in them.
 
-A module is written `package.module`, or `package.module:name` for one of its sagas only.
+A module is written `package.module`, or `package.module:name` for one of its sagas only; instead of its name it may
+be its file, a path that ends in `.py`.
 """
 
 import importlib
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sagas.cli.project import nearest_project
@@ -51,7 +53,7 @@ def load(modules: Iterable[str]) -> list[Definition]:
 def _sagas_of(wanted: str) -> list[Saga[Any]]:
     module_name, _, name = wanted.partition(":")
     try:
-        module = importlib.import_module(module_name)
+        module = _imported(module_name)
     except ModuleNotFoundError as error:
         # Only a module that was asked for is a wrong setting; one that it imports is its own trouble.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
@@ -66,6 +68,41 @@ def _sagas_of(wanted: str) -> list[Saga[Any]]:
     if not sagas:
         raise SettingsError(f"{wanted}: no saga there; expected a module with `name = Saga(…)` at its top level")
     return sagas
+
+
+def _imported(name: str) -> ModuleType:
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    path = Path(name).resolve()
+    if not path.is_file():
+        raise SettingsError(f"there is no file {name}; name a module of a saga, or its file")
+    root, parts = path.parent, [path.stem]
+    while (root / "__init__.py").is_file():
+        root, parts = root.parent, [root.name, *parts]
+    return _imported_alone(root, ".".join(parts))
+
+
+def _imported_alone(root: Path, name: str) -> ModuleType:
+    """The module below `root`, with its own package around it even if another release of that is loaded already.
+
+    It is taken out of the loaded modules again: two releases of one package can be compared.
+    """
+    others = {known: module for known, module in sys.modules.items() if _is_of(known, name.partition(".")[0])}
+    for known in others:
+        del sys.modules[known]
+    sys.path.insert(0, str(root))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(root))
+        for known, module in list(sys.modules.items()):
+            if root in Path(getattr(module, "__file__", None) or "/").parents and not _is_of(known, "sagas"):
+                del sys.modules[known]
+        sys.modules.update(others)
+
+
+def _is_of(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
 
 
 def _attribute_of(module: object, saga: Saga[Any]) -> str:

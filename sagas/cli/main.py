@@ -21,6 +21,7 @@ COMMANDS = {
     "dlq": "Deal with messages that could not be dealt with.",
     "diagram": "Draw a saga as Mermaid text.",
     "check": "Explore every run of a saga, and draw the shortest that goes wrong.",
+    "rollout": "Say what a new version does to live instances.",
     "conformance": "Attack participants, and show what they withstand.",
     "run": "Run the orchestrator.",
     "broker": "Run the embedded broker, for development and tests.",

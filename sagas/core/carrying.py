@@ -139,10 +139,10 @@ def _course_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str],
     done = {renames.get(record.name, record.name) for record in instance.steps}
     at = {renames.get(step, step) for step, _ in here}
     start = _begun(renamed_state(state, renames, new.states) or "", new)
-    if start not in _reachable(new.forward, NEW, set()):
+    if start not in reachable(new.forward, NEW, set()):
         return
     for step in new.steps:
-        if step.name not in done | at and start not in _reachable(new.forward, NEW, {step.name}):
+        if step.name not in done | at and start not in reachable(new.forward, NEW, {step.name}):
             yield f"step {step.name!r} was put in before where it stands, and it has not done that"
     ahead, ahead_before = _steps_ahead(new, start), _steps_ahead(old, _begun(state, old))
     for name in sorted(done - at):
@@ -163,12 +163,12 @@ def _begun(state: str, shape: SagaShape) -> str:
 
 
 def _steps_ahead(shape: SagaShape, state: str) -> set[str]:
-    reached = _reachable(shape.forward, state, set()) - {state}
+    reached = reachable(shape.forward, state, set()) - {state}
     here = {step for step, _ in marks_of(state)}
     return {step for known in reached for step, _ in marks_of(known)} - here
 
 
-def _reachable(forward: Sequence[tuple[str, str, str]], start: str, without: set[str]) -> set[str]:
+def reachable(forward: Sequence[tuple[str, str, str]], start: str, without: set[str]) -> set[str]:
     """The states that can be reached from `start` by moves that do not touch a step of `without`."""
     found, todo = {start}, [start]
     while todo:

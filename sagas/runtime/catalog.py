@@ -89,9 +89,12 @@ class Catalog:
         key = (instance.saga, instance.version, instance.content)
         if key not in self._old and self._book is not None:
             # Read again at each miss: another node may have loaded it meanwhile.
-            self._old = {
-                (row.saga, row.version, row.content): decode_shape(row.shape) for row in self._book.definitions()
-            }
+            self._old = {}
+            for row in self._book.definitions():
+                shape = decode_shape(row.shape)
+                self._old[row.saga, row.version, row.content] = shape
+                # A run of a release that pinned no content began with the first there was.
+                self._old.setdefault((row.saga, row.version, ""), shape)
         return self._old.get(key)
 
     def _shape(self, definition: Definition) -> SagaShape:

@@ -90,22 +90,33 @@ def variant(
     *plans: Plan,
     data: type[Data] = Data,
     renames: Mapping[str, str] | None = None,
-    start: Event | None = None,
+    start: type[Event] = Begun,
 ) -> Definition:
+    """The saga "tale" with these steps one after the other, compiled."""
+    return a_saga(version, *plans, data=data, renames=renames, start=start).definition
+
+
+def a_saga(
+    version: int,
+    *plans: Plan,
+    data: type[Data] = Data,
+    renames: Mapping[str, str] | None = None,
+    start: type[Event] = Begun,
+) -> Saga[Any]:
     """The saga "tale" with these steps one after the other."""
     saga: Saga[Any] = Saga("tale", data, version=version, key="k", renames=renames)
 
     def begin(event: Any) -> Any:
         return data(event.k)
 
-    begin.__annotations__ = {"event": type(start) if start is not None else Begun, "return": data}
+    begin.__annotations__ = {"event": start, "return": data}
     saga.start(on=SHOP)(begin)
     steps = [_step(saga, plan, data) for plan in plans]
     course = steps[0]
     for step in steps[1:]:
         course = course >> step
     saga.flow(course)
-    return saga.definition
+    return saga
 
 
 def _step(saga: Saga[Any], plan: Plan, data: type[Data]) -> Any:

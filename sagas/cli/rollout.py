@@ -1,0 +1,208 @@
+"""`sagas rollout`: what a new version of a saga does to the runs of the old one, before it is deployed."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+from rich_click import RichCommand
+
+from sagas.cli.definitions import load
+from sagas.cli.instances import database_option, reading
+from sagas.cli.output import explained, plain, say, say_json, table
+from sagas.core.definition import Definition
+from sagas.core.instance import Instance
+from sagas.core.rollout import MessageReport, StepReport, Verdict, message_reports, start_reports, step_reports
+from sagas.core.shape import encode_shape, shape_of
+from sagas.records import DefinitionRow
+from sagas.runtime.admission import live_instances, stranding
+from sagas.runtime.catalog import Catalog
+
+SHOWN_MAX = 40
+"""Live instances in the table, those in trouble first; `--json` has all."""
+
+_ORDER: Sequence[Verdict] = (
+    "stranded",
+    "finishes on the old version",
+    "continues under a mapping",
+    "continues unchanged",
+)
+
+
+class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A live instance, what becomes of it and why."""
+
+    saga: str
+    key: str
+    id: str
+    version: int
+    state: str
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    remedies: tuple[str, ...] = ()
+
+
+class SagaReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One saga between two releases.
+
+    `new_version` is 0 when none is deployed any more, `instances` null when no database was named.
+    """
+
+    saga: str
+    old_version: int
+    new_version: int
+    is_old_kept: bool
+    verdict: Verdict
+    steps: list[StepReport]
+    messages: list[MessageReport]
+    instances: list[InstanceReport] | None
+
+
+class _Book:
+    """What the versions were: those of the old module, and those that the database tells of."""
+
+    def __init__(self, old: Sequence[Definition], kept: Sequence[DefinitionRow]) -> None:
+        rows = [
+            DefinitionRow(saga=d.name, version=d.version, content=d.content, shape=encode_shape(shape_of(d)))
+            for d in old
+        ]
+        self._rows = [*rows, *kept]
+
+    def definitions(self) -> list[DefinitionRow]:
+        """All of them."""
+        return self._rows
+
+    def keep_definitions(self, rows: Sequence[DefinitionRow]) -> None:
+        """Nothing: a verdict changes nothing."""
+
+
+@click.command(cls=RichCommand)
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@database_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; docs/cli.md describes it.")
+@explained
+def command(old: str, new: str, db: Path | None, as_json: bool) -> None:
+    """Say what becomes of live instances when NEW is deployed in place of OLD.
+
+    Each is a module, MODULE:SAGA or a file. NEW is all that will be loaded: if it has the old version besides,
+    instances finish on that. With --db each live instance gets a verdict. Ends with 1 if any instance, or without --db
+    any step, is stranded, or a start that is in its topic already cannot be read.
+    """
+    before, after = load([old]), load([new])
+    instances = None if db is None else _live(db, before, after)
+    reports = [report(saga, before, after, instances) for saga in dict.fromkeys(d.name for d in before)]
+    if as_json:
+        say_json(reports)
+    else:
+        for each in reports:
+            _tell(each)
+    if any(each.verdict == "stranded" for each in reports):
+        raise SystemExit(1)
+
+
+def report(
+    saga: str, before: Sequence[Definition], after: Sequence[Definition], instances: list[InstanceReport] | None
+) -> SagaReport:
+    """The report on one saga that the old release has."""
+    old = max((d for d in before if d.name == saga), key=lambda d: d.version)
+    candidates = [d for d in after if d.name == saga]
+    new = max(candidates, key=lambda d: d.version, default=None)
+    is_old_kept = new is not None and any(
+        d is not new and (d.version, d.content) == (old.version, old.content) for d in candidates
+    )
+    steps = step_reports(old, new, is_old_kept=is_old_kept)
+    starts = start_reports(old, candidates)
+    mine = None if instances is None else [each for each in instances if each.saga == saga]
+    verdicts: list[Verdict] = [each.verdict for each in (steps if mine is None else mine) if each.verdict]
+    if any(each.reading == "not at all" for each in starts):
+        verdicts.append("stranded")  # a run that was asked for and would never begin
+    return SagaReport(
+        saga=saga,
+        old_version=old.version,
+        new_version=new.version if new is not None else 0,
+        is_old_kept=is_old_kept,
+        verdict=next((verdict for verdict in _ORDER if verdict in verdicts), _ORDER[-1]),
+        steps=steps,
+        messages=[*starts, *(message_reports(old, new) if new is not None else [])],
+        instances=mine,
+    )
+
+
+def _live(db: Path, before: Sequence[Definition], after: Sequence[Definition]) -> list[InstanceReport]:
+    with reading(db) as store:
+        catalog = Catalog(after, _Book(before, store.definitions()))
+        known = {definition.name for definition in before}
+        found = [_instance(catalog, run) for run in live_instances(store) if run.saga in known and run.version]
+    return sorted(found, key=lambda each: _ORDER.index(each.verdict))
+
+
+def _instance(catalog: Catalog, run: Instance) -> InstanceReport:
+    verdict, reasons, remedies = judged(catalog, run)
+    return InstanceReport(
+        saga=run.saga,
+        key=run.key,
+        id=run.id,
+        version=run.version,
+        state=run.state,
+        verdict=verdict,
+        reasons=reasons,
+        remedies=remedies,
+    )
+
+
+def judged(catalog: Catalog, run: Instance) -> tuple[Verdict, tuple[str, ...], tuple[str, ...]]:
+    """What becomes of a live run when the definitions of `catalog` are deployed, why, and what to write."""
+    newest = catalog.newest(run.saga)
+    if newest is None:
+        return "stranded", (f"saga {run.saga!r} is not deployed any more",), ()
+    own = catalog.exact(run)
+    if own is not None:
+        kept: Verdict = "continues unchanged" if own is newest else "finishes on the old version"
+        return kept, (), ()
+    problems = stranding(catalog, newest, run)
+    if problems:
+        remedies = dict.fromkeys(problem.remedy for problem in problems if problem.remedy)
+        return "stranded", tuple(problem.text for problem in problems), tuple(remedies)
+    names = [record.name for record in run.steps if record.name in newest.renames]
+    if names:
+        return "continues under a mapping", tuple(f"{name} is {newest.renames[name]}" for name in names), ()
+    return "continues unchanged", (), ()
+
+
+# --------------------------------------------------------------------------- told
+
+
+def _tell(each: SagaReport) -> None:
+    new = f"version {each.new_version}" if each.new_version else "nothing"
+    kept = f", version {each.old_version} kept beside it" if each.is_old_kept else ""
+    say(plain(f"{each.saga}   version {each.old_version} → {new}{kept}   {each.verdict}"))
+    table(
+        ("step", "change", "a run that stands there", "why"),
+        [(s.step, s.change, s.verdict or "comes to it later", _why(s.reasons, s.remedies)) for s in each.steps],
+    )
+    changed = [message for message in each.messages if message.reading != "as it is"]
+    if changed:
+        say()
+        table(
+            ("message", "written by", "read by", "is read", "why"),
+            [(m.tag, m.written_by, m.read_by, m.reading, _why(m.reasons)) for m in changed],
+        )
+    say()
+    if each.instances is None:
+        say("live instances: not looked at; name their database with --db")
+        return
+    counts = Counter(run.verdict for run in each.instances)
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
+    say(f"{len(each.instances)} live instances{': ' if said else ''}{said}")
+    shown = each.instances[:SHOWN_MAX]
+    if shown:
+        rows = [(r.key, str(r.version), r.state, r.verdict, _why(r.reasons, r.remedies)) for r in shown]
+        table(("instance", "version", "state", "verdict", "why"), rows, numbers=("version",))
+    if len(each.instances) > SHOWN_MAX:
+        say(f"… and {len(each.instances) - SHOWN_MAX} more: --json has all")
+
+
+def _why(reasons: Sequence[str], remedies: Sequence[str] = ()) -> str:
+    return "; ".join((*reasons, *remedies))

@@ -1,0 +1,379 @@
+"""`sagas rollout`: the verdict on each live instance is what happens to it when the new version is deployed."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from sagas import Rejection, upcast
+from sagas.cli.rollout import judged, report
+from sagas.core.carrying import marks_of
+from sagas.core.definition import Definition
+from sagas.core.instance import Instance
+from sagas.core.messages import Event
+from sagas.core.rollout import Verdict, message_reports, start_reports
+from sagas.runtime.admission import StrandedInstances, admit
+from sagas.runtime.catalog import Catalog
+from sagas.store.sqlite import SqliteStore
+from tests.cli.conftest import Terminal
+from tests.core.variants import (
+    BANK,
+    DataWithNote,
+    DataWithSum,
+    Plan,
+    a_command,
+    a_message,
+    an_answer,
+    variant,
+)
+from tests.runtime.node import NOW_MS, Node
+
+PACK = Plan("pack", a_command("pack"), a_command("unpack"))
+PAY = Plan("pay", a_command("pay"), a_command("refund"), to=BANK)
+SHIP = Plan("ship", a_command("ship"), kind="pivot", unknown="ask")
+MAIL = Plan("mail", a_command("mail", an_answer("mail")), kind="retriable")
+WEIGH = Plan("weigh", a_command("weigh"))
+CHARGE = PAY._replace(name="charge")
+V1 = variant(1, PACK, PAY, SHIP)
+
+DONE = {"pack": "pack.done", "pay": "pay.done", "ship": "ship.done"}
+
+
+class Row(NamedTuple):
+    """A pair of versions: what the run has been answered under V1, what is deployed then, and the verdict."""
+
+    name: str
+    answers: Sequence[tuple[str, str, str]]
+    deployed: Sequence[Definition]
+    verdict: Verdict
+    reason: str = ""
+
+
+def do(*steps: str) -> Sequence[tuple[str, str, str]]:
+    """Answers that say: done."""
+    return [(step, DONE[step], "do") for step in steps]
+
+
+REFUSED = [*do("pack", "pay"), ("ship", "ship.refused", "do")]
+
+
+def pay_answering(**fields: type[str] | tuple[type[str], str]) -> Plan:
+    """The payment, whose answer has these fields."""
+    return PAY._replace(command=a_command("pay", an_answer("pay", fields), an_answer("pay", base=Rejection)))
+
+
+TABLE = [
+    Row("only timeouts differ", do("pack"), [variant(2, PACK._replace(timeout=1), PAY, SHIP)], "continues unchanged"),
+    Row("the same version", do("pack"), [V1], "continues unchanged"),
+    Row("a step was added at the end", do("pack"), [variant(2, PACK, PAY, SHIP, MAIL)], "continues unchanged"),
+    Row("a step was added ahead of it", do(), [variant(2, PACK, WEIGH, PAY, SHIP)], "continues unchanged"),
+    Row(
+        "a step was added behind it",
+        do("pack"),
+        [variant(2, PACK, WEIGH, PAY, SHIP)],
+        "stranded",
+        "step 'weigh' was put in before where it stands",
+    ),
+    Row(
+        "a step was added behind it, and it has turned back",
+        REFUSED,
+        [variant(2, PACK, WEIGH, PAY, SHIP)],
+        "continues unchanged",
+    ),
+    Row("a step ahead of it was removed", do(), [variant(2, PACK, SHIP)], "continues unchanged"),
+    Row("its step was removed", do("pack"), [variant(2, PACK, SHIP)], "stranded", "step 'pay' no longer exists"),
+    Row(
+        "a step it has done was removed",
+        do("pack", "pay"),
+        [variant(2, PACK, SHIP)],
+        "stranded",
+        "step 'pay' no longer exists",
+    ),
+    Row(
+        "its step was renamed and nobody says so",
+        do("pack"),
+        [variant(2, PACK, CHARGE, SHIP)],
+        "stranded",
+        'renames={"pay": "charge"}',
+    ),
+    Row(
+        "its step was renamed",
+        do("pack"),
+        [variant(2, PACK, CHARGE, SHIP, renames={"pay": "charge"})],
+        "continues under a mapping",
+        "pay is charge",
+    ),
+    Row(
+        "a step ahead of it was renamed",
+        do(),
+        [variant(2, PACK, CHARGE, SHIP, renames={"pay": "charge"})],
+        "continues unchanged",
+    ),
+    Row(
+        "a step it undoes was renamed",
+        REFUSED,
+        [variant(2, PACK, CHARGE, SHIP, renames={"pay": "charge"})],
+        "continues under a mapping",
+        "pay is charge",
+    ),
+    Row("the old one is kept", do("pack"), [variant(2, PACK, SHIP), V1], "finishes on the old version"),
+    Row(
+        "the order was changed behind it",
+        do("pack"),
+        [variant(2, PAY, PACK, SHIP)],
+        "stranded",
+        "step 'pack' stands behind where it is now",
+    ),
+    Row(
+        "its step goes to somebody else",
+        do("pack"),
+        [variant(2, PACK, PAY._replace(to=PACK.to), SHIP)],
+        "stranded",
+        "step 'pay' went to 'bank' and goes to 'shop' now",
+    ),
+    Row(
+        "what it did cannot be undone any more",
+        do("pack", "pay"),
+        [variant(2, PACK, PAY._replace(undo=None), SHIP)],
+        "stranded",
+        "step 'pay' can no longer be undone",
+    ),
+    Row(
+        "its step decides now",
+        do("pack"),
+        [variant(2, PACK, PAY._replace(kind="pivot", undo=None, unknown="ask"))],
+        "stranded",
+        "step 'pay' was compensatable and is pivot now",
+    ),
+    Row(
+        "its answer has a new required field",
+        do("pack"),
+        [variant(2, PACK, pay_answering(receipt=str), SHIP)],
+        "stranded",
+        "its answer 'pay.done': receipt is new and required",
+    ),
+    Row(
+        "its answer has a new field with a default",
+        do("pack"),
+        [variant(2, PACK, pay_answering(receipt=(str, "")), SHIP)],
+        "continues unchanged",
+    ),
+    Row(
+        "it is being asked about with other words now",
+        do("pack", "pay"),
+        [variant(2, PACK, PAY, SHIP._replace(command=a_command("ship", fields={"crate": (str, "")})))],
+        "stranded",
+        "its command has other fields now",
+    ),
+    Row(
+        "its data has a new field with a default",
+        do("pack"),
+        [variant(2, PACK, PAY, SHIP, data=DataWithNote)],
+        "continues unchanged",
+    ),
+    Row(
+        "its data has a new required field",
+        do("pack"),
+        [variant(2, PACK, PAY, SHIP, data=DataWithSum)],
+        "stranded",
+        "its data cannot be read",
+    ),
+    Row(
+        "the content was changed and the version was not",
+        do("pack"),
+        [variant(1, PACK, PAY, SHIP, MAIL)],
+        "stranded",
+        "raise it to version=2",
+    ),
+]
+
+
+def under_way(path: Path, row: Row) -> SqliteStore:
+    """A database with the row's run in it, as V1 left it."""
+    store = SqliteStore(path / "orchestrator.db")
+    node = Node(store, V1)
+    node.start("o-1")
+    for step, tag, operation in row.answers:
+        node.reply("o-1", step, tag, operation)
+    return store
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_each_pair_of_versions_has_its_verdict(row: Row, tmp_path: Path) -> None:
+    store = under_way(tmp_path, row)
+    instance = store.instance("tale", "o-1")
+    assert instance is not None
+
+    verdict, reasons, remedies = judged(Catalog(row.deployed, store), instance)
+
+    assert verdict == row.verdict, reasons
+    assert row.reason in "; ".join((*reasons, *remedies))
+    store.close()
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_the_verdict_is_what_happens(row: Row, tmp_path: Path) -> None:
+    store = under_way(tmp_path, row)
+    if row.verdict == "stranded":
+        with pytest.raises(StrandedInstances):
+            admit(row.deployed, store, NOW_MS)
+    else:
+        node = Node(store, *row.deployed)
+        before = node.instance("o-1")
+        while not (instance := node.instance("o-1")).is_ended:
+            assert answer(node, instance).revision > instance.revision
+        finishes_on_old = row.verdict == "finishes on the old version"
+        assert instance.version == (before.version if finishes_on_old else row.deployed[0].version)
+        assert instance.state == ("compensated" if row.answers is REFUSED else "completed")
+        assert store.dead_letters(9) == []
+    store.close()
+
+
+def answer(node: Node, instance: Instance) -> Instance:
+    """Let the participant say: done, under the name it knows the step by."""
+    ((step, phase),) = marks_of(instance.state)
+    record = instance.step(step)
+    assert record is not None
+    known = [(d, d.renames.get(step, step)) for d in node.definitions]
+    spec = next(d.steps[name] for d, name in known if name in d.steps)
+    undo = phase == "undoing"
+    assert spec.undo is not None or not undo
+    replies: Sequence[tuple[str, type[Event]]] = list(
+        (spec.undo.replies if undo and spec.undo else spec.replies).items()
+    )
+    tag = next(tag for tag, reply in replies if not issubclass(reply, Rejection))
+    return node.reply("o-1", record.sent_as or step, tag, "undo" if undo else "do")
+
+
+# --------------------------------------------------------------------------- before there is a run
+
+
+def steps_of(old: Definition, *new: Definition) -> dict[str, str]:
+    return {each.step: each.verdict for each in report("tale", [old], list(new), None).steps}
+
+
+def test_each_step_of_the_old_version_has_a_verdict_without_any_run() -> None:
+    assert steps_of(V1, variant(2, PACK, CHARGE, SHIP, MAIL, renames={"pay": "charge"})) == {
+        "pack": "continues unchanged",
+        "pay": "continues under a mapping",
+        "ship": "continues under a mapping",
+        "mail": "",
+    }
+    assert steps_of(V1, variant(2, PACK, CHARGE, SHIP)) == {
+        "pack": "continues unchanged",
+        "pay": "stranded",
+        "ship": "stranded",
+        "charge": "",
+    }
+    assert set(steps_of(V1, variant(2, PACK), V1).values()) == {"finishes on the old version"}
+    assert set(steps_of(V1).values()) == {"stranded"}
+    assert set(steps_of(V1, V1).values()) == {"continues unchanged"}
+
+
+def test_messages_in_the_topics_are_read_or_named() -> None:
+    new = variant(2, PACK, pay_answering(receipt=str)._replace(command=a_command("charge")), SHIP)
+
+    found = {(m.tag, m.read_by): m for m in message_reports(V1, new) if m.reading != "as it is"}
+
+    assert found["pay.done", "the new orchestrator"].reasons == ("its answer 'pay.done' is not expected any more",)
+    assert found["charge", "the old bank"].reasons == ("the old bank does not know 'charge': deploy bank first",)
+
+
+def test_a_new_required_field_of_a_command_is_told_to_whom_it_hurts() -> None:
+    new = variant(2, PACK, PAY._replace(command=a_command("pay", fields={"card": str})), SHIP)
+
+    (hurt,) = [m for m in message_reports(V1, new) if m.reading == "not at all"]
+
+    assert (hurt.tag, hurt.written_by, hurt.read_by) == ("pay", "the old orchestrator", "the new bank")
+    assert hurt.reasons == ("card is new and required",)
+
+
+def test_an_upcaster_makes_an_older_message_readable() -> None:
+    raised = a_message("PayDone", "pay.done", {"amount": str}, version=2)
+    without = a_message("PayDone", "pay.done", {"amount": str}, version=2)
+
+    @upcast(raised, from_version=1)
+    def _(data: dict[str, object]) -> dict[str, object]:
+        return {**data, "amount": "0"}
+
+    def reading(answer: type[Event]) -> tuple[str, tuple[str, ...]]:
+        new = variant(2, PACK, PAY._replace(command=a_command("pay", answer)), SHIP)
+        found = next(m for m in message_reports(V1, new) if m.tag == "pay.done" and "new" in m.read_by)
+        return found.reading, found.reasons
+
+    assert reading(raised) == ("by an upcaster", ())
+    assert reading(without) == ("not at all", ("version 1 is not read any more, known: 2",))
+
+
+def test_a_start_that_nobody_reads_any_more_strands_who_asked() -> None:
+    other = variant(2, PACK, PAY, SHIP, start=a_message("Asked", "asked"))
+
+    assert start_reports(V1, [other])[0].reasons == ("nothing is started by it on 'shop' any more",)
+    assert report("tale", [V1], [other], []).verdict == "stranded"
+    assert start_reports(V1, [other, V1])[0].reading == "as it is"
+
+
+# --------------------------------------------------------------------------- the command
+
+
+OLD = """
+from tests.cli.test_rollout import PACK, PAY, SHIP
+from tests.core.variants import a_saga
+tale = a_saga(1, PACK, PAY, SHIP)
+"""
+NEW = OLD.replace("PAY, ", "CHARGE, ").replace("a_saga(1", "a_saga(2")
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[str, str]:
+    for name, text in (("old", OLD), ("new", NEW)):
+        (tmp_path / name / "shop").mkdir(parents=True)
+        (tmp_path / name / "shop" / "__init__.py").write_text("")
+        (tmp_path / name / "shop" / "saga.py").write_text(text)
+    return str(tmp_path / "old" / "shop" / "saga.py"), str(tmp_path / "new" / "shop" / "saga.py")
+
+
+def test_two_releases_of_one_package_are_compared_by_their_files(terminal: Terminal, folders: tuple[str, str]) -> None:
+    old, new = folders
+
+    refused = terminal.type("rollout", old, new)
+    forgiven = terminal.type("rollout", old, old)
+
+    assert refused.exit_code == 1, refused.output
+    assert "tale   version 1 → version 2   stranded" in refused.stdout
+    assert "not looked at; name their database with --db" in refused.stdout
+    assert (forgiven.exit_code, "continues unchanged" in forgiven.stdout) == (0, True)
+
+
+def test_with_a_database_its_live_runs_decide(terminal: Terminal, folders: tuple[str, str]) -> None:
+    store = SqliteStore(terminal.database)
+    node = Node(store, V1)
+    for key in ("o-1", "o-2", "o-3"):
+        node.start(key)
+    node.reply("o-2", "pack", "pack.done")
+    for step in ("pack", "pay", "ship"):
+        node.reply("o-3", step, DONE[step])
+    store.close()
+
+    told = terminal.type("rollout", *folders, "--db", str(terminal.database))
+    shape = terminal.type("rollout", *folders, "--db", str(terminal.database), "--json")
+
+    assert told.exit_code == 1
+    assert "2 live instances: 1 stranded, 1 continues unchanged" in told.stdout
+    assert shape.exit_code == 1
+    (saga,) = json.loads(shape.stdout)
+    assert (saga["saga"], saga["old_version"], saga["new_version"], saga["verdict"]) == ("tale", 1, 2, "stranded")
+    assert [(run["key"], run["verdict"]) for run in saga["instances"]] == [
+        ("o-2", "stranded"),
+        ("o-1", "continues unchanged"),
+    ]
+    assert 'renames={"pay": "charge"}' in saga["instances"][0]["remedies"][0]
+
+
+def test_what_cannot_be_compared_is_said(terminal: Terminal, folders: tuple[str, str]) -> None:
+    missing = terminal.type("rollout", "nowhere.py", folders[1])
+
+    assert missing.exit_code == 1
+    assert "there is no file nowhere.py" in missing.stderr
