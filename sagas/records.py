@@ -11,13 +11,27 @@ import msgspec
 from sagas.core.effects import Action, Fire, Verdict
 from sagas.core.instance import Instance, Operation
 
+DAY_S = 24 * 3600
+
+TRANSIENT_S = 7 * DAY_S
+"""How long commands, replies and events are kept: they are dealt with and done. The guide's, for such topics."""
+
+AUDIT_S = 365 * DAY_S
+"""How long an audit log is kept: the guide's."""
+
+FOREVER_S = 0
+"""Of a topic that is a source of truth."""
+
 
 class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A topic to be there. `expiry_s`: seconds a message is kept, 0 = for ever, None = the server's default."""
+    """A topic to be there. `expiry_s`: seconds a message is kept at least, 0 = for ever, None = the server's default.
+
+    Iggy removes whole segments, and never the one that is written to: a quiet topic keeps messages for longer.
+    """
 
     name: str
     partitions: int = 3
-    expiry_s: int | None = None
+    expiry_s: int | None = TRANSIENT_S
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ from sagas.broker import iggy_wire as wire
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused
 from sagas.broker.iggy_messages import read_message
+from sagas.broker.outgoing import MESSAGES_EXPIRED
 from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Incoming, Position
 
@@ -230,6 +231,8 @@ class IggySubscription:
             at = self._order[(self._first + turn) % partitions]
             polled = await self._poll_one(at, count_max - len(found))
             if polled:
+                if polled[0].offset() > self._next[at]:
+                    _log.warning(MESSAGES_EXPIRED, polled[0].offset() - self._next[at], *at, self._group)
                 found.extend(read_message(at[0], message) for message in polled)
                 reached[at] = found[-1].offset + 1
                 if len(found) >= count_max:

@@ -111,12 +111,21 @@ class Log(Generic[B]):
         self.sequence += 1
         return removed
 
-    def create_topic(self, stream: Ident, name: str, partitions: int, now_us: int, options: bytes = b"") -> Topic[B]:
+    def create_topic(
+        self,
+        stream: Ident,
+        name: str,
+        partitions: int,
+        now_us: int,
+        options: bytes = b"",
+        *,
+        expiry_us: int | None = None,
+    ) -> Topic[B]:
         """A new topic with the lowest free id of its stream; refuses a name that is taken."""
         home = self.stream(stream)
         if home.find_topic(name) is not None:
             raise Refusal(Status.TOPIC_EXISTS, f"stream {home.name!r} has a topic {name!r}")
-        topic = Topic[B](_lowest_free(home.topics), name, now_us, options)
+        topic = Topic[B](_lowest_free(home.topics), name, now_us, options, expiry_us)
         topic.grow(partitions, self.sequence + 1, now_us)
         home.topics[topic.id] = topic
         self.sequence += 1
@@ -149,6 +158,11 @@ class Log(Generic[B]):
         self.sequence += 1
         purged.purge(self.sequence)
         return purged
+
+    def expire(self, now_us: int) -> list[Partition[B]]:
+        """Remove what is older than its topic keeps messages; the partitions that lost something."""
+        topics = [topic for stream in self.streams.values() for topic in stream.topics.values()]
+        return [partition for topic in topics for partition in topic.expire(now_us)]
 
     def leave_all(self, member: int) -> None:
         """A connection ended: its memberships end with it."""

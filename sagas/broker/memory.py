@@ -14,56 +14,24 @@ and stored offsets are kept, as on a disk. After `start`, subscriptions join aga
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
 from uuid import UUID
 
 from anyio.lowlevel import checkpoint
 
-from sagas.broker.log import Group, Log, Membership, Refusal, Start, Status, Strategy, Topic
-from sagas.broker.outgoing import checked_headers, checked_name, checked_payload, message_id
+from sagas.broker.log import Group, Membership, Refusal, Start, Status, Strategy, Topic
+from sagas.broker.memory_world import US_OF_MS, US_OF_S, MemoryWorld, Record
+from sagas.broker.outgoing import MESSAGES_EXPIRED, checked_headers, checked_name, checked_payload, message_id
 from sagas.broker.partitioning import partition_of
 from sagas.errors import BrokerError, BrokerUnavailable
-from sagas.ports import Clock, Incoming, Outgoing, Position, Subscription, TopicSpec
+from sagas.ports import Incoming, Outgoing, Position, Subscription, TopicSpec
+
+__all__ = ["MemoryBroker", "MemorySubscription", "MemoryWorld"]
 
 _log = logging.getLogger("sagas.broker")
 
-_US_OF_MS = 1000
 
 Partition = tuple[str, int]
 """Topic and number."""
-
-
-class _Record(NamedTuple):
-    """A message as it is kept."""
-
-    id: int
-    payload: bytes
-    headers: tuple[tuple[str, str], ...]
-
-
-class MemoryWorld:
-    """The server: streams, topics, messages and groups, shared by the brokers that are made with it."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.log = Log[_Record]()
-        self.is_up = True
-        self._members = 0
-
-    def stop(self) -> None:
-        """Be gone: every call raises BrokerUnavailable, and all members are out of their groups."""
-        self.is_up = False
-        for member in range(1, self._members + 1):
-            self.log.leave_all(member)
-
-    def start(self) -> None:
-        """Be there again, with all messages and stored offsets."""
-        self.is_up = True
-
-    def new_member(self) -> int:
-        """A number for a connection, never given before."""
-        self._members += 1
-        return self._members
 
 
 class MemoryBroker:
@@ -81,7 +49,7 @@ class MemoryBroker:
         return f"MemoryBroker(stream={self._stream!r})"
 
     async def ensure(self, topics: Sequence[TopicSpec]) -> None:
-        """Have the stream and the topics there; see `ports.Broker`. `expiry_s` is not followed: all is kept."""
+        """Have the stream and the topics there; see `ports.Broker`. The server's default is to keep everything."""
         for spec in topics:
             checked_name("topic", spec.name)
         await self._turn()
@@ -90,7 +58,8 @@ class MemoryBroker:
             log.create_stream(self._stream, now_us)
         for spec in topics:
             if log.find_topic(self._stream, spec.name) is None:
-                log.create_topic(self._stream, spec.name, spec.partitions, now_us)
+                expiry_us = spec.expiry_s * US_OF_S if spec.expiry_s else None
+                log.create_topic(self._stream, spec.name, spec.partitions, now_us, expiry_us=expiry_us)
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Append all or nothing; see `ports.Broker`. Raises BrokerError naming a message that Iggy could not take."""
@@ -99,6 +68,8 @@ class MemoryBroker:
         now_us = self._now_us()
         for topic, message, record in made:
             partition = topic.partition(partition_of(message.key, len(topic.partitions)))
+            if partition.open_bytes >= self._world.segment_size:
+                partition.begin_segment()
             partition.append(record, count=1, size=len(record.payload), now_us=now_us)
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
@@ -120,9 +91,10 @@ class MemoryBroker:
             raise BrokerError(f"{self!r}: closed")
         await checkpoint()
         _require_up(self._world)
+        self._world.clean()
 
     def _now_us(self) -> int:
-        return self._world.clock.now_ms() * _US_OF_MS
+        return self._world.clock.now_ms() * US_OF_MS
 
 
 class MemorySubscription:
@@ -181,6 +153,7 @@ class MemorySubscription:
             raise BrokerError(f"group {self._group!r}: this subscription was closed")
         await checkpoint()
         _require_up(self._world)
+        self._world.clean()
 
     def _settle(self) -> None:
         """Be a member of every topic's group, and have positions for the partitions that are ours."""
@@ -227,6 +200,8 @@ class MemorySubscription:
         span = there.poll(number, reader, start, count=count_max, now_ms=self._world.clock.now_ms())
         if span is None:
             return []
+        if span.first > self._next[at]:
+            _log.warning(MESSAGES_EXPIRED, span.first - self._next[at], *at, self._group)
         return [
             _incoming(at, span.first + index, timestamp_us, record)
             for index, (record, timestamp_us) in enumerate(zip(span.bodies, span.timestamps_us, strict=True))
@@ -255,26 +230,26 @@ def _require_up(world: MemoryWorld) -> None:
         raise BrokerUnavailable("the memory broker is stopped; start() it")
 
 
-def _topic(world: MemoryWorld, stream: str, topic: str) -> Topic[_Record]:
+def _topic(world: MemoryWorld, stream: str, topic: str) -> Topic[Record]:
     found = world.log.find_topic(stream, topic)
     if found is None:
         raise BrokerError(f"topic {topic!r} of stream {stream!r} is not there; call ensure() first")
     return found
 
 
-def _record(message: Outgoing) -> _Record:
+def _record(message: Outgoing) -> Record:
     headers = checked_headers(message)
-    return _Record(message_id(message), checked_payload(message), tuple(sorted(headers.items())))
+    return Record(message_id(message), checked_payload(message), tuple(sorted(headers.items())))
 
 
-def _incoming(at: Partition, offset: int, timestamp_us: int, record: _Record) -> Incoming:
+def _incoming(at: Partition, offset: int, timestamp_us: int, record: Record) -> Incoming:
     topic, partition = at
     return Incoming(
         id=str(UUID(int=record.id)),
         topic=topic,
         partition=partition,
         offset=offset,
-        timestamp_ms=timestamp_us // _US_OF_MS,
+        timestamp_ms=timestamp_us // US_OF_MS,
         payload=record.payload,
         headers=dict(record.headers),
     )

@@ -22,6 +22,12 @@ HEADERS_BYTES_MAX = 100_000
 NAME_BYTES_MAX = 255
 """Of a stream, a topic or a group, in UTF-8."""
 
+MESSAGES_EXPIRED = (
+    "%d messages of topic %r, partition %d, expired before group %r had read them: reading goes on behind them; "
+    "what they would have told is asked for again where a saga waits for it"
+)
+"""What every adapter says when a topic's retention was shorter than its reader's absence."""
+
 _HEADER_FRAMING_BYTES = 10  # name and value: one byte of kind and four of length each
 
 

@@ -2,6 +2,10 @@
 
 An offset is a message's place in its partition, from 0 without gaps. Batches are found by bisection
 over columns of numbers: by first offset, by time, by place in the partition's row of bytes.
+
+Batches lie in *segments*, and only whole segments expire: those whose last batch is too old, from the oldest on, and
+never the one that is written to. So messages are there for longer than asked, never for less. What expires
+leaves its offsets behind: `first` is the oldest that is left, and who asks for one before it is given that one.
 """
 
 from array import array
@@ -63,18 +67,48 @@ class Span(Generic[B]):
 
 @dataclass(slots=True)
 class Partition(Generic[B]):
-    """A row of batches. `end` is the offset of the next message, `size_bytes` where its batch will lie."""
+    """A row of batches. `end` is the offset of the next message, `size_bytes` where its batch will lie.
+
+    `first` is the oldest offset that did not expire, `end` when there is none.
+    """
 
     id: int
     epoch: int
     created_us: int
     end: int = 0
     size_bytes: int = 0
+    first: int = 0
     # Columns instead of a list of records: 32 bytes a batch, so that a million single messages stay small.
     _bases: "array[int]" = field(default_factory=lambda: array("Q"))
     _timestamps: "array[int]" = field(default_factory=lambda: array("Q"))
     _positions: "array[int]" = field(default_factory=lambda: array("Q"))
     _bodies: list[B] = field(default_factory=list[B])
+    _segments: "array[int]" = field(default_factory=lambda: array("Q", [0]))
+
+    @property
+    def count(self) -> int:
+        """How many messages are there."""
+        return self.end - self.first
+
+    @property
+    def first_position(self) -> int:
+        """Where the oldest segment begins in the row of bytes."""
+        return self._segments[0]
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes are there."""
+        return self.size_bytes - self._segments[0]
+
+    @property
+    def open_bytes(self) -> int:
+        """How many bytes are in the segment that is written to."""
+        return self.size_bytes - self._segments[-1]
+
+    @property
+    def segments(self) -> int:
+        """How many segments there are."""
+        return len(self._segments)
 
     @property
     def current_offset(self) -> int:
@@ -97,6 +131,39 @@ class Partition(Generic[B]):
         self.size_bytes += size
         return base
 
+    def begin_at(self, offset: int, position: int) -> None:
+        """Be an empty row whose past has expired: the next batch has this offset, and lies at this position."""
+        assert not self._bodies, "only an empty partition is put somewhere"
+        self.first = self.end = offset
+        self.size_bytes = self._segments[0] = position
+
+    def begin_segment(self) -> None:
+        """What is appended from now on lies in a new segment."""
+        if self.size_bytes > self._segments[-1]:
+            self._segments.append(self.size_bytes)
+
+    def expire(self, before_us: int) -> bool:
+        """Remove the segments whose last batch came before `before_us`, but the last of them; whether one went."""
+        gone = 0
+        while gone + 1 < len(self._segments):
+            last = bisect_left(self._positions, self._segments[gone + 1]) - 1
+            if self._timestamps[last] >= before_us:
+                break
+            gone += 1
+        if gone == 0:
+            return False
+        batches = bisect_left(self._positions, self._segments[gone])
+        for column in (
+            self._bases,
+            self._timestamps,
+            self._positions,
+            self._bodies,
+        ):
+            del column[:batches]
+        del self._segments[:gone]
+        self.first = self._base(0)
+        return True
+
     def start_offset(self, start: Start, count: int, stored: int | None) -> int:
         """The offset where a poll of `count` messages begins; `stored` is the reader's stored offset."""
         match start.strategy:
@@ -106,18 +173,21 @@ class Partition(Generic[B]):
                 index = bisect_left(self._timestamps, start.value)
                 return self._base(index)
             case Strategy.FIRST:
-                return 0
+                return self.first
             case Strategy.LAST:
-                return max(0, self.end - count)
+                return max(self.first, self.end - count)
             case Strategy.NEXT:
                 return 0 if stored is None else stored + 1
 
     def span(self, first: int, count: int, size_max: int | None = None) -> Span[B] | None:
         """At most `count` messages from offset `first` on, None when there are none.
 
+        If that one has expired, from the oldest on that is left.
+
         `size_max` bounds the bytes of the batches; the first batch is given whatever its size, or a reader
         would never get past it.
         """
+        first = max(first, self.first)
         if first >= self.end or count <= 0:
             return None
         last = min(first + count, self.end) - 1

@@ -35,12 +35,16 @@ Reader = Single | Membership
 
 @dataclass(slots=True)
 class Topic(Generic[B]):
-    """Partitions and the groups that read them. `options` is the caller's: the log keeps it as it is."""
+    """Partitions and the groups that read them. `options` is the caller's: the log keeps it as it is.
+
+    `expiry_us`: how long a message is kept at least, None for ever.
+    """
 
     id: int
     name: str
     created_us: int
     options: bytes = b""
+    expiry_us: int | None = None
     partitions: list[Partition[B]] = field(default_factory=list[Partition[B]])
     groups: dict[int, Group] = field(default_factory=dict[int, Group])
     _next_group_id: int = 0
@@ -169,6 +173,12 @@ class Topic(Generic[B]):
             for group in self.groups.values()
             for partition_id, offset in group.stored.items()
         ]
+
+    def expire(self, now_us: int) -> list[Partition[B]]:
+        """Remove the segments that are older than the topic keeps messages; the partitions that lost some."""
+        if self.expiry_us is None:
+            return []
+        return [partition for partition in self.partitions if partition.expire(now_us - self.expiry_us)]
 
     # ------------------------------------------------------------------ called by Log, which counts the change
 

@@ -20,6 +20,7 @@ from sagas.core.envelope import PAYLOAD_BYTES_MAX, encode_envelope
 from sagas.core.ids import derived_id
 from sagas.core.story import happening
 from sagas.ports import Broker, Clock, FeedRow, Incoming, JournalFeed, JournalRow, Outbox, OutboxRow, TopicSpec
+from sagas.records import FOREVER_S
 from sagas.runtime.offload import Offload
 from sagas.runtime.relay import Relay
 
@@ -93,7 +94,7 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 def topic_spec(partitions: int) -> TopicSpec:
     """The topic: what is in it is never removed."""
-    return TopicSpec(name=EVENT_STORE, partitions=partitions, expiry_s=0)
+    return TopicSpec(name=EVENT_STORE, partitions=partitions, expiry_s=FOREVER_S)
 
 
 class JournalOutbox:

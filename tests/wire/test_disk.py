@@ -184,3 +184,52 @@ def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match="not a journal of this release"):
         Journal(path)
     assert path.read_text().startswith("Dear diary")
+
+
+def test_segments_expire_with_their_files_and_a_restart_knows_where_the_partition_begins(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    disk.change(StreamCreated(name="s", at_us=0))
+    disk.change(TopicCreated(stream=0, name="t", partitions=1, at_us=0, options=options(expiry_us=1_000, segment=700)))
+    partition = disk.log.topic("s", "t").partitions[0]
+    for number in range(10):
+        data = stamped(partition, b"%d" % number)
+        for complete in disk.append(partition, data, 1, number)[:-1]:
+            complete.close()
+    folder = next((tmp_path / "partitions").iterdir())
+    assert (partition.segments, len(list(folder.iterdir()))) == (4, 4)
+
+    assert disk.expire(1_002) == []
+    work = disk.expire(1_007)
+    assert (partition.first, partition.segments) == (6, 2)
+    assert len(list(folder.iterdir())) == 4, "files go once what is left is durable"
+    for file, remove in work:
+        file.sync()
+        remove()
+    assert len(list(folder.iterdir())) == 2
+    span = partition.span(0, 100)
+    assert span is not None
+    read = disk.read(partition, span)
+    disk.close()
+
+    again = Disk(tmp_path)
+    restored = again.log.topic("s", "t").partitions[0]
+    assert (restored.first, restored.end, restored.count, restored.segments) == (6, 10, 4, 2)
+    span = restored.span(3, 100)
+    assert span is not None
+    assert (span.first, again.read(restored, span)) == (6, read)
+    # What had not been unlinked when the machine stopped is found again, and expires again.
+    assert again.expire(99_999)
+    assert (restored.first, restored.end) == (9, 10)
+    again.close()
+
+
+def options(*, expiry_us: int, segment: int) -> bytes:
+    """Options of a topic as a client writes them."""
+
+    def field(kind: int, content: bytes) -> bytes:
+        return bytes((kind,)) + len(content).to_bytes(4, "little") + content
+
+    return b"".join(
+        field(2, name.encode()) + field(12, value.to_bytes(8, "little"))
+        for name, value in (("message_expiry", expiry_us), ("segment_size", segment))
+    )

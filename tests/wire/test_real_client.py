@@ -20,6 +20,7 @@ from apache_iggy import (
     SendMessage,
     TcpConfig,
     TcpReconnectionConfig,
+    TopicDetails,
 )
 
 from tests.wire.running import RunningBroker, running_broker
@@ -189,3 +190,49 @@ def test_after_a_kill_a_consumer_goes_on_where_it_committed(tmp_path: Path) -> N
         broker.end(signal.SIGKILL)
     with running_broker(tmp_path) as broker:
         run(lambda: after(broker.address))
+
+
+def test_what_expires_is_gone_and_readers_go_on_behind_it(broker: RunningBroker) -> None:
+    async def story() -> None:
+        client = await connected(broker.address)
+        await client.create_stream("e")
+        expiry = IggyExpiry.ExpireDuration(timedelta(seconds=1))
+        await client.create_topic("e", "t", 1, message_expiry=expiry, segment_size=512)
+        await client.create_topic("e", "kept", 1, message_expiry=IggyExpiry.NeverExpire(), segment_size=512)
+        for number in range(6):
+            for topic in ("t", "kept"):
+                await client.send_messages("e", topic, 0, [SendMessage(f"old {number}")])
+        assert await _next(client, "t", 2) == [0, 1]
+        left = await _topic(client, "t")
+        for _ in range(90):  # looked for every 5 s
+            if left.messages_count < 6:
+                break
+            await asyncio.sleep(0.1)
+            left = await _topic(client, "t")
+        assert left.messages_count == left.partitions[0].messages_count < 6
+        assert (await _topic(client, "kept")).messages_count == 6
+
+        await client.send_messages("e", "t", 0, [SendMessage("new")])
+        offsets = await _next(client, "t", 100)
+        assert offsets == list(range(7 - left.messages_count - 1, 7)), "from the oldest that is left, without a gap"
+
+    run(story)
+
+
+async def _topic(client: IggyClient, name: str) -> TopicDetails:
+    details = await client.get_topic("e", name)
+    assert details is not None
+    return details
+
+
+async def _next(client: IggyClient, topic: str, count: int) -> list[int]:
+    messages = await client.poll_messages(
+        "e",
+        topic,
+        consumer=Consumer.Single("reader"),
+        polling_strategy=PollingStrategy.Next(),
+        count=count,
+        auto_commit=True,
+        partition_id=0,
+    )
+    return [message.offset() for message in messages]

@@ -6,6 +6,7 @@ gives the same ids and epochs again (see `sagas.broker.log`), so the journal is 
 
 import msgspec
 
+from sagas.broker.embedded.options import parse_options
 from sagas.broker.log import Group, Log, Stream, Topic
 
 
@@ -103,7 +104,7 @@ def apply(log: Log[None], change: Change) -> Stream[None] | Topic[None] | Group:
         case StreamDeleted(stream=stream):
             return log.delete_stream(stream)
         case TopicCreated(stream=stream, name=name, partitions=count, at_us=at_us, options=options):
-            return log.create_topic(stream, name, count, at_us, options)
+            return log.create_topic(stream, name, count, at_us, options, expiry_us=parse_options(options).expiry_us)
         case TopicDeleted(stream=stream, topic=topic):
             return log.delete_topic(stream, topic)
         case TopicPurged(stream=stream, topic=topic):

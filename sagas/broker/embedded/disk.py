@@ -13,13 +13,15 @@ groups are connections, and not restored.
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from sagas.broker.embedded.changes import Change, apply, decode_change, encode_change
 from sagas.broker.embedded.files import AppendFile, Journal
 from sagas.broker.embedded.offsets import OffsetRecord, OffsetsJournal
-from sagas.broker.embedded.segments import PartitionFiles
+from sagas.broker.embedded.options import parse_options
+from sagas.broker.embedded.segments import SEGMENT_SIZE, PartitionFiles
 from sagas.broker.log import Group, Log, Membership, Partition, Reader, Single, Span, Stream, Topic
 from sagas.errors import BrokerError
 
@@ -67,13 +69,27 @@ class Disk:
 
     def append(self, partition: Partition[None], batch: bytes, count: int, now_us: int) -> tuple[AppendFile, ...]:
         """Append a batch that is stamped for the partition's end."""
-        files = self._files_of(partition).append(batch)
+        home = self._files_of(partition)
+        files = home.append(batch)
+        if home.last_start == partition.size_bytes:
+            partition.begin_segment()
         partition.append(None, count=count, size=len(batch), now_us=now_us)
         return files
 
     def read(self, partition: Partition[None], span: Span[None]) -> bytes:
         """The whole batches of a span, end to end."""
         return self._files_of(partition).read(span)
+
+    def expire(self, now_us: int) -> list[tuple[AppendFile, Callable[[], None]]]:
+        """Forget what is older than its topic keeps messages: a file to sync for each partition, and what to call then.
+
+        Only then are the files removed, for the oldest batch that is left tells a restart which offset it has.
+        """
+        work: list[tuple[AppendFile, Callable[[], None]]] = []
+        for partition in self.log.expire(now_us):
+            files = self._files_of(partition)
+            work.append((files.tail, partial(files.remove_before, partition.first_position)))
+        return work
 
     # ------------------------------------------------------------------ offsets
 
@@ -131,8 +147,13 @@ class Disk:
         key = (partition.epoch, partition.id)
         files = self._files.get(key)
         if files is None:
-            files = self._files[key] = PartitionFiles(self._partitions / _directory_name(*key))
+            directory = self._partitions / _directory_name(*key)
+            files = self._files[key] = PartitionFiles(directory, self._segment_size_of(partition))
         return files
+
+    def _segment_size_of(self, partition: Partition[None]) -> int:
+        home = next((topic for topic in self._all_topics() if partition in topic.partitions), None)
+        return (parse_options(home.options).segment_size if home else None) or SEGMENT_SIZE
 
     def _all_topics(self) -> list[Topic[None]]:
         return [topic for stream in self.log.streams.values() for topic in stream.topics.values()]

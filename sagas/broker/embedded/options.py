@@ -33,11 +33,18 @@ class TopicOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options that this server acts on or reports; those missing have the defaults of a topic without any."""
 
     message_expiry_us: int = _NEVER
+    segment_size: int | None = None
+    """None: this server's own."""
     size_max: int = _NEVER
     compression: int = 1
     is_durable: bool = False
     """Whether a send is acknowledged only when it is on the disk."""
     is_offset_durable: bool = False
+
+    @property
+    def expiry_us(self) -> int | None:
+        """How long a message is kept, None for ever."""
+        return None if self.message_expiry_us == _NEVER else self.message_expiry_us
 
 
 @lru_cache(maxsize=256)
@@ -56,6 +63,7 @@ def parse_options(block: bytes) -> TopicOptions:
         # 0 stands for the server's default, which is to keep everything.
         message_expiry_us=expiry or _NEVER,
         size_max=size_max or _NEVER,
+        segment_size=int.from_bytes(found.get("segment_size", b""), "little") or None,
         compression=_COMPRESSIONS.get(found.get("compression_algorithm", b"none"), 1),
         is_durable=found.get("durability") == b"persisted",
         is_offset_durable=found.get("consumer_offset_durability") == b"persisted",

@@ -48,8 +48,8 @@ def cluster(host: str, port: int) -> bytes:
 
 def stream_header(stream: Stream[None]) -> bytes:
     """A stream without its topics."""
-    size = sum(partition.size_bytes for topic in stream.topics.values() for partition in topic.partitions)
-    messages = sum(partition.end for topic in stream.topics.values() for partition in topic.partitions)
+    size = sum(partition.held_bytes for topic in stream.topics.values() for partition in topic.partitions)
+    messages = sum(partition.count for topic in stream.topics.values() for partition in topic.partitions)
     numbers = u32(stream.id) + u64(stream.created_us) + u32(len(stream.topics)) + u64(size) + u64(messages)
     return numbers + name8(stream.name) + u32(0)
 
@@ -69,8 +69,8 @@ def topic_header(topic: Topic[None]) -> bytes:
         options.message_expiry_us,
         options.compression,
         options.size_max,
-        sum(partition.size_bytes for partition in topic.partitions),
-        sum(partition.end for partition in topic.partitions),
+        sum(partition.held_bytes for partition in topic.partitions),
+        sum(partition.count for partition in topic.partitions),
     )
     return numbers + name8(topic.name) + u32(len(topic.options)) + topic.options + u32(0)
 
@@ -79,7 +79,12 @@ def topic_details(topic: Topic[None]) -> bytes:
     """A topic with its partitions."""
     return topic_header(topic) + b"".join(
         _PARTITION.pack(
-            partition.id, partition.created_us, 1, partition.current_offset, partition.size_bytes, partition.end
+            partition.id,
+            partition.created_us,
+            partition.segments,
+            partition.current_offset,
+            partition.held_bytes,
+            partition.count,
         )
         for partition in topic.partitions
     )
@@ -114,13 +119,14 @@ def stats(log: Log[None], clients: int, *, started_us: int, now_us: int, directo
     topics = [topic for stream in log.streams.values() for topic in stream.topics.values()]
     partitions = [partition for topic in topics for partition in topic.partitions]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    size = sum(partition.size_bytes for partition in partitions)
-    messages = sum(partition.end for partition in partitions)
+    size = sum(partition.held_bytes for partition in partitions)
+    messages = sum(partition.count for partition in partitions)
+    segments = sum(partition.segments for partition in partitions)
     groups = sum(len(topic.groups) for topic in topics)
     disk = shutil.disk_usage(directory)
     numbers = _STATS_NUMBERS.pack(
         os.getpid(), 0.0, 0.0, memory, 0, 0, now_us - started_us, started_us, 0, 0, size,
-        len(log.streams), len(topics), len(partitions), len(partitions), messages, clients, groups,
+        len(log.streams), len(topics), len(partitions), segments, messages, clients, groups,
     )  # fmt: skip
     system = (platform.node(), platform.system(), platform.release(), platform.version(), SERVER_VERSION)
     return numbers + b"".join(map(text32, system)) + _STATS_END.pack(0, 0, 1, disk.free, disk.total)

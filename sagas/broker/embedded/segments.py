@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from sagas.broker.embedded.batches import BadBatch, BatchHeader, verify_batch
+from sagas.broker.embedded.batches import BATCH_HEADER_SIZE, BadBatch, BatchHeader, read_header, verify_batch
 from sagas.broker.embedded.files import AppendFile
 from sagas.broker.log import Partition, Span
+from sagas.errors import BrokerError
 
 SEGMENT_SIZE: Final = 64 * 1024 * 1024
 """From this size on a new segment is begun. A batch is never divided, so a segment can be one batch larger."""
@@ -44,6 +45,19 @@ class PartitionFiles:
         self.tail.append(batch)
         return (self.tail,) if previous is self.tail else (previous, self.tail)
 
+    @property
+    def last_start(self) -> int:
+        """Where the segment that is written to begins."""
+        return self._starts[-1]
+
+    def remove_before(self, position: int) -> None:
+        """Remove the segments that lie before `position`, which is where one begins. The last one always stays.
+
+        The one that begins there has to be durable: after a restart it alone says which offset comes first.
+        """
+        while len(self._starts) > 1 and self._starts[0] < position:
+            self._path(self._starts.pop(0)).unlink()
+
     def read(self, span: Span[None]) -> bytes:
         """The bytes of a span's batches."""
         position, end = span.position, span.position + span.size
@@ -64,11 +78,17 @@ class PartitionFiles:
         return b"".join(pieces)
 
     def recover(self, partition: Partition[None]) -> None:
-        """Append every whole batch to `partition`, in memory, and cut the files after the last of them."""
+        """Append every whole batch to `partition`, in memory, and cut the files after the last of them.
+
+        If the oldest segments have expired, the first batch that is left says at which offset it begins.
+        """
         for number, start in enumerate(self._starts):
             file = AppendFile(self._path(start))
             try:
+                if number == 0 and start > 0:
+                    partition.begin_at(_first_offset(file), start)
                 is_in_place = start == partition.size_bytes
+                partition.begin_segment()
                 whole = 0
                 for header in _whole_batches(file, partition) if is_in_place else ():
                     partition.append(None, count=header.count, size=header.length, now_us=header.base_timestamp)
@@ -93,6 +113,16 @@ class PartitionFiles:
 
     def _path(self, start: int) -> Path:
         return self._directory / f"{start:020}{_SUFFIX}"
+
+
+def _first_offset(file: AppendFile) -> int:
+    try:
+        return read_header(file.read(0, min(file.size, BATCH_HEADER_SIZE))).base_offset
+    except BadBatch as error:
+        raise BrokerError(
+            f"{file.path}: cannot be read ({error}), and what stood before it has expired: nobody knows its offset; "
+            "restore a backup, or give another data directory"
+        ) from error
 
 
 def _whole_batches(file: AppendFile, partition: Partition[None]) -> Iterator[BatchHeader]:

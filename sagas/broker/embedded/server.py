@@ -25,7 +25,7 @@ from sagas.errors import BrokerError
 SILENCE_MAX_S: Final = 36
 """A member of a group that is silent for longer is taken to be dead, as by Iggy: clients ping every 5 s."""
 TICK_S: Final = 5
-"""How often silent members are looked for, and whether the offsets journal has grown."""
+"""How often silent members and expired messages are looked for, and whether the offsets journal has grown."""
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 logger = logging.getLogger(__name__)
@@ -124,6 +124,8 @@ class _Server:
                 if session.last_heard_us < deadline_us and self._broker.disk.log.is_member(session.member):
                     logger.warning("connection %d was silent for %d s: its memberships end", number, SILENCE_MAX_S)
                     self._connections[number].abort()
+            for file, remove in self._broker.disk.expire(_now_us()):
+                self._flusher.release_after_sync((file,), remove)
             renewed = self._broker.disk.renew_offsets()
             if renewed is not None:
                 self._flusher.release_after_sync((renewed,), partial(self._broker.disk.remove_older_offsets, renewed))

@@ -65,6 +65,7 @@ class Server(MemoryWorld):
 def _synced(partition: "Partition[Any]", after_us: int) -> "Partition[Any]":
     """The partition without what came after `after_us`."""
     kept = Partition[Any](partition.id, partition.epoch, partition.created_us)
+    kept.begin_at(partition.first, 0)
     span = partition.span(0, partition.end)
     if span is not None:
         for body, came_us in zip(span.bodies, span.timestamps_us, strict=True):
