@@ -46,7 +46,7 @@ chaos: $(INSTALLED) ## Kill and freeze real processes under load, KILLS=200 time
 	@$(BIN)/python -m services.chaos --kills $(KILLS) $(ARGS)
 
 mutants: $(INSTALLED) ## Plant every bug that an engine like this can have, and see that each is found
-	@$(BIN)/python -m tests.mutants $(ARGS)
+	@status=0; $(BIN)/python -m tests.mutants.checked || status=1; $(BIN)/python -m tests.mutants $(ARGS) || status=1; exit $$status
 
 conformance: $(INSTALLED) ## Attack the four services as a bad network would
 	@$(BIN)/sagas conformance $(foreach name,orders inventory payments shipping,services.$(name).conformance) $(ARGS)

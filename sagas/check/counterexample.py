@@ -1,6 +1,6 @@
 """A broken law, told: in words, as a sequence diagram, and as a scenario test that fails as long as it is broken."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -154,7 +154,8 @@ def _scenario(definition: Definition, broken: Broken, told: Sequence[Told], sour
     module, _, name = source.partition(":")
     code.wanted.setdefault(module, set()).add(name)
     code.wanted.setdefault("sagas.testing", set()).add("Scenario")
-    first, *body = [line for happened in told for line in _lines(definition, happened, code)]
+    lost = {(t.step, t.operation) for t in told if t.kind == "crash"}
+    first, *body = [line for happened in told for line in _lines(definition, happened, code, lost)]
     body += _judgement(broken)
     counters = [c for c in ("standing", "undone") if any(f"{c}[" in line for line in body)]
     return "\n".join(
@@ -179,14 +180,14 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"""', "'''")
 
 
-def _lines(definition: Definition, told: Told, code: Code) -> Iterable[str]:
+def _lines(definition: Definition, told: Told, code: Code, lost: Collection[tuple[str, str]]) -> Iterable[str]:
     match told.kind:
         case "start":
             yield f"    story = Scenario(SAGA).start_event({code.of(told.reply)})"
         case "deliver":
             assert told.delivery is not None
             yield f"    # {_said(definition, told)}"
-            yield from _truth(told)
+            yield from _truth(told, is_lost=(told.step, told.operation) in lost)
         case "reply":
             operation = ', operation="undo"' if told.operation == "undo" else ""
             yield f'    story.late("{told.step}", {code.of(told.reply)}{operation})'
@@ -202,15 +203,21 @@ def _lines(definition: Definition, told: Told, code: Code) -> Iterable[str]:
             yield f"    # {_said(definition, told)}"
 
 
-def _truth(told: Told) -> Iterable[str]:
+def _truth(told: Told, *, is_lost: bool) -> Iterable[str]:
+    """What is so outside from now on, provided that the command was sent; a lost one was by a run that forgot it."""
     assert told.delivery is not None
-    local, what = told.delivery.local, told.delivery.what
+    local, what, step = told.delivery.local, told.delivery.what, told.step
+    facts: list[str] = []
     if told.operation == "undo" and what == "undone":
-        if local.is_undone:
-            yield f'    undone["{told.step}"] += 1'
-        yield f'    standing["{told.step}"] = {local.effect}'
+        facts = [f'undone["{step}"] += 1'] if local.is_undone else []
+        facts.append(f'standing["{step}"] = {local.effect}')
     elif what.endswith(("done", "remains", "refused")) and (local.effect or told.operation == "undo"):
-        yield f'    standing["{told.step}"] = {local.effect}'
+        facts = [f'standing["{step}"] = {local.effect}']
+    if facts and is_lost:
+        yield from (f"    {fact}" for fact in facts)
+    elif facts:
+        yield f'    if story.said("{step}", "{told.operation}"):'
+        yield from (f"        {fact}" for fact in facts)
 
 
 def _judgement(broken: Broken) -> Iterable[str]:
@@ -246,6 +253,10 @@ def _judgement(broken: Broken) -> Iterable[str]:
             yield "    story.after(seconds=3600)"
             yield "    is_alive = any(entry.sent or entry.path for entry in story.journal[happened:])"
             yield f"    assert is_alive or story.state in {ends}{because}"
+        case "liveness" if broken.state == STUCK:
+            yield '    for action in ("retry", "resolve-done", "resolve-undone"):'
+            yield "        story.operate(action)"
+            yield f'    assert story.state != "{STUCK}"{because}'
         case "liveness":
             yield "    story.after(seconds=3600)"
             yield f"    assert story.state in {ends}{because}"

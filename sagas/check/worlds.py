@@ -17,7 +17,7 @@ from sagas.check.laws import Broken
 from sagas.check.line_moves import LineMoves
 from sagas.check.moves import LOCAL_MASK, NODE_MASK, Course, Entry, Fault, Line, Move, Row
 from sagas.check.orchestrator import ENGINE_REPLIES, Acted, Answer, Fired, Orchestrator, OrchestratorEvent
-from sagas.core.instance import ABANDONED, ENDS, STUCK
+from sagas.core.instance import ABANDONED, COMPLETED, ENDS, STUCK
 
 
 class Worlds:
@@ -54,7 +54,20 @@ class Worlds:
         if row.is_stuck:
             self._add(row.acts, row.faults, number, Acted("retry"))
         row.faults += self._hanging(number, row)
+        if state == COMPLETED:
+            row.faults += self._incomplete(number)
         return row
+
+    def _incomplete(self, number: int) -> list[Fault]:
+        """What a run that is called completed has left out."""
+        instance = self.orchestrator.nodes[number].instance
+        for step in self.orchestrator.definition.steps:
+            record = instance.step(step)
+            if record is None or record.effect != "done":
+                said = "was never sent" if record is None else f"is {record.effect}"
+                how = f"the run is completed and {step} {said}: it does not stand outside"
+                return [Fault(Broken("rest", how, step, state=COMPLETED), 0, Course(()))]
+        return []
 
     def _line(self, step: str) -> Line:
         line = self.lines.get(step)

@@ -47,12 +47,13 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened at one moment: the input in words, how it stood to the run, the states gone through."""
+    """What happened at one moment: the input in words, how it stood to the run, the states and moves gone through."""
 
     at_ms: int
     what: str
     verdict: Verdict
     path: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
     note: str = ""
     sent: tuple[Sent, ...] = ()
 
@@ -150,7 +151,13 @@ class Rehearsal:
                     self.timers.pop(effect.name, None)
         path = (decision.moves[0].source, *(move.dest for move in decision.moves)) if decision.moves else ()
         entry = Entry(
-            at_ms=self.now_ms, what=what, verdict=decision.verdict, path=path, note=decision.note, sent=tuple(sent)
+            at_ms=self.now_ms,
+            what=what,
+            verdict=decision.verdict,
+            path=path,
+            triggers=tuple(move.trigger for move in decision.moves),
+            note=decision.note,
+            sent=tuple(sent),
         )
         self.journal.append(entry)
         self.unread += sent

@@ -15,7 +15,6 @@ story fail on it. Only repeats of a command (the same id, a later attempt) may b
 checker refuses a reply that the expected command does not declare.
 """
 
-import itertools
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from sagas.core.effects import Action, Verdict
@@ -234,11 +233,13 @@ class Scenario(Generic[D]):
         return {(s.id, repr(s.command)) for s in sent if (s.step, s.operation) == (step, operation)}
 
     @property
-    def undrawn(self) -> list[tuple[str, str]]:
-        """The moves that were made and are not in the drawing: (source, dest)."""
-        drawn = {(edge.source, edge.dest) for edge in self._rehearsal.definition.edges}
-        made = [pair for entry in self.journal for pair in itertools.pairwise(entry.path)]
-        return [pair for pair in made if pair not in drawn]
+    def undrawn(self) -> list[tuple[str, str, str]]:
+        """The moves that were made and are not in the drawing: (trigger, source, dest)."""
+        drawn = {(edge.trigger, edge.source, edge.dest) for edge in self._rehearsal.definition.edges}
+        made = [
+            move for entry in self.journal for move in zip(entry.triggers, entry.path, entry.path[1:], strict=False)
+        ]
+        return [move for move in made if move not in drawn]
 
     def __str__(self) -> str:
         return self._rehearsal.picture(f"a run of saga {self._rehearsal.definition.name!r}")
