@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
@@ -18,7 +19,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --upgrade --universal --pytho
 FAULTS := $(foreach name,chaos takeover shorter_log database_faults,tests/e2e/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults sim sweep mutants races chaos conformance up down check coverage format diagrams bench lock clean
+.PHONY: help demo test faults sim sweep mutants races chaos conformance up down check coverage format diagrams bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -76,10 +77,11 @@ diagrams: $(INSTALLED) ## Draw the sagas anew, from their definitions
 		$(BIN)/sagas diagram "$$(basename "$$file" .mmd)" > "$$file.new" && mv "$$file.new" "$$file" && echo "$$file" || exit 1; \
 	done
 
-bench: $(INSTALLED) ## Measure the numbers of the README
-	@for file in benchmarks/*.py; do \
-		if [ -e "$$file" ]; then $(BIN)/python "$$file" $(ARGS) || exit 1; else echo "no benchmarks yet"; fi; \
-	done
+bench: $(INSTALLED) ## Measure what the README quotes: ARGS=--quick for a look, ARGS="system limits" for some rows
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: $(INSTALLED) $(PEERS)/.installed ## Measure other engines beside this one, in turn
+	@$(BIN)/python -m benchmarks.peers --python $(PEERS)/bin/python $(ARGS)
 
 lock: $(INSTALLED) ## Choose and pin the versions of everything anew
 	@$(PIP) uv
@@ -90,7 +92,7 @@ lock: $(INSTALLED) ## Choose and pin the versions of everything anew
 
 clean: ## Remove what can be made again; the data of `make up` stays
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m services.down > /dev/null 2>&1 || true; fi
-	@rm -rf $(VENV) .sagas/demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(PEERS) .sagas/demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -106,6 +108,11 @@ $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/python
 	@$(PIP) --require-hashes -r requirements.lock
 	@# setuptools warns that folders named like a package shadow it: here they are the package.
 	@PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(PEERS)/.installed: requirements-peers.lock | $(BIN)/python
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-peers.lock
 	@touch $@
 
 $(INSTALLED_DEV): requirements-check.lock $(INSTALLED)

@@ -30,6 +30,7 @@ _PAGES = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
+    "docs/benchmarks.md",
     "docs/cli.md",
     "docs/testing.md",
     "docs/versions.md",

@@ -1,0 +1,101 @@
+"""The engine with the broker in memory, all in one process: what is left when nothing has to cross a socket."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import anyio
+
+from benchmarks.figures import Sheet, percentile
+from sagas.broker.memory import MemoryBroker, MemoryWorld
+from sagas.clock import SystemClock
+from sagas.ports import Outbox, TopicSpec
+from sagas.runtime.offload import Thread
+from sagas.runtime.orchestrator import Orchestrator
+from sagas.runtime.process import run_until_stopped
+from sagas.runtime.roles import OrchestratorWork, ServiceWork
+from sagas.runtime.worker import Work
+from sagas.store.participant import SqliteParticipantStore
+from sagas.store.sqlite import SqliteStore
+from services.inventory.handlers import inventory
+from services.inventory.tables import MIGRATIONS as INVENTORY
+from services.orders.handlers import orders
+from services.orders.saga import order_saga
+from services.orders.tables import MIGRATIONS as ORDERS
+from services.payments.handlers import payments
+from services.payments.tables import MIGRATIONS as PAYMENTS
+from services.shipping.handlers import shipping
+from services.shipping.tables import MIGRATIONS as SHIPPING
+from services.stories import Story, message_of
+
+SERVICES = {orders: ORDERS, inventory: INVENTORY, payments: PAYMENTS, shipping: SHIPPING}
+PARTITIONS = 1
+SETTLE_S = 0.2
+_LOOK_S = 0.0003
+
+
+async def alone_rows(sheet: Sheet, *, single: int) -> None:
+    """One order after the other; every participant commits to its own file with synchronous=FULL."""
+    with TemporaryDirectory() as name:
+        folder, world, stop = Path(name), MemoryWorld(SystemClock()), anyio.Event()
+        store_path = folder / "orchestrator.db"
+        store = SqliteStore(store_path)
+        stores = [SqliteParticipantStore(folder / f"{s.participant.name}.db", m) for s, m in SERVICES.items()]
+        orchestrator = Orchestrator([order_saga.definition], store)
+        reader, broker, took = SqliteStore(store_path, read_only=True), MemoryBroker(world), list[float]()
+        async with anyio.create_task_group() as tasks:
+            topics = orchestrator.topic_specs(PARTITIONS)
+            work: Work = OrchestratorWork(orchestrator, store)
+            tasks.start_soon(partial(_process, world, work, store, "orchestrator", topics, orchestrator.topics, stop))
+            for service, own in zip(SERVICES, stores, strict=True):
+                participant, topics = service.participant, service.topic_specs(PARTITIONS)
+                work = ServiceWork(service, own)
+                reads = [participant.commands]
+                tasks.start_soon(partial(_process, world, work, own, participant.name, topics, reads, stop))
+            await anyio.sleep(SETTLE_S)
+            took = [await _one(broker, reader, number) for number in range(single)][single // 6 :]
+            stop.set()
+        reader.close()
+        store.close()
+        for own in stores:
+            own.close()
+    sheet.note("memory broker, one process, one at a time, p50", median(took), "ms", must=3)
+    sheet.note("memory broker, one process, one at a time, p99", percentile(took, 0.99), "ms")
+
+
+async def _process(
+    world: MemoryWorld,
+    work: Work,
+    outbox: Outbox,
+    group: str,
+    topics: Sequence[TopicSpec],
+    reads: Sequence[str],
+    stop: anyio.Event,
+) -> None:
+    await run_until_stopped(
+        work=work,
+        outbox=outbox,
+        broker=MemoryBroker(world),
+        clock=SystemClock(),
+        offload=Thread(),
+        group=group,
+        topics=topics,
+        subscribe_to=reads,
+        stop=stop,
+        on_ready=lambda: None,
+    )
+
+
+async def _one(broker: MemoryBroker, store: SqliteStore, number: int) -> float:
+    story = Story(number=number, kind="delivered", order_id=f"alone-{number}")
+    began = time.perf_counter()
+    await broker.publish([message_of(story, message_id=str(uuid4()), now_ns=time.time_ns())])
+    while True:
+        instance = store.instance("order", story.order_id)
+        if instance is not None and instance.is_ended:
+            return (time.perf_counter() - began) * 1e3
+        await anyio.sleep(_LOOK_S)

@@ -1,0 +1,219 @@
+"""What the parts allow, measured in the same run: the orchestrator's rows, the client's messages, codec and kernel.
+
+A figure of the engine says little on a noisy machine; its share of these says how much of what is possible is used.
+Each is of an order that completes: one start, four commands, four answers.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+import msgspec
+
+from benchmarks.figures import Sheet
+from benchmarks.system import a_place
+from sagas.broker.iggy import IggyBroker
+from sagas.core.effects import Decision, Reply, Send, Start
+from sagas.core.envelope import decode_data, decode_envelope, encode_message
+from sagas.core.ids import derived_id, instance_id
+from sagas.core.kernel import decide
+from sagas.core.messages import Command, Event
+from sagas.ports import Outgoing, Position, TopicSpec
+from services.contracts import Item, OrderCreated
+from services.orders.saga import OrderData, order_saga
+from services.place import Place
+from services.processes import BROKER, Fleet
+
+if TYPE_CHECKING:
+    import sqlite3 as sqlite
+else:
+    import pysqlite3 as sqlite
+
+DEFINITION = order_saga.definition
+NOW_MS = 1_760_000_000_000
+BATCH = 1_000
+"""Messages in one transaction, and in one publish of the bare client."""
+
+SAGAS = 2_000
+ROUNDS = 3
+
+_ORDER = OrderData("o-1", (Item("123", 2),), "59.98", "card-ok", "1 Harbour Street")
+_REPLIES = {
+    "create": ("order.created", b'{"items":[{"product_id":"123","quantity":2}],"total":"59.98"}'),
+    "reserve": ("inventory.reserved", b"{}"),
+    "pay": ("payment.processed", b'{"payment_id":"p"}'),
+    "ship": ("order.shipped", b'{"tracking":"t"}'),
+}
+
+
+def limit_rows(sheet: Sheet) -> None:
+    """All of them, and the engine's shares, as far as its own figures stand on the sheet."""
+    sheet.note("one decision of the kernel", _decide_us(), "µs")
+    sheet.note("codec alone: an order's messages read and written", _codec_us(), "µs")
+    rows = median(_rows_per_second() for _ in range(ROUNDS))
+    sheet.note("limit: the orchestrator's rows, bare executemany", rows, "sagas/s", better="more")
+    ours = sheet.value("sagas at saturation")
+    if ours is not None:
+        sheet.note("share of the limit of its rows", ours / rows, better="more", must=0.35)
+
+
+async def client_rows(sheet: Sheet) -> None:
+    """What the bare client sends and polls, in sagas a second."""
+    with a_place() as place:
+        brokers = [program for program in place.programs if program.name == BROKER]
+        with Fleet(place.folder, brokers, place.environ({})) as fleet:
+            fleet.start()
+            bare = median([await _messages_per_second(place) / 9 for _ in range(ROUNDS)])
+    sheet.note("limit: its messages, sent and polled by the bare client", bare, "sagas/s", better="more")
+    ours = sheet.value("sagas at saturation")
+    if ours is not None:
+        sheet.note("share of the bare client's limit", ours / bare, better="more")
+
+
+# --------------------------------------------------------------------------- the kernel, the codec
+
+
+def completed_run() -> Iterator[tuple[Start | Reply, Decision]]:
+    """An order that completes: each input and what was decided."""
+    start = Start(key="o-1", data=DEFINITION.encode_data(_ORDER))
+    inputs: list[Start | Reply] = [start]
+    inputs += [Reply(step=s, operation="do", event_type=t, data=d) for s, (t, d) in _REPLIES.items()]
+    instance = None
+    for message in inputs:
+        decision = decide(DEFINITION, instance, message, NOW_MS)
+        instance = decision.instance
+        yield message, decision
+
+
+def _sent(decision: Decision) -> list[Send]:
+    return [effect for effect in decision.effects if isinstance(effect, Send)]
+
+
+def _decide_us() -> float:
+    count = 300
+
+    def once() -> None:
+        for _ in range(count):
+            *_, (_, last) = completed_run()
+            assert last.instance is not None
+            assert last.instance.state == "completed"
+
+    return _best_us(once) / count / (len(_REPLIES) + 1)
+
+
+def _codec_us() -> float:
+    count = 300
+    event = OrderCreated(order_id="o-1", items=_ORDER.items, total=_ORDER.total)
+    answers: list[tuple[type[Event], bytes]] = [(OrderCreated, _written(event))]
+    for name, (tag, data) in _REPLIES.items():
+        reply = DEFINITION.steps[name].replies[tag]
+        body = msgspec.json.decode(data, type=dict[str, object])
+        answers.append((reply, _written(msgspec.convert({**body, "order_id": "o-1"}, reply))))
+    commands = [send.command for _, decision in completed_run() for send in _sent(decision)]
+
+    def once() -> None:
+        for _ in range(count):
+            for reply, payload in answers:
+                envelope = decode_envelope(payload, "order_id")
+                decode_data(reply, "order_id", "o-1", getattr(envelope, "data", b""))
+            for command in commands:
+                _written(command)
+
+    return _best_us(once) / count
+
+
+def _written(message: Event | Command[Event]) -> bytes:
+    return encode_message(message, message_id=str(UUID(int=7)), key_field="order_id", key="o-1", now_ms=NOW_MS)
+
+
+def _best_us(work: Callable[[], None]) -> float:
+    took: list[float] = []
+    for _ in range(5):
+        began = time.perf_counter()
+        work()
+        took.append((time.perf_counter() - began) * 1e6)
+    return min(took)
+
+
+# --------------------------------------------------------------------------- the rows
+
+_SCHEMA = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "CREATE TABLE instances (id BLOB PRIMARY KEY, key TEXT UNIQUE, state TEXT, revision INTEGER, record BLOB)",
+    "CREATE TABLE journal (instance BLOB, revision INTEGER, message BLOB, input BLOB)",
+    "CREATE TABLE inbox (id BLOB PRIMARY KEY, seen_at INTEGER) WITHOUT ROWID",
+    "CREATE TABLE outbox (seq INTEGER PRIMARY KEY, id BLOB, payload BLOB)",
+)
+
+
+def _rows_per_second() -> float:
+    """Sagas a second: their rows in ordinary tables, in transactions of `BATCH` messages, synchronous=FULL."""
+    run = list(completed_run())
+    records = [msgspec.msgpack.encode(decision.instance) for _, decision in run]
+    inputs = [msgspec.msgpack.encode(message) for message, _ in run]
+    sent = [b"".join(_written(send.command) for send in _sent(decision)) for _, decision in run]
+    parent = instance_id("order", "o-1", NOW_MS)
+    ids = [UUID(derived_id(parent, str(number))).bytes for number in range(SAGAS)]
+    with TemporaryDirectory() as folder:
+        connection = sqlite.connect(str(Path(folder) / "limit.db"), isolation_level=None)
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        began = time.perf_counter()
+        for at in range(0, SAGAS, BATCH):
+            for revision in range(len(run)):
+                _commit(connection, ids[at : at + BATCH], revision, records[revision], inputs[revision], sent[revision])
+        seconds = time.perf_counter() - began
+        connection.close()
+    return SAGAS / seconds
+
+
+def _commit(
+    connection: sqlite.Connection, ids: list[bytes], revision: int, record: bytes, message: bytes, sent: bytes
+) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    if revision == 0:
+        created = [(i, i.hex(), "create.pending", 1, record) for i in ids]
+        connection.executemany("INSERT INTO instances VALUES (?, ?, ?, ?, ?)", created)
+    else:
+        update = "UPDATE instances SET state = ?, revision = ?, record = ? WHERE id = ? AND revision = ?"
+        connection.executemany(update, [("x.pending", revision + 1, record, i, revision) for i in ids])
+    connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?)", [(i, revision, i, message) for i in ids])
+    connection.executemany("INSERT INTO inbox VALUES (?, ?)", [(i + bytes([revision]), NOW_MS) for i in ids])
+    # What the batch before sent has been published meanwhile.
+    connection.execute("DELETE FROM outbox")
+    if sent:
+        connection.executemany("INSERT INTO outbox (id, payload) VALUES (?, ?)", [(i, sent) for i in ids])
+    connection.execute("COMMIT")
+
+
+# --------------------------------------------------------------------------- the messages
+
+
+async def _messages_per_second(place: Place) -> float:
+    """Messages sent in batches and polled again with nothing but the client."""
+    stream = f"bare-{uuid4().hex[:8]}"
+    broker = IggyBroker.from_connection_string(place.settings.connection_string, stream=stream)
+    try:
+        await broker.ensure([TopicSpec(name="bare")])
+        subscription = await broker.subscribe("bare", ["bare"])
+        payload = _written(OrderCreated(order_id="o-1", items=_ORDER.items, total=_ORDER.total))
+        batches = [
+            [Outgoing(id=str(uuid4()), topic="bare", key=str(n), payload=payload) for n in range(BATCH)]
+            for _ in range(9)
+        ]
+        began, read, count = time.perf_counter(), 0, sum(map(len, batches))
+        for batch in batches:
+            await broker.publish(batch)
+        while read < count:
+            polled = await subscription.poll(BATCH)
+            read += len(polled)
+            last = {(m.topic, m.partition): m.offset for m in polled}
+            await subscription.commit([Position(topic=t, partition=p, offset=o) for (t, p), o in last.items()])
+        return count / (time.perf_counter() - began)
+    finally:
+        await broker.close()

@@ -1,0 +1,219 @@
+"""The whole system under load: its processes, orders published with the real client, and what they use.
+
+Everything that production has is on: the broker, the orchestrator and four services as processes of their own, SQLite
+with synchronous=FULL, inbox, journal, outbox and barrier. CPU, memory and sizes are read from /proc and from the files.
+"""
+
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import anyio
+import msgspec
+
+from sagas.broker.iggy import IggyBroker
+from sagas.ports import InstanceFilter, Outgoing
+from sagas.store.sqlite import SqliteStore
+from services import pidfile
+from services.place import Place, place_of
+from services.processes import Fleet, make_folders, pid_path
+from services.stories import Kind, Story, message_of
+
+STREAM = "bench"
+CHUNK = 500
+"""Orders in one publish."""
+
+LOOK_S = 0.02
+WATCH_S = 0.003
+WAIT_S_MAX = 600
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What a number of orders took: seconds, and the CPU seconds of each process meanwhile."""
+
+    count: int
+    seconds: float
+    cpu_s: Mapping[str, float]
+
+    @property
+    def per_second(self) -> float:
+        """Orders a second."""
+        return self.count / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        """CPU milliseconds an order, of all processes together."""
+        return sum(self.cpu_s.values()) * 1e3 / self.count
+
+
+class System:
+    """A running system, and one client of it."""
+
+    def __init__(self, place: Place, fleet: Fleet, broker: IggyBroker, store: SqliteStore) -> None:
+        self.place = place
+        self.fleet = fleet
+        self.store = store
+        self._broker = broker
+        self._published = 0
+        self._prefix = uuid4().hex[:8]
+
+    # ----------------------------------------------------------------- orders
+
+    def orders(self, count: int, kinds: Sequence[Kind] = ("delivered",)) -> list[Outgoing]:
+        """`count` new orders, of these kinds in turn."""
+        first, self._published = self._published, self._published + count
+        return [
+            message_of(
+                Story(number=number, kind=kinds[number % len(kinds)], order_id=f"b-{self._prefix}-{number}"),
+                message_id=str(uuid4()),
+                now_ns=time.time_ns(),
+            )
+            for number in range(first, first + count)
+        ]
+
+    async def publish(self, orders: Sequence[Outgoing]) -> None:
+        """Place them, as fast as the broker takes them."""
+        for at in range(0, len(orders), CHUNK):
+            await self._broker.publish(orders[at : at + CHUNK])
+
+    async def saturate(self, count: int, kinds: Sequence[Kind]) -> Load:
+        """Place `count` orders at once and wait until all have ended."""
+        orders = self.orders(count, kinds)
+        before, began = self.cpu_s(), time.perf_counter()
+        await self.publish(orders)
+        await self.all_ended(orders)
+        seconds = time.perf_counter() - began
+        after = self.cpu_s()
+        return Load(count=count, seconds=seconds, cpu_s={name: after[name] - before[name] for name in after})
+
+    async def all_ended(self, orders: Sequence[Outgoing]) -> None:
+        """Wait until each of them has ended, in whatever order."""
+        # Nothing may be in flight because not all are read yet: then it is asked again.
+        left = list(orders)
+        while left:
+            await until(lambda: not self.store.in_flight())
+            left = [order for order in left if not self.has_ended(order.key)]
+            await anyio.sleep(LOOK_S)
+
+    def has_ended(self, key: str) -> bool:
+        """Whether the order of this key has come to its end."""
+        instance = self.store.instance("order", key)
+        return instance is not None and instance.is_ended
+
+    async def one_at_a_time(self, count: int, kind: Kind) -> list[float]:
+        """Milliseconds from placing an order to its end, with nothing else to do; the first sixth is left out."""
+        took: list[float] = []
+        for order in self.orders(count, (kind,)):
+            began = time.perf_counter()
+            await self.publish([order])
+            await until(partial(self.has_ended, order.key), every_s=WATCH_S / 3)
+            took.append((time.perf_counter() - began) * 1e3)
+        return took[count // 6 :]
+
+    async def at_rate(self, per_second: int, seconds: float, kinds: Sequence[Kind]) -> list[float]:
+        """Milliseconds from placing an order to its end, at a steady rate; every tenth order is watched."""
+        orders = self.orders(int(per_second * seconds), kinds)
+        took: list[float] = []
+        waiting: dict[str, float] = {}
+        is_over = False
+
+        async def watch() -> None:
+            while waiting or not is_over:
+                for key, placed in list(waiting.items()):
+                    if self.has_ended(key):
+                        took.append((time.perf_counter() - placed) * 1e3)
+                        del waiting[key]
+                await anyio.sleep(WATCH_S)
+
+        with anyio.fail_after(WAIT_S_MAX):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(watch)
+                began, at = time.perf_counter(), 0
+                while at < len(orders):
+                    due = min(len(orders), int((time.perf_counter() - began) * per_second) + 1)
+                    now = time.perf_counter()
+                    waiting.update((order.key, now) for order in orders[at:due:10])
+                    await self.publish(orders[at:due])
+                    at = due
+                    await anyio.sleep(0.005)
+                is_over = True
+        await self.all_ended(orders[-50:])
+        return took[len(took) // 10 :]
+
+    # ----------------------------------------------------------------- what is used
+
+    def pids(self) -> dict[str, int]:
+        """The processes by name."""
+        holders = {p.name: pidfile.holder(pid_path(self.place.folder, p.name)) for p in self.place.programs}
+        return {name: pid for name, pid in holders.items() if pid is not None}
+
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds of each process since it began."""
+        return {name: _cpu_s(pid) for name, pid in self.pids().items()}
+
+    def peak_mib(self) -> dict[str, float]:
+        """The most memory each process ever had, in MiB."""
+        return {name: _status_kib(pid, "VmHWM") / 1024 for name, pid in self.pids().items()}
+
+    def count_in(self, state: str) -> int:
+        """How many orders are in a state."""
+        return self.store.counts().get(state, 0)
+
+    def list_ms(self, wanted: InstanceFilter) -> float:
+        """Milliseconds for one page of instances."""
+        began = time.perf_counter()
+        self.store.instances(wanted)
+        return (time.perf_counter() - began) * 1e3
+
+
+async def until(condition: Callable[[], bool], *, every_s: float = LOOK_S) -> None:
+    """Look every `every_s` until the condition holds. Raises TimeoutError after `WAIT_S_MAX`."""
+    with anyio.fail_after(WAIT_S_MAX):
+        while not condition():  # noqa: ASYNC110 - it comes true in another process
+            await anyio.sleep(every_s)
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _status_kib(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1])
+
+
+@contextmanager
+def a_place() -> Generator[Place, None, None]:
+    """A data folder that goes away, with an embedded broker or the server that IGGY_CONNECTION_STRING names."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        make_folders(folder)
+        known = {k: v for k, v in os.environ.items() if k == "IGGY_CONNECTION_STRING"}
+        yield place_of(known, folder, stream=f"{STREAM}-{uuid4().hex[:8]}", always_stream=True)
+
+
+@asynccontextmanager
+async def running(place: Place, environ: Mapping[str, str] | None = None) -> AsyncGenerator[System, None]:
+    """The system in that place, up and stopped at the end."""
+    with Fleet(place.folder, place.programs, {**place.environ(os.environ), **(environ or {})}) as fleet:
+        await anyio.to_thread.run_sync(fleet.start)
+        async with client_of(place, fleet) as system:
+            yield system
+
+
+@asynccontextmanager
+async def client_of(place: Place, fleet: Fleet) -> AsyncGenerator[System, None]:
+    """A client of a system that runs."""
+    broker = IggyBroker.from_connection_string(place.settings.connection_string, stream=place.settings.stream)
+    store = SqliteStore(place.settings.database("orchestrator"), read_only=True)
+    try:
+        yield System(place, fleet, broker, store)
+    finally:
+        store.close()
+        await broker.close()
