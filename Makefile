@@ -23,7 +23,7 @@ FAULTS := $(foreach name,chaos takeover shorter_log database_faults,tests/e2e/te
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## Run 20 orders through four services over Iggy topics, and prove that nothing is lost
 	@$(BIN)/python -m services.demo $(ARGS)

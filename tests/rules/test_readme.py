@@ -14,7 +14,7 @@ from sagas.cli.main import COMMANDS
 from tests.rules.source import ROOT
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
+_TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 
 
 PAGES = ("README.md", "docs/testing.md", "docs/versions.md")
@@ -93,6 +93,6 @@ def is_known(line: str) -> bool:
 def test_every_target_of_the_makefile_is_explained_by_make_itself() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)
-    explained = re.findall(r"^([a-z]+):.*## ", text, re.MULTILINE)
+    explained = re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE)
 
     assert sorted(phony[0].split()) == sorted(explained)
