@@ -4,11 +4,12 @@ What a saga's author needs stands here; what runs sagas is in `sagas.runtime`, w
 `sagas.testing`. Importing this module starts nothing and reads no setting.
 """
 
-from sagas.core.definition import Definition, Unknown
+from sagas.core.definition import Absence, Definition, Unknown
+from sagas.core.flow import Delay, Flow, Step, Wait, unchanged
 from sagas.core.messages import Command, Event, Fault, InProgress, Key, Message, Rejection, Text, Undeliverable
 from sagas.core.participants import Participant
 from sagas.core.retry import FOREVER, Retry
-from sagas.core.saga import Saga, Step, unchanged
+from sagas.core.saga import Saga
 from sagas.core.upcasting import upcast
 from sagas.errors import (
     BrokerError,
@@ -27,13 +28,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FOREVER",
+    "Absence",
     "BrokerError",
     "BrokerUnavailable",
     "Command",
     "Definition",
     "DefinitionError",
+    "Delay",
     "Event",
     "Fault",
+    "Flow",
     "IllegalMove",
     "InProgress",
     "Key",
@@ -52,6 +56,7 @@ __all__ = [
     "Text",
     "Undeliverable",
     "Unknown",
+    "Wait",
     "__version__",
     "unchanged",
     "upcast",

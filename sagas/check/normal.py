@@ -23,8 +23,7 @@ import msgspec
 
 from sagas.core.definition import Definition
 from sagas.core.effects import Fire
-from sagas.core.instance import Instance, Operation, StepRecord
-from sagas.core.operator import BY_HAND
+from sagas.core.instance import BY_HAND, Instance, Operation, StepRecord
 
 PAST_MS: Final = 1
 """What every time is that has come."""

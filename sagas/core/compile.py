@@ -4,10 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sagas.core.definition import Definition, StartSpec, StepSpec, UndoSpec
-from sagas.core.drafts import NAME, FlowParts, StepDraft
-from sagas.core.machine import edges_of, machine_of, places_of, table_of
+from sagas.core.course import Course, leaves
+from sagas.core.dataflow import check_data_flow
+from sagas.core.definition import (
+    ChoiceSpec,
+    Definition,
+    DelaySpec,
+    LeafSpec,
+    StartSpec,
+    StepSpec,
+    UndoSpec,
+    WaitSpec,
+)
+from sagas.core.drafts import NAME, Draft, StepDraft
+from sagas.core.edges import Edges, TooManyStates, edges_of
+from sagas.core.machine import machine_of, places_of, table_of
 from sagas.core.messages import Event, Rejection, reply_types, tag_of
+from sagas.core.order import check_order
+from sagas.core.pauses import ChoiceDraft, DelayDraft, WaitDraft
 from sagas.core.shape import content_of
 from sagas.errors import DefinitionError
 
@@ -20,8 +34,9 @@ def compile_saga(
     data_type: type[Any],
     start: StartSpec | None,
     deadline_ms: int,
-    drafts: Mapping[str, StepDraft],
-    course: FlowParts,
+    drafts: Mapping[str, Draft],
+    course: Course,
+    passed: Sequence[Draft],
     where: str,
     renames: Mapping[str, str],
 ) -> Definition:
@@ -32,24 +47,31 @@ def compile_saga(
         raise DefinitionError(name, "", f"version {version} is out of range", "count versions from 1", where)
     if start is None:
         raise DefinitionError(name, "", "nothing starts it", "add @saga.start(on=PARTICIPANT)", where)
-    _check_course(name, drafts, course, where)
-    _check_order(course)
-    specs = [_spec_of(draft) for draft in course]
-    edges = edges_of(specs)
-    machine = machine_of(name, edges)
-    _check_renames(name, renames, [spec.name for spec in specs], where)
+    _check_course(name, drafts, passed, where)
+    turnable = check_order(course, drafts)
+    specs = {leaf.name: _leaf_of(drafts[leaf.name]) for leaf in leaves(course)}
+    check_data_flow(course, drafts, start, data_type)
+    found = _edges(name, course, specs, turnable, where)
+    machine = machine_of(name, found.edges)
+    _check_renames(name, renames, list(specs), where)
     definition = Definition(
         name=name,
         version=version,
         key=key,
         data_type=data_type,
         start=start,
-        steps={spec.name: spec for spec in specs},
+        steps={spec.name: spec for spec in specs.values() if isinstance(spec, StepSpec)},
         deadline_ms=deadline_ms,
-        edges=edges,
+        edges=found.edges,
         machine=machine,
         table=table_of(machine),
-        places=places_of(specs),
+        places=places_of(found.lanes),
+        lanes=found.lanes,
+        course=course,
+        waits={spec.name: spec for spec in specs.values() if isinstance(spec, WaitSpec)},
+        delays={spec.name: spec for spec in specs.values() if isinstance(spec, DelaySpec)},
+        choices={spec.name: spec for spec in specs.values() if isinstance(spec, ChoiceSpec)},
+        turnable=turnable,
         renames=dict(renames),
     )
     return replace(definition, content=content_of(definition))
@@ -75,45 +97,45 @@ def _check_renames(saga: str, renames: Mapping[str, str], steps: Sequence[str], 
             )
 
 
-def _check_course(name: str, drafts: Mapping[str, StepDraft], course: FlowParts, where: str) -> None:
+def _edges(name: str, course: Course, specs: Mapping[str, LeafSpec], turnable: frozenset[str], where: str) -> Edges:
+    try:
+        return edges_of(course, specs, turnable)
+    except TooManyStates as error:
+        raise DefinitionError(
+            name,
+            "",
+            f"its parallel branches multiply to {error}",
+            "join some of the branches before others begin: `(a & b) >> (c & d)`",
+            where,
+        ) from None
+
+
+def _check_course(name: str, drafts: Mapping[str, Draft], course: Sequence[Draft], where: str) -> None:
     passed: set[str] = set()
     for draft in course:
+        if drafts.get(draft.name) is not draft:
+            raise draft.refuse(f"it belongs to saga {draft.saga!r}", f"use the steps of saga {name!r} only", where)
         if draft.name in passed:
             raise draft.refuse("it stands twice in the flow", "a step runs once: write a second step", where)
         passed.add(draft.name)
-        if drafts.get(draft.name) is not draft:
-            raise draft.refuse(f"it belongs to saga {draft.saga!r}", f"use the steps of saga {name!r} only", where)
     for draft in drafts.values():
         if draft.name not in passed:
             raise draft.refuse("it is not in the flow", f"join it: `… >> {draft.name}`, or remove it")
 
 
-def _check_order(course: Sequence[StepDraft]) -> None:
-    pivot: StepDraft | None = None
-    for draft in course:
-        if draft.kind == "pivot":
-            if pivot is not None:
-                raise draft.refuse(
-                    f"it is the second pivot; the first is {pivot.name!r} ({pivot.where})",
-                    "what follows the pivot must be `@saga.retriable`",
-                )
-            pivot = draft
-        elif draft.kind == "compensatable" and pivot is not None:
-            raise draft.refuse(
-                f"it can be undone and stands after the pivot {pivot.name!r}, which cannot",
-                "put it before the pivot, or make it `@saga.retriable`",
-            )
-        elif draft.kind == "retriable" and pivot is None and not _is_last_kind(course, draft):
-            raise draft.refuse(
-                "it cannot be undone and stands before a step that can be refused",
-                "put it after the pivot, or make it `@saga.step` with an undo",
-            )
-
-
-def _is_last_kind(course: Sequence[StepDraft], draft: StepDraft) -> bool:
-    # Without a pivot, the last step that can be refused is the one that decides: only retriable ones may follow.
-    after = course[list(course).index(draft) :]
-    return all(d.kind == "retriable" for d in after) and len(after) < len(course)
+def _leaf_of(draft: Draft) -> LeafSpec:
+    match draft:
+        case WaitDraft():
+            signals = _by_tag(draft, draft.signals)
+            return WaitSpec(draft.name, draft.topic, signals, draft.fold, draft.timeout_ms, draft.absence, draft.where)
+        case DelayDraft():
+            return DelaySpec(draft.name, draft.seconds, draft.where)
+        case ChoiceDraft():
+            return ChoiceSpec(draft.name, draft.test, draft.where)
+        case StepDraft():
+            return _spec_of(draft)
+        case _:
+            raise AssertionError(f"no leaf is drafted as {type(draft).__name__}")
 
 
 def _spec_of(draft: StepDraft) -> StepSpec:
@@ -167,7 +189,7 @@ def _undo_of(draft: StepDraft) -> UndoSpec | None:
     return UndoSpec(draft.undo_build, draft.undo_type, _by_tag(draft, replies), draft.undo_retry)
 
 
-def _by_tag(draft: StepDraft, replies: Sequence[type[Event]]) -> dict[str, type[Event]]:
+def _by_tag(draft: Draft, replies: Sequence[type[Event]]) -> dict[str, type[Event]]:
     tags = {tag_of(reply): reply for reply in replies}
     if len(tags) < len(replies) or len({r.__name__ for r in replies}) < len(replies):
         raise draft.refuse("two of its replies share a name or a tag", "give each its own")

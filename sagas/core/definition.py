@@ -10,7 +10,8 @@ from typing import Any, Literal
 import msgspec
 from transitions import Machine
 
-from sagas.core.machine import Edge, Place, Table
+from sagas.core.course import Course, Place
+from sagas.core.machine import Edge, Table
 from sagas.core.messages import Command, Event
 from sagas.core.participants import Participant
 from sagas.core.retry import Retry
@@ -58,6 +59,44 @@ class StepSpec:
     expires: bool = False
 
 
+Absence = Literal["refusal", "consent", "hold"]
+"""What it means that a signal did not come in time: turn back · go on · wait for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitSpec:
+    """A wait for a signal from outside: the events that are taken for one, by tag, and how long they may take."""
+
+    name: str
+    topic: str
+    signals: Mapping[str, type[Event]]
+    fold: Callable[[Any, Any], Any]
+    timeout_ms: int
+    absence: Absence
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class DelaySpec:
+    """A pause: how many seconds, from the saga's own data."""
+
+    name: str
+    seconds: Callable[[Any], float]
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceSpec:
+    """A decision: what the saga's own data say, by a predicate without side effects."""
+
+    name: str
+    test: Callable[[Any], bool]
+    where: str
+
+
+LeafSpec = StepSpec | WaitSpec | DelaySpec | ChoiceSpec
+
+
 @dataclass(frozen=True, slots=True)
 class StartSpec:
     """Which event on which topic begins a run, and the data it begins with."""
@@ -69,7 +108,11 @@ class StartSpec:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One version of a saga. `table` and `places` are read off `machine` and `edges` once."""
+    """One version of a saga. `table`, `places` and `lanes` are read off `machine` and `edges` once.
+
+    `lanes` says of each state where the run stands: in one place, or in one for each branch that is under way.
+    `places` has the states of one place only.
+    """
 
     name: str
     version: int
@@ -82,10 +125,21 @@ class Definition:
     machine: Machine
     table: Table
     places: Mapping[str, Place]
+    lanes: Mapping[str, tuple[Place, ...]]
+    course: Course
+    waits: Mapping[str, WaitSpec]
+    delays: Mapping[str, DelaySpec]
+    choices: Mapping[str, ChoiceSpec]
+    turnable: frozenset[str]
+    """The leaves at which a run can still turn back."""
     renames: Mapping[str, str] = field(default_factory=dict[str, str])
     """What earlier versions called a step → its name here."""
     content: str = ""
     """The hash of what matters to a run under way (`shape.py`)."""
+
+    def leaf(self, name: str) -> LeafSpec:
+        """The step, wait, delay or decision of this name. Raises KeyError."""
+        return self.steps.get(name) or self.waits.get(name) or self.delays.get(name) or self.choices[name]
 
     def encode_data(self, data: object) -> bytes:
         """The saga's own data as JSON."""
@@ -97,8 +151,9 @@ class Definition:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """The topics that runs of this saga read, each once: its start topic and its participants' events."""
-        return tuple(dict.fromkeys((self.start.topic, *(s.to.events for s in self.steps.values()))))
+        """The topics that runs of this saga read, each once: its start topic, its participants' events, its signals."""
+        answers = (step.to.events for step in self.steps.values())
+        return tuple(dict.fromkeys((self.start.topic, *answers, *(wait.topic for wait in self.waits.values()))))
 
     @property
     def command_topics(self) -> tuple[str, ...]:

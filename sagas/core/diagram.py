@@ -24,7 +24,16 @@ _PREFIX: Mapping[EdgeKind, str] = {
     "operator": "by hand · ",
 }
 
-_PHASE_WORDS: Mapping[Phase, str] = {"pending": "", "resolving": "asking about ", "undoing": "undoing "}
+_PHASE_WORDS: Mapping[Phase, str] = {
+    "pending": "",
+    "resolving": "asking about ",
+    "undoing": "undoing ",
+    "reverting": "another way, undoing ",
+    "sweeping": "sweeping out ",
+    "waiting": "waiting for ",
+    "delaying": "pausing ",
+    "deciding": "deciding ",
+}
 
 # Mermaid cuts a label at these, or reads them as its own; `#59;` is its way of writing the character.
 _PLAIN = frozenset(" .,_-·")

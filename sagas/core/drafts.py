@@ -21,16 +21,35 @@ from sagas.errors import DefinitionError
 NAME = re.compile(r"\A[A-Za-z][A-Za-z0-9_]{0,47}\Z")
 """Of sagas and steps: they are stored, sent in headers and drawn."""
 
-_TIMEOUT_MS_MAX = 366 * 24 * 3600 * 1000
+NAMES_OF_THE_ENGINE = frozenset({"saga", "operator", "new", "start", "stuck", "completed", "compensated"})
+"""The engine calls its own timers, moves and states so."""
+
+WORDS_OF_THE_ENGINE = frozenset(
+    {"timeout", "exhausted", "deadline", "broken", "late", "cancel", "retry", "absent", "over", "yes", "no", "start"}
+)
+"""The engine's own moves are called `reserve.timeout`; a reply's are called by its class."""
+
+TIMEOUT_MS_MAX = 366 * 24 * 3600 * 1000
 
 
-@dataclass(slots=True, eq=False)
-class StepDraft:
-    """A step while its saga is being written: filled in by the decorators, read when the flow is closed."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class Draft:
+    """A leaf while its saga is being written: filled in by the decorators, read when the flow is closed."""
 
     saga: str
-    key: str
     name: str
+    where: str
+
+    def refuse(self, problem: str, remedy: str, where: str = "") -> DefinitionError:
+        """The error that refuses this leaf."""
+        return DefinitionError(self.saga, self.name, problem, remedy, where or self.where)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class StepDraft(Draft):
+    """A step while its saga is being written."""
+
+    key: str
     kind: StepKind
     to: Participant
     build: Callable[[Any], Command[Event]]
@@ -41,28 +60,33 @@ class StepDraft:
     undo_retry: Retry
     leaves_nothing: bool
     expires: bool
-    where: str
     command_type: type[Command[Any]] | None = None
     replies: tuple[type[Event], ...] = ()
     fold: Callable[[Any, Any], Any] | None = None
     undo_build: Callable[[Any], Command[Event]] | None = None
     undo_type: type[Command[Any]] | None = None
     undo_where: str = ""
-
-    def refuse(self, problem: str, remedy: str, where: str = "") -> DefinitionError:
-        """The error that refuses this step."""
-        return DefinitionError(self.saga, self.name, problem, remedy, where or self.where)
+    writes: tuple[str, ...] | None = None
 
 
-FlowParts = tuple[StepDraft, ...]
+def check_name(draft: Draft) -> None:
+    """Refuse a name that cannot be stored, sent and drawn, or that the engine uses itself."""
+    name = draft.name
+    if not NAME.match(name):
+        raise draft.refuse(
+            "its function has no plain name", "write it as `def reserve(…)`: the name is the step's name for ever"
+        )
+    if "__" in name or name.endswith("_"):
+        raise draft.refuse("its name would break a drawing", "use single underscores, between letters")
+    if name in NAMES_OF_THE_ENGINE:
+        raise draft.refuse(
+            "its name is one of the engine's own", f"call it something else, `{name}_order` for instance"
+        )
 
 
 def check_build(draft: StepDraft, namespace: Mapping[str, object]) -> None:
     """Read the command off a step's function, and refuse what its decorator says wrong."""
-    if not NAME.match(draft.name):
-        raise draft.refuse(
-            "its function has no plain name", "write it as `def reserve(…)`: the name is the step's name for ever"
-        )
+    check_name(draft)
     draft.command_type = _command_of(draft, draft.build, namespace)
     draft.replies = reply_types(draft.command_type)
     if draft.kind == "pivot" and draft.unknown == "undo":
@@ -81,7 +105,7 @@ def check_build(draft: StepDraft, namespace: Mapping[str, object]) -> None:
             f'it expires and is waited for all the same: unknown="{draft.unknown}"',
             'say unknown="undo", or not expires',
         )
-    if not 0 < draft.timeout_ms <= _TIMEOUT_MS_MAX:
+    if not 0 < draft.timeout_ms <= TIMEOUT_MS_MAX:
         raise draft.refuse(f"timeout of {draft.timeout_ms} ms is out of range", "give seconds between 0.001 and a year")
     if draft.resend_ms <= 0:
         raise draft.refuse(f"resend of {draft.resend_ms} ms is out of range", "give seconds above 0.001")
@@ -89,7 +113,7 @@ def check_build(draft: StepDraft, namespace: Mapping[str, object]) -> None:
 
 def check_undo(draft: StepDraft, build: Callable[[Any], Command[Event]], namespace: Mapping[str, object]) -> None:
     """Take up a step's undo."""
-    where = _where(build)
+    where = where_of(build)
     if draft.undo_build is not None:
         raise draft.refuse(f"it has two undos, the first at {draft.undo_where}", "keep one", where)
     if draft.leaves_nothing:
@@ -100,7 +124,7 @@ def check_undo(draft: StepDraft, build: Callable[[Any], Command[Event]], namespa
 
 def check_fold(draft: StepDraft, fold: Callable[[Any, Any], Any], namespace: Mapping[str, object]) -> None:
     """Take up a step's fold, and refuse one that leaves out a reply."""
-    where = _where(fold)
+    where = where_of(fold)
     if draft.fold is not None:
         raise draft.refuse("it has two folds for its replies", "keep one", where)
     parameters = list(_signature(draft, fold, namespace).parameters.values())
@@ -122,30 +146,30 @@ def check_fold(draft: StepDraft, fold: Callable[[Any, Any], Any], namespace: Map
 
 def check_start(saga: str, key: str, fold: Callable[[Any], Any], namespace: Mapping[str, object]) -> type[Event]:
     """The event a start function begins with."""
-    where = _where(fold)
+    where = where_of(fold)
     try:
-        signature = _resolve(fold, namespace)
+        signature = resolve(fold, namespace)
     except NameError as error:
-        raise DefinitionError(saga, "", f"its start cannot be read: {error}", _UNRESOLVED, where) from None
+        raise DefinitionError(saga, "", f"its start cannot be read: {error}", UNRESOLVED, where) from None
     annotations = [p.annotation for p in signature.parameters.values()]
     if len(annotations) != 1 or not (isinstance(annotations[0], type) and issubclass(annotations[0], Event)):
         raise DefinitionError(
             saga, "", "its start takes no event", "write `def begin(event: OrderCreated) -> D`", where
         )
     event_type = annotations[0]
-    problem = _message_problem(event_type, key)
+    problem = message_problem(event_type, key)
     if problem:
         raise DefinitionError(saga, "", f"its start event {event_type.__name__} {problem[0]}", problem[1], where)
     return event_type
 
 
-_UNRESOLVED = "define the class above the function, at module level"
+UNRESOLVED = "define the class above the function, at module level"
 
 
 def _command_of(
     draft: StepDraft, build: Callable[[Any], Command[Event]], namespace: Mapping[str, object]
 ) -> type[Command[Any]]:
-    where = _where(build)
+    where = where_of(build)
     returned = _signature(draft, build, namespace).return_annotation
     if not _is_command_type(returned):
         raise draft.refuse(
@@ -159,7 +183,7 @@ def _command_of(
             where,
         )
     for message_type in (command_type, *reply_types(command_type)):
-        problem = _message_problem(message_type, draft.key)
+        problem = message_problem(message_type, draft.key)
         if problem:
             raise draft.refuse(f"message {message_type.__name__} {problem[0]}", problem[1], where)
     return command_type
@@ -169,12 +193,13 @@ def _is_command_type(annotation: object) -> TypeGuard[type[Command[Any]]]:
     return isinstance(annotation, type) and issubclass(annotation, Command)
 
 
-def _message_problem(message_type: type[Message], key: str) -> tuple[str, str] | None:
+def message_problem(message_type: type[Message], key: str) -> tuple[str, str] | None:
+    """What is wrong with a message class, and the remedy."""
     if not tag_of(message_type):
         return "has no tag", f'write `class {message_type.__name__}(…, tag="category.event")`'
     if tag_of(message_type).startswith("sagas."):
         return f"has the reserved tag {tag_of(message_type)!r}", "choose a tag that does not begin with `sagas.`"
-    if message_type.__name__ == UNDELIVERABLE:
+    if message_type.__name__ == UNDELIVERABLE or message_type.__name__ in WORDS_OF_THE_ENGINE:
         return "has a name of the engine's own", "choose another name: the machine's moves are called by it"
     if key not in field_names(message_type):
         return f"has no field {key!r}, the saga's business key", f"add `{key}: str`, or give the saga another `key=`"
@@ -183,17 +208,19 @@ def _message_problem(message_type: type[Message], key: str) -> tuple[str, str] |
 
 def _signature(draft: StepDraft, function: Callable[..., object], namespace: Mapping[str, object]) -> inspect.Signature:
     try:
-        return _resolve(function, namespace)
+        return resolve(function, namespace)
     except NameError as error:
-        raise draft.refuse(f"an annotation cannot be read: {error}", _UNRESOLVED, _where(function)) from None
+        raise draft.refuse(f"an annotation cannot be read: {error}", UNRESOLVED, where_of(function)) from None
 
 
-def _resolve(function: Callable[..., object], namespace: Mapping[str, object]) -> inspect.Signature:
+def resolve(function: Callable[..., object], namespace: Mapping[str, object]) -> inspect.Signature:
+    """The signature with its annotations read. Raises NameError."""
     return inspect.signature(function, eval_str=True, locals=namespace)
 
 
-def _where(function: Callable[..., object]) -> str:
-    if function.__module__ == "sagas.core.saga":
+def where_of(function: Callable[..., object]) -> str:
+    """The line of a function, as "file:line"."""
+    if function.__module__ == "sagas.core.flow":
         return ""  # our own `unchanged`: the step's line says more than ours
     code = getattr(function, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""

@@ -20,7 +20,7 @@ early       it answers something that was not asked yet: to be parked
 violation   it contradicts what is known, or no such step or reply exists
 """
 
-TimerKind = Literal["resend", "timeout", "retry", "deadline"]
+TimerKind = Literal["resend", "timeout", "retry", "deadline", "absent", "over"]
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, tag="start"):
@@ -41,6 +41,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, tag="reply"):
     event_type: str
     data: bytes
     attempt: int = 0
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True, tag="signal"):
+    """An event from outside with the run's business key, which a wait may take; `data` is its JSON without the key."""
+
+    event_type: str
+    data: bytes
 
 
 class Fire(msgspec.Struct, frozen=True, kw_only=True, tag="fire"):
@@ -79,7 +86,7 @@ class CarryOver(msgspec.Struct, frozen=True, kw_only=True, tag="carry-over"):
     from_content: str
 
 
-Input = Start | Reply | Fire | Operate | CarryOver
+Input = Start | Reply | Signal | Fire | Operate | CarryOver
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,6 +26,9 @@ STUCK = "stuck"
 ENDS = (COMPLETED, COMPENSATED, REJECTED, ABANDONED)
 """The states an instance rests in for ever. `stuck` is not one of them: it waits for a person."""
 
+BY_HAND = "(by hand)"
+"""Stands in the ledger where a reply would, for an effect that a person has settled."""
+
 
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What one step of an instance did: its effect, answers, attempts, faults and times (Unix ms, 0 = not yet).
@@ -59,9 +62,11 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
     `version` and `content` are of the definition it runs under; `content` is "" in rows of an older release.
 
-    `cause` is why it turned back. While it is stuck `reason` says why, `stuck_step` over which step, and
-    `stuck_from` in which state it was before. `incident` is for ever: what a person said of a step, and what
-    its participant said of it afterwards, where the two differ.
+    `state` names every place it is at, one for each branch that is under way. `cause` is why it turned back.
+    While it is stuck `reason` says why, `stuck_step` over which step, and `stuck_from` in which state it was
+    before. `marks` keeps what its decisions, waits and delays have come to, each with its name; `signals` those
+    that came before their wait: its name, their type and JSON. `incident` is for ever: what a person said of a
+    step, and what its participant said of it afterwards, where the two differ.
     """
 
     id: str
@@ -82,6 +87,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     stuck_from: str = ""
     incident: str = ""
     content: str = ""
+    marks: tuple[tuple[str, str], ...] = ()
+    signals: tuple[tuple[str, str, bytes], ...] = ()
 
     @property
     def is_ended(self) -> bool:
@@ -99,6 +106,14 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
             if record.name == name:
                 return record
         return None
+
+    def mark(self, name: str) -> str | None:
+        """What a decision, a wait or a delay has come to, None when it was not asked yet."""
+        return next((word for leaf, word in self.marks if leaf == name), None)
+
+    def signal(self, wait: str) -> tuple[str, bytes] | None:
+        """The signal that came before `wait` did: its type and its JSON, None when none came."""
+        return next(((event_type, data) for name, event_type, data in self.signals if name == wait), None)
 
     def with_step(self, record: StepRecord) -> "Instance":
         """This instance with `record` put in the place of the one of the same name, or appended."""

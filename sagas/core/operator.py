@@ -11,14 +11,14 @@ incident, which stays with the run. Nothing is sent: the person may have mended 
 it once more would take back twice.
 """
 
-from sagas.core.definition import StepSpec
+from sagas.core.course import BACKWARD
+from sagas.core.definition import LeafSpec, StepSpec
 from sagas.core.effects import ClearTimer, Operate
-from sagas.core.instance import STUCK, Operation, StepRecord
+from sagas.core.entering import enter
+from sagas.core.instance import BY_HAND, COMPLETED, STUCK, Operation, StepRecord
 from sagas.core.messages import Event, Rejection
-from sagas.core.turn import REASON_LENGTH_MAX, Turn, enter
-
-BY_HAND = "(by hand)"
-"""Stands in the ledger where a reply would, for an effect that a person has settled."""
+from sagas.core.outcomes import ABSENT, by_hand
+from sagas.core.turn import REASON_LENGTH_MAX, Turn, was_backward
 
 
 def operate(turn: Turn, message: Operate) -> None:
@@ -75,27 +75,34 @@ def _do(turn: Turn, message: Operate) -> str:
             return _resolve_done(turn) if message.action == "resolve-done" else _resolve_undone(turn, message)
 
 
-def _cancel(turn: Turn, message: Operate) -> str:
-    place = turn.definition.places.get(turn.instance.state)
-    if place is None:
-        return f"it is {turn.instance.state}: retry, resolve or abandon it"
-    if place.phase == "undoing":
-        return "it is turning back already"
-    if not turn.can(f"{place.step}.cancel"):
-        return f"step {place.step!r} is past the point of no return"
-    record = turn.instance.step(place.step)
-    assert record is not None
-    turn.effects.append(ClearTimer(name=place.step))
-    turn.record(record, effect="unknown")
-    turn.change(cause=f"cancelled by {message.who}: {message.reason}"[:REASON_LENGTH_MAX])
-    turn.move(f"{place.step}.cancel")
+def turn_whole(turn: Turn, word: str, why: str) -> bool:
+    """Turn a run back from wherever it stands, whatever is under way; False when it is past that."""
+    leaf = next((place.step for place in turn.places if turn.can(f"{place.step}.{word}")), None)
+    if leaf is None:
+        return False
+    turn.effects.append(ClearTimer(name=leaf))
+    record = turn.instance.step(leaf)
+    if record is not None and turn.phase(leaf) not in BACKWARD:
+        turn.record(record, effect="unknown")
+    turn.change(cause=(f"{leaf}: {why}" if word == "deadline" else why)[:REASON_LENGTH_MAX])
+    turn.note = turn.instance.cause
+    turn.move(f"{leaf}.{word}")
     enter(turn)
+    return True
+
+
+def _cancel(turn: Turn, message: Operate) -> str:
+    if not turn.places:
+        return f"it is {turn.instance.state}: retry, resolve or abandon it"
+    if turn.has_turned:
+        return "it is turning back already"
+    if not turn_whole(turn, "cancel", f"cancelled by {message.who}: {message.reason}"):
+        return f"step {turn.places[0].step!r} is past the point of no return"
     return ""
 
 
 def _abandon(turn: Turn, message: Operate) -> str:
-    place = turn.definition.places.get(turn.instance.state)
-    if place is not None:
+    for place in turn.places:
         turn.effects.append(ClearTimer(name=place.step))
     turn.change(cause=f"abandoned by {message.who}: {message.reason}"[:REASON_LENGTH_MAX], reason="")
     turn.move("operator.abandon")
@@ -104,54 +111,82 @@ def _abandon(turn: Turn, message: Operate) -> str:
 
 
 def _retry(turn: Turn) -> str:
-    spec, record, is_undo = _stuck_over(turn)
+    spec = _stuck_over(turn)
     if _is_over_a_late_effect(turn, spec):
         return f"nothing is to be sent again: {spec.name!r} was done after it had been refused; resolve or abandon it"
-    _free(turn)
-    if is_undo:
+    trigger = f"{spec.name}.{_retry_word(turn, spec)}"
+    record = turn.instance.step(spec.name)
+    if record is not None and was_backward(turn, spec.name):
         turn.record(record, undo_faults=0)
-        turn.move(f"{spec.name}.retry-undo")
-    else:
-        turn.move(f"{spec.name}.retry")
+    _free(turn)
+    turn.retried = spec.name
+    turn.move(trigger)
     enter(turn)
     return ""
 
 
+def _retry_word(turn: Turn, spec: LeafSpec) -> str:
+    phase = _phase_before(turn, spec)
+    return {"undoing": "retry-undo", "reverting": "retry-revert", "sweeping": "retry-sweep"}.get(phase, "retry")
+
+
 def _resolve_done(turn: Turn) -> str:
-    spec, record, is_undo = _stuck_over(turn)
-    if is_undo or _is_over_a_late_effect(turn, spec):
+    spec = _stuck_over(turn)
+    if was_backward(turn, spec.name) or _is_over_a_late_effect(turn, spec):
         return f"the run has turned back: say that {spec.name!r} is undone, or abandon it"
+    if not turn.can(f"{spec.name}.resolve-done"):
+        return f"{spec.name!r} is a decision: retry it once its code is mended, or abandon the run"
     _free(turn)
-    turn.record(record, effect="done", reply=record.reply or BY_HAND, answered_ms=turn.now_ms)
+    record = turn.instance.step(spec.name)
+    if record is not None:
+        turn.record(record, effect="done", reply=record.reply or BY_HAND, answered_ms=turn.now_ms)
+    else:
+        turn.mark(spec.name, by_hand(spec))
     turn.move(f"{spec.name}.resolve-done")
     enter(turn)
     return ""
 
 
 def _resolve_undone(turn: Turn, message: Operate) -> str:
-    spec, record, _ = _stuck_over(turn)
-    if spec.kind == "retriable":
+    spec = _stuck_over(turn)
+    if isinstance(spec, StepSpec) and spec.kind == "retriable":
         return f"step {spec.name!r} stands after the point of no return: retry it, or say that it is done"
+    trigger = f"{spec.name}.{_resolve_word(turn, spec)}"
+    if not turn.can(trigger) or (spec.name not in turn.definition.turnable and not isinstance(spec, StepSpec)):
+        return f"{spec.name!r} has no effect that could be undone: retry it, or say that it is done"
     cause = turn.instance.cause or f"{spec.name}: resolved by {message.who}: {message.reason}"[:REASON_LENGTH_MAX]
     _free(turn)
-    turn.change(cause=cause)
-    turn.record(record, effect="undone", undo_reply=BY_HAND, undo_answered_ms=turn.now_ms)
-    turn.move(f"{spec.name}.resolve-undone")
+    record = turn.instance.step(spec.name)
+    if record is not None:
+        turn.record(record, effect="undone", undo_reply=BY_HAND, undo_answered_ms=turn.now_ms)
+    else:
+        turn.mark(spec.name, ABSENT)
+    turn.move(trigger)
+    if turn.has_turned:
+        turn.change(cause=cause)
     enter(turn)
     return ""
 
 
-def _stuck_over(turn: Turn) -> tuple[StepSpec, StepRecord, bool]:
-    """The step the run is stuck over, its record, and whether it was its undo."""
-    spec = turn.definition.steps[turn.instance.stuck_step]
-    record = turn.instance.step(spec.name)
-    assert record is not None
-    return spec, record, turn.instance.stuck_from == f"{spec.name}.undoing"
+def _resolve_word(turn: Turn, spec: LeafSpec) -> str:
+    if _phase_before(turn, spec) == "sweeping" or turn.instance.stuck_from == COMPLETED:
+        return "resolve-swept"
+    is_turned = _phase_before(turn, spec) == "undoing" or _is_over_a_late_effect(turn, spec)
+    return "resolve-cleared" if is_turned and turn.can(f"{spec.name}.resolve-cleared") else "resolve-undone"
 
 
-def _is_over_a_late_effect(turn: Turn, spec: StepSpec) -> bool:
-    place = turn.definition.places.get(turn.instance.stuck_from)
-    return place is None or place.step != spec.name
+def _stuck_over(turn: Turn) -> LeafSpec:
+    """What the run is stuck over."""
+    return turn.definition.leaf(turn.instance.stuck_step)
+
+
+def _phase_before(turn: Turn, spec: LeafSpec) -> str:
+    before = turn.definition.lanes.get(turn.instance.stuck_from, ())
+    return next((place.phase for place in before if place.step == spec.name), "")
+
+
+def _is_over_a_late_effect(turn: Turn, spec: LeafSpec) -> bool:
+    return not _phase_before(turn, spec)
 
 
 def _free(turn: Turn) -> None:

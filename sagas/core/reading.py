@@ -1,6 +1,6 @@
-"""Turning the raw parts of a reply into the message that the step declares."""
+"""Turning the raw parts of a reply or a signal into the message that the step or the wait declares."""
 
-from sagas.core.definition import Definition, StepSpec
+from sagas.core.definition import Definition, StepSpec, WaitSpec
 from sagas.core.effects import Reply
 from sagas.core.envelope import Undecodable, decode_data
 from sagas.core.messages import Event, Fault, InProgress, Undeliverable, tag_of
@@ -16,3 +16,15 @@ def read_reply(definition: Definition, key: str, spec: StepSpec, message: Reply)
         return f"{spec.name} {message.operation} has no reply {message.event_type!r}"
     reply = decode_data(reply_type, definition.key, key, message.data)
     return f"unreadable: {reply.reason}" if isinstance(reply, Undecodable) else reply
+
+
+def read_signal(definition: Definition, key: str, spec: WaitSpec, event_type: str, data: bytes) -> Event | str:
+    """The signal as a message, or in words why it cannot be read."""
+    signal = decode_data(spec.signals[event_type], definition.key, key, data)
+    return f"unreadable: {signal.reason}" if isinstance(signal, Undecodable) else signal
+
+
+def because(reply: Event) -> str:
+    """The reason that a message gives, in parentheses; "" when it gives none."""
+    reason = getattr(reply, "reason", "")
+    return f" ({reason})" if isinstance(reason, str) and reason else ""

@@ -3,79 +3,27 @@
 Theory of operation. Each decorator only notes what it is given and checks what can be checked there;
 `Saga.flow` closes the definition, checks the whole and compiles it. So whatever is wrong is refused
 while the module is imported, with the step, the line and the remedy, and no user code has run.
-
-The types do their share: `D` is the saga's data and `R` the union of a step's replies, so that mypy
-and pyright refuse the reply of another step, a reply left out of a match, a step that returns no
-command, and steps of two sagas joined. A pivot has no `undo` to decorate with.
+How parts are joined stands in `sagas/core/flow.py`.
 """
 
-import inspect
 from collections.abc import Callable, Mapping
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from sagas.core.compile import compile_saga
-from sagas.core.definition import Definition, StartSpec, StepKind, Unknown
-from sagas.core.drafts import FlowParts, StepDraft, check_build, check_fold, check_start, check_undo
+from sagas.core.course import Fork, Leaf
+from sagas.core.definition import Absence, Definition, StartSpec, StepKind, Unknown
+from sagas.core.drafts import Draft, StepDraft, check_build, check_start, where_of
+from sagas.core.flow import CompensatableStep, Delay, Flow, Step, Wait, callers_line, callers_locals
 from sagas.core.messages import Command, Event
+from sagas.core.outcomes import NO, YES
 from sagas.core.participants import Participant
+from sagas.core.pauses import ChoiceDraft, DelayDraft, WaitDraft, check_choice, check_delay, check_wait, plain_name
 from sagas.core.retry import FOREVER, Retry
 from sagas.errors import DefinitionError
 
 D = TypeVar("D")
 E = TypeVar("E", bound=Event)
 R = TypeVar("R", bound=Event)
-
-
-def unchanged(data: D, reply: Event) -> D:
-    """A fold that keeps nothing of the reply: `ship.reply(unchanged)`."""
-    return data
-
-
-class Flow(Generic[D]):
-    """A part of a saga's course: a step, or parts joined by `>>`."""
-
-    def __init__(self, parts: FlowParts) -> None:
-        self.parts = parts
-
-    def __rshift__(self, after: "Flow[D]") -> "Flow[D]":
-        """This part, then `after`."""
-        return Flow((*self.parts, *after.parts))
-
-
-class Step(Flow[D], Generic[D, R]):
-    """One step of a saga. Made by `Saga.step`, `Saga.pivot` and `Saga.retriable`."""
-
-    def __init__(self, draft: StepDraft) -> None:
-        super().__init__((draft,))
-        self.draft = draft
-
-    def reply(self, fold: Callable[[D, R], D]) -> Callable[[D, R], D]:
-        """Say what a reply changes in the saga's data. Must take every reply of the step's command."""
-        check_fold(self.draft, fold, _callers_locals())
-        return fold
-
-    if not TYPE_CHECKING:  # for a type checker there is no such attribute at all
-
-        def __getattr__(self, name: str) -> Any:
-            if name == "undo":
-                raise DefinitionError(
-                    self.draft.saga,
-                    self.draft.name,
-                    f"a {self.draft.kind} step cannot be undone",
-                    "remove its undo, or make it `@saga.step` and put it before the pivot",
-                    _callers_line(),
-                )
-            raise AttributeError(name)
-
-
-class CompensatableStep(Step[D, R]):
-    """A step that can be undone."""
-
-    def undo(self, build: Callable[[D], Command[Event]]) -> Callable[[D], Command[Event]]:
-        """Say which command undoes the step. It is sent until it is answered."""
-        check_undo(self.draft, build, _callers_locals())
-        return build
 
 
 class Saga(Generic[D]):
@@ -102,7 +50,7 @@ class Saga(Generic[D]):
         self._data_type = data_type
         self._renames = dict(renames or {})
         self._deadline_ms = int((deadline or 0) * 1000)
-        self._drafts: dict[str, StepDraft] = {}
+        self._drafts: dict[str, Draft] = {}
         self._start: StartSpec | None = None
         self._definition: Definition | None = None
 
@@ -118,8 +66,8 @@ class Saga(Generic[D]):
 
         def decorate(fold: Callable[[E], D]) -> Callable[[E], D]:
             if self._start is not None:
-                raise DefinitionError(self.name, "", "has two starts", "keep one", _line_of(fold))
-            event_type = check_start(self.name, self.key, fold, _callers_locals())
+                raise DefinitionError(self.name, "", "has two starts", "keep one", where_of(fold))
+            event_type = check_start(self.name, self.key, fold, callers_locals())
             self._start = StartSpec(event_type, on.events, fold)
             return fold
 
@@ -165,6 +113,54 @@ class Saga(Generic[D]):
         """A step after the pivot: it cannot be refused, and is sent again every `timeout` seconds until done."""
         return _ForwardDecorator(self, "retriable", to, timeout, "resend", timeout, retry or FOREVER, None, True)
 
+    def wait(self, *, on: Participant, timeout: float, absence: Absence) -> Callable[[Callable[[D, R], D]], Wait[D, R]]:
+        """Wait for a signal: an event on the topic `on.events` with the run's business key, from whoever publishes it.
+
+        The decorated function folds the signal into the data, and its annotation says which events are taken
+        for one; a Rejection turns the run back. `absence` says what it means that none came in `timeout` seconds:
+        "refusal" turns back, "consent" goes on, "hold" waits for a person. A signal that comes before the run is
+        here is kept; the first one counts.
+        """
+
+        def decorate(fold: Callable[[D, R], D]) -> Wait[D, R]:
+            draft = WaitDraft(
+                saga=self.name,
+                name=plain_name(fold, self.name),
+                where=where_of(fold),
+                topic=on.events,
+                fold=fold,
+                timeout_ms=int(timeout * 1000),
+                absence=absence,
+            )
+            check_wait(draft, self.key, callers_locals())
+            self.add(draft)
+            return Wait(draft)
+
+        return decorate
+
+    def delay(self, seconds: Callable[[D], float]) -> Delay[D]:
+        """Pause for as many seconds as the decorated function says of the data."""
+        draft = DelayDraft(
+            saga=self.name, name=plain_name(seconds, self.name), where=where_of(seconds), seconds=seconds
+        )
+        check_delay(draft, callers_locals())
+        self.add(draft)
+        return Delay(draft)
+
+    def when(
+        self, test: Callable[[D], bool], then: Flow[D], otherwise: Flow[D] | None = None, *, name: str = ""
+    ) -> Flow[D]:
+        """A branch: `then` if the predicate says so of the data, else `otherwise`, or nothing.
+
+        The predicate must depend on the data alone. It is asked once a run; its name is stored and drawn.
+        """
+        draft = ChoiceDraft(saga=self.name, name=name or plain_name(test, self.name), where=where_of(test), test=test)
+        check_choice(draft, callers_locals())
+        self.add(draft)
+        branches = ((YES, then.course),) if otherwise is None else ((YES, then.course), (NO, otherwise.course))
+        drafts = (draft, *then.drafts, *(otherwise.drafts if otherwise is not None else ()))
+        return Flow(Fork(Leaf(draft.name, "deciding"), branches), drafts)
+
     def flow(self, course: Flow[D]) -> None:
         """Close the definition: check it as a whole and compile it. Raises DefinitionError."""
         self._definition = compile_saga(
@@ -175,13 +171,14 @@ class Saga(Generic[D]):
             start=self._start,
             deadline_ms=self._deadline_ms,
             drafts=self._drafts,
-            course=course.parts,
+            course=course.course,
+            passed=course.drafts,
             renames=self._renames,
-            where=_callers_line(),
+            where=callers_line(),
         )
 
-    def add(self, draft: StepDraft) -> None:
-        """Take up a step. Called by the decorators."""
+    def add(self, draft: Draft) -> None:
+        """Take up a step, wait, delay or decision. Called by the decorators."""
         known = self._drafts.get(draft.name)
         if known is not None:
             raise DefinitionError(
@@ -220,7 +217,7 @@ class _ForwardDecorator(Generic[D]):
         self._expires = expires
 
     def __call__(self, build: Callable[[D], Command[R]]) -> Step[D, R]:
-        return Step(self._draft(build, _callers_locals()))
+        return Step(self._draft(build, callers_locals()))
 
     def _draft(self, build: Callable[[D], Command[R]], namespace: dict[str, object]) -> StepDraft:
         draft = StepDraft(
@@ -237,7 +234,7 @@ class _ForwardDecorator(Generic[D]):
             undo_retry=self._undo_retry,
             leaves_nothing=self._leaves_nothing,
             expires=self._expires,
-            where=_line_of(build),
+            where=where_of(build),
         )
         check_build(draft, namespace)
         self._saga.add(draft)
@@ -246,29 +243,4 @@ class _ForwardDecorator(Generic[D]):
 
 class _StepDecorator(_ForwardDecorator[D]):
     def __call__(self, build: Callable[[D], Command[R]]) -> CompensatableStep[D, R]:
-        return CompensatableStep(self._draft(build, _callers_locals()))
-
-
-def _line_of(function: Callable[..., object]) -> str:
-    code = getattr(function, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
-
-
-def _callers_frame() -> FrameType:
-    # Two up from whoever asks: past the decorator's own method, where the user's code stands.
-    frame = inspect.currentframe()
-    for _ in range(3):
-        assert frame is not None
-        frame = frame.f_back
-    assert frame is not None
-    return frame
-
-
-def _callers_locals() -> dict[str, object]:
-    # Annotations written as strings inside a function can be resolved only with that function's names.
-    return dict(_callers_frame().f_locals)
-
-
-def _callers_line() -> str:
-    frame = _callers_frame()
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        return CompensatableStep(self._draft(build, callers_locals()))

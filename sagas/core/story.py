@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from sagas.core.definition import Definition
-from sagas.core.effects import CarryOver, Fire, Input, Operate, Reply, Start, Verdict
+from sagas.core.effects import CarryOver, Fire, Input, Operate, Reply, Signal, Start, Verdict
 from sagas.core.instance import ENDS, STUCK, Instance, Operation, StepRecord
 
 _inputs: msgspec.msgpack.Decoder[Input] = msgspec.msgpack.Decoder(Input)
@@ -26,7 +26,16 @@ Names = Mapping[str, str]
 _FIRST_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+")
 _PARENTHESIS = re.compile(r"\A\w+ \((.*)\)\Z", re.DOTALL)
 
-_PHASE_WORDS = {"pending": "{} asked", "resolving": "{} being asked about", "undoing": "{} being undone"}
+_PHASE_WORDS = {
+    "pending": "{} asked",
+    "resolving": "{} being asked about",
+    "undoing": "{} being undone",
+    "reverting": "{} being undone to go another way",
+    "sweeping": "{} being undone after all",
+    "waiting": "waiting for {}",
+    "delaying": "pausing for {}",
+    "deciding": "deciding {}",
+}
 
 
 class Entry(Protocol):
@@ -206,6 +215,10 @@ def happening(entry: Entry) -> str:
 
 
 def _place(state: str) -> str:
+    return ", ".join(_branch(place) for place in state.split("|"))
+
+
+def _branch(state: str) -> str:
     step, _, phase = state.partition(".")
     return _PHASE_WORDS[phase].format(step) if phase in _PHASE_WORDS else state
 
@@ -221,6 +234,12 @@ def _input_words(encoded: bytes) -> str:
         case Reply(step=step, operation=operation, event_type=event_type, data=data):
             undone = " undo" if operation == "undo" else ""
             return f"{step}{undone} answered {event_type}{_because(data)}"
+        case Signal(event_type=event_type, data=data):
+            return f"the signal {event_type}{_because(data)} came"
+        case Fire(kind="absent", step=step):
+            return f"{step}: no signal came in time"
+        case Fire(kind="over", step=step):
+            return f"{step}: its time is over"
         case Fire(kind="deadline"):
             return "the deadline of the whole run passed"
         case Fire(kind=kind, step=step, operation=operation, attempt=attempt):

@@ -1,17 +1,16 @@
-"""One turn of an instance: moving its machine, and doing what each state that is entered asks for.
+"""One turn of an instance in the making: its moves, what it sends and the timers it sets.
 
-The parts of `decide` that every kind of input shares. `pending` sends the command and sets the step's
-timer, `resolving` asks again ever more slowly, `undoing` sends the undo (or passes over a step of
-which nothing is left), an end clears the deadline. Nothing here looks at an input.
+The parts of `decide` that every kind of input shares. What a place asks for when it is entered stands in
+`sagas/core/entering.py`. Nothing here looks at an input.
 """
 
 import msgspec
 
+from sagas.core.course import BACKWARD, Phase, Place
 from sagas.core.definition import Definition, StepSpec
 from sagas.core.effects import ClearTimer, Decision, Fire, Move, Send, SetTimer, TimerKind, Verdict
 from sagas.core.ids import derived_id
-from sagas.core.instance import COMPENSATED, ENDS, REJECTED, STUCK, Instance, Operation, StepRecord
-from sagas.core.messages import Rejection
+from sagas.core.instance import COMPENSATED, REJECTED, Instance, Operation, StepRecord
 from sagas.errors import IllegalMove
 
 DEADLINE_TIMER = "saga.deadline"
@@ -32,6 +31,8 @@ class Turn:
         self.now_ms = now_ms
         self.verdict: Verdict = "advance"
         self.note = ""
+        self.retried = ""
+        """The leaf that a person has asked to try again: what the ledger says of it is not passed over."""
         self.effects: list[Send | SetTimer | ClearTimer] = []
         self.moves: list[Move] = []
 
@@ -42,6 +43,22 @@ class Turn:
     def can(self, trigger: str) -> bool:
         """Whether the machine has this move from where the instance is."""
         return (self.instance.state, trigger) in self.definition.table
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where the instance is: in one place, or in one for each branch; nowhere in an end and while it is stuck."""
+        return self.definition.lanes.get(self.instance.state, ())
+
+    def phase(self, leaf: str) -> Phase | None:
+        """What `leaf` is doing, None when the instance is not at it."""
+        return next((place.phase for place in self.places if place.step == leaf), None)
+
+    @property
+    def has_turned(self) -> bool:
+        """Whether the instance is on its way back as a whole, or has come there."""
+        if self.instance.state in (COMPENSATED, REJECTED):
+            return True
+        return any(place.phase == "undoing" for place in self.places)
 
     def move(self, trigger: str) -> None:
         """Move the instance. Raises IllegalMove."""
@@ -62,6 +79,11 @@ class Turn:
         self.instance = self.instance.with_step(changed)
         return changed
 
+    def mark(self, leaf: str, word: str) -> None:
+        """Keep what a decision, a wait or a delay has come to."""
+        others = (mark for mark in self.instance.marks if mark[0] != leaf)
+        self.change(marks=(*others, (leaf, word)))
+
     def timer(self, step: str, kind: TimerKind, operation: Operation, attempt: int, due_ms: int) -> None:
         """Set the step's timer, which replaces the one it had."""
         fire = Fire(kind=kind, step=step, operation=operation, attempt=attempt)
@@ -79,75 +101,16 @@ class Turn:
         )
 
 
-def enter(turn: Turn) -> None:
-    """Do what the state just moved into asks for."""
-    state = turn.instance.state
-    place = turn.definition.places.get(state)
-    if place is None:
-        if state in ENDS:
-            _settle(turn)
-        return
-    spec = turn.definition.steps[place.step]
-    if place.phase == "pending":
-        if spec.kind != "compensatable" and turn.instance.deadline_ms:
-            turn.effects.append(ClearTimer(name=DEADLINE_TIMER))  # the deadline stops at the pivot
-        record = turn.instance.step(spec.name) or StepRecord(name=spec.name, attempts=0)
-        send_do(turn, spec, turn.record(record, effect="intended", faults=0, sent_ms=turn.now_ms))
-    elif place.phase == "resolving":
-        _ask_again_later(turn, spec)
-    else:
-        _enter_undoing(turn, spec)
-
-
-def _settle(turn: Turn) -> None:
-    # The promise behind the word: nothing is called compensated or rejected while an effect is open.
-    # A success that arrived late, while the run was stuck, has its undo still before it.
-    if turn.instance.state in (COMPENSATED, REJECTED):
-        for record in reversed(turn.instance.steps):
-            if _stands(turn, record):
-                turn_back_late(turn, turn.definition.steps[record.name])
-                return
-    if turn.instance.deadline_ms:
-        turn.effects.append(ClearTimer(name=DEADLINE_TIMER))
-
-
-def turn_back_late(turn: Turn, spec: StepSpec) -> None:
-    """Undo a step after all: it was done although it had been refused."""
-    turn.move(f"{spec.name}.late")
-    if turn.instance.state == STUCK:
-        get_stuck(turn, spec, "was done after it had been refused, and cannot be undone")
-    enter(turn)
-
-
-def _stands(turn: Turn, record: StepRecord) -> bool:
-    spec = turn.definition.steps[record.name]
-    # A compensatable step without an undo has said that it leaves nothing.
-    return record.is_open and (spec.undo is not None or spec.kind != "compensatable")
-
-
-def _enter_undoing(turn: Turn, spec: StepSpec) -> None:
-    record = turn.instance.step(spec.name)
-    assert spec.undo is not None
-    if record is not None and record.is_open:
-        send_undo(turn, spec, turn.record(record, undo_sent_ms=turn.now_ms))
-        return
-    # A late success sent the run back down the line: what is undone, was refused or
-    # never sent (a step that a later release put in) is passed over.
-    done = next(r for r in spec.undo.replies.values() if not issubclass(r, Rejection))
-    turn.move(f"{spec.name}.{done.__name__}")
-    enter(turn)
-
-
 def send_do(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
     """Send the step's command, for the first time or again, and set the timer that awaits its answer."""
     record = turn.record(record, attempts=record.attempts + 1)
-    if not _send(turn, spec, "do", record.attempts, _gives_up_ms(turn, spec, record)):
+    if not _send(turn, spec, record, "do", record.attempts, _gives_up_ms(turn, spec, record)):
         return
-    if turn.instance.state.endswith(".resolving"):
-        _ask_again_later(turn, spec)
+    if turn.phase(spec.name) == "resolving":
+        ask_again_later(turn, spec, record)
     elif spec.unknown == "resend":
         delay_ms = max(spec.resend_ms, spec.retry.delay_ms(record.attempts, turn.instance.id))
-        turn.timer(spec.name, "resend", "do", record.attempts, turn.now_ms + delay_ms)
+        turn.timer(record.name, "resend", "do", record.attempts, turn.now_ms + delay_ms)
     else:
         wait_for_answer(turn, spec, record, "resend", turn.now_ms + spec.resend_ms)
 
@@ -157,23 +120,22 @@ def wait_for_answer(turn: Turn, spec: StepSpec, record: StepRecord, kind: TimerK
     timeout_at_ms = _timeout_at_ms(turn, spec, record)
     if due_ms >= timeout_at_ms and spec.unknown != "resend":
         kind, due_ms = "timeout", timeout_at_ms
-    turn.timer(spec.name, kind, "do", record.attempts, due_ms)
+    turn.timer(record.name, kind, "do", record.attempts, due_ms)
 
 
-def _ask_again_later(turn: Turn, spec: StepSpec) -> None:
-    record = turn.instance.step(spec.name)
-    assert record is not None
+def ask_again_later(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
+    """Set the timer of a step whose outcome is being asked about: ever more slowly."""
     delay_ms = spec.resend_ms * 2 ** min(record.attempts - 1, _ASK_BACKOFF_MAX)
-    turn.timer(spec.name, "resend", "do", record.attempts, turn.now_ms + delay_ms)
+    turn.timer(record.name, "resend", "do", record.attempts, turn.now_ms + delay_ms)
 
 
 def send_undo(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
     """Send the step's undo, for the first time or again: an undo is awaited for ever."""
     assert spec.undo is not None
     record = turn.record(record, undo_attempts=record.undo_attempts + 1)
-    if _send(turn, spec, "undo", record.undo_attempts):
+    if _send(turn, spec, record, "undo", record.undo_attempts):
         delay_ms = max(spec.resend_ms, spec.undo.retry.delay_ms(record.undo_attempts, turn.instance.id))
-        turn.timer(spec.name, "resend", "undo", record.undo_attempts, turn.now_ms + delay_ms)
+        turn.timer(record.name, "resend", "undo", record.undo_attempts, turn.now_ms + delay_ms)
 
 
 def _gives_up_ms(turn: Turn, spec: StepSpec, record: StepRecord) -> int:
@@ -190,22 +152,23 @@ def _timeout_at_ms(turn: Turn, spec: StepSpec, record: StepRecord) -> int:
     return at_ms if at_ms > turn.now_ms else turn.now_ms + spec.resend_ms
 
 
-def _send(turn: Turn, spec: StepSpec, operation: Operation, attempt: int, deadline_ms: int = 0) -> bool:
+def _send(
+    turn: Turn, spec: StepSpec, record: StepRecord, operation: Operation, attempt: int, deadline_ms: int = 0
+) -> bool:
     build = spec.build if operation == "do" or spec.undo is None else spec.undo.build
     try:
         command = build(turn.definition.decode_data(turn.instance.data))
     except Exception as error:  # the saga author's code: one run gets stuck, the partition goes on
-        break_down(turn, spec, f"building its {operation} raised {type(error).__name__}: {error}")
+        break_down(turn, spec.name, f"building its {operation} raised {type(error).__name__}: {error}")
         return False
     # What went out under another name stays known by it: for the barrier another name is another step.
-    record = turn.instance.step(spec.name)
-    sent_as = (record.sent_as if record is not None else "") or spec.name
+    sent_as = record.sent_as or record.name
     command_id = derived_id(turn.instance.id, sent_as, operation)
     turn.effects.append(
         Send(
             id=command_id,
             topic=spec.to.commands,
-            step=spec.name,
+            step=record.name,
             sent_as=sent_as,
             operation=operation,
             attempt=attempt,
@@ -216,15 +179,24 @@ def _send(turn: Turn, spec: StepSpec, operation: Operation, attempt: int, deadli
     return True
 
 
-def break_down(turn: Turn, spec: StepSpec, reason: str) -> None:
+def break_down(turn: Turn, leaf: str, reason: str) -> None:
     """The saga author's own code raised: this run needs a person, the others go on."""
-    turn.effects.append(ClearTimer(name=spec.name))
-    turn.move(f"{spec.name}.broken")
-    get_stuck(turn, spec, reason)
+    turn.effects.append(ClearTimer(name=leaf))
+    turn.move(f"{leaf}.broken")
+    get_stuck(turn, leaf, reason)
 
 
-def get_stuck(turn: Turn, spec: StepSpec, reason: str) -> None:
-    """Say why a person is needed, over which step; the move into `stuck` was made just before."""
-    reason = f"{spec.name}: {reason}"[:REASON_LENGTH_MAX]
-    turn.change(reason=reason, stuck_step=spec.name, stuck_from=turn.moves[-1].source)
+def get_stuck(turn: Turn, leaf: str, reason: str) -> None:
+    """Say why a person is needed, over which leaf; the move into `stuck` was made just before."""
+    reason = f"{leaf}: {reason}"[:REASON_LENGTH_MAX]
+    source = turn.moves[-1].source
+    turn.change(reason=reason, stuck_step=leaf, stuck_from=source)
     turn.note = reason
+    for place in turn.definition.lanes.get(source, ()):
+        if place.step != leaf:  # the other branches stand still, too: they are entered anew when the run is freed
+            turn.effects.append(ClearTimer(name=place.step))
+
+
+def was_backward(turn: Turn, leaf: str) -> bool:
+    """Whether `leaf` was being undone when the run got stuck."""
+    return any(p.step == leaf and p.phase in BACKWARD for p in turn.definition.lanes.get(turn.instance.stuck_from, ()))

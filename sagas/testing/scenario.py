@@ -18,10 +18,11 @@ checker refuses a reply that the expected command does not declare.
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from sagas.core.effects import Action, Verdict
+from sagas.core.flow import Step
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK, Effect, Instance, Operation
 from sagas.core.messages import Command, Event, Fault, InProgress
 from sagas.core.participants import Participant
-from sagas.core.saga import Saga, Step
+from sagas.core.saga import Saga
 from sagas.testing.rehearsal import Entry, Rehearsal, Sent, step_operation
 
 D = TypeVar("D")

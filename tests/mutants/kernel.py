@@ -6,13 +6,17 @@ from typing import Any
 
 import msgspec
 
+from sagas.core.effects import Move
+from sagas.core.entering import enter
 from sagas.core.instance import COMPENSATED, COMPLETED
 from sagas.core.messages import Fault, InProgress
-from sagas.core.turn import enter
 from sagas.testing.simulation import Subject
 from tests.mutants.mutant import Mutant, always
 
 KERNEL = "sagas.core.kernel"
+ENTERING = "sagas.core.entering"
+HAPPENINGS = "sagas.core.happenings"
+REPLIES = "sagas.core.replies"
 TURN = "sagas.core.turn"
 
 
@@ -48,7 +52,14 @@ def _pivot_failed(original: Any) -> Any:
 def _turn_back(turn: Any, record: Any, why: str) -> None:
     turn.record(record, effect="refused")
     undoable = [s.name for s in turn.definition.steps.values() if s.undo is not None and s.name != record.name]
-    turn.change(state=f"{undoable[-1]}.undoing", cause=why)
+    turn.change(cause=why)
+    _jump(turn, f"{undoable[-1]}.undoing")
+
+
+def _jump(turn: Any, state: str) -> None:
+    """Enter a state to which there is no move."""
+    turn.moves.append(Move(trigger="planted", source=turn.instance.state, dest=state))
+    turn.change(state=state)
     enter(turn)
 
 
@@ -58,8 +69,7 @@ def _pivot_done(original: Any) -> Any:
             original(turn, spec, record, trigger, why)
             return
         turn.record(record, effect="done")
-        turn.change(state=COMPLETED)
-        enter(turn)
+        _jump(turn, COMPLETED)
 
     return give_up
 
@@ -164,21 +174,26 @@ def _data_not_folded(subject: Subject) -> Subject:
     return replace(subject, definitions=[replace(definition, steps=steps)])
 
 
+def _in_both(name: str, make: Any) -> dict[str, Any]:
+    """What is called by the part for answers and by the one for timers."""
+    return {f"{module}:{name}": make for module in (REPLIES, HAPPENINGS)}
+
+
 KERNEL_MUTANTS = (
     Mutant(name="fresh id on resend", replaced={f"{TURN}:derived_id": _fresh_ids}),
-    Mutant(name="timeout treated as refused", replaced={f"{KERNEL}:_give_up": _timeout_is_refusal}),
-    Mutant(name="pivot timeout treated as failed", replaced={f"{KERNEL}:_give_up": _pivot_failed}),
-    Mutant(name="pivot timeout treated as done", replaced={f"{KERNEL}:_give_up": _pivot_done}),
-    Mutant(name="deadline after pivot turns back", replaced={f"{KERNEL}:_on_timer": _deadline_after_pivot}),
-    Mutant(name="fault counted as refusal", replaced={f"{KERNEL}:_on_fault": _fault_is_refusal}),
-    Mutant(name="in progress taken for done", replaced={f"{KERNEL}:read_reply": _in_progress_is_done}),
+    Mutant(name="timeout treated as refused", replaced=_in_both("give_up", _timeout_is_refusal)),
+    Mutant(name="pivot timeout treated as failed", replaced=_in_both("give_up", _pivot_failed)),
+    Mutant(name="pivot timeout treated as done", replaced=_in_both("give_up", _pivot_done)),
+    Mutant(name="deadline after pivot turns back", replaced={f"{KERNEL}:on_timer": _deadline_after_pivot}),
+    Mutant(name="fault counted as refusal", replaced={f"{REPLIES}:_on_fault": _fault_is_refusal}),
+    Mutant(name="in progress taken for done", replaced={f"{REPLIES}:read_reply": _in_progress_is_done}),
     Mutant(
         name="a lost undo is not sent again",
-        replaced={f"{KERNEL}:send_undo": _no_timer_after, f"{TURN}:send_undo": _no_timer_after},
+        replaced={f"{HAPPENINGS}:send_undo": _no_timer_after, f"{ENTERING}:send_undo": _no_timer_after},
     ),
     Mutant(
         name="an unanswered pivot is asked once",
-        replaced={f"{TURN}:_ask_again_later": always(None)},
+        replaced={f"{TURN}:ask_again_later": always(None), f"{ENTERING}:ask_again_later": always(None)},
         subject=_impatient_pivot,
     ),
     Mutant(name="wrong undo order", replaced={}, subject=_wrong_order),
@@ -186,7 +201,7 @@ KERNEL_MUTANTS = (
     Mutant(name="a fold that is not pure", replaced={}, subject=_data_not_folded),
     Mutant(
         name="late success dropped",
-        replaced={f"{KERNEL}:_done_after_refusal": _late_success_dropped},
+        replaced={f"{REPLIES}:_done_after_refusal": _late_success_dropped},
         test="tests/core/test_kernel.py",
         why_not_simulated="participants of the kit remember their refusals, so none succeeds after one",
     ),

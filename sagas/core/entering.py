@@ -1,0 +1,243 @@
+"""What each place asks for when a run enters it.
+
+Theory of operation. `pending` sends the command, `resolving` asks again ever more slowly, the phases of an undo
+send it, a wait and a delay set their timer, a decision is made at once, an end looks at the ledger once more. A
+state with branches is entered place by place: those it shares with the state before are left alone, those that
+were left lose their timers, and what was under way in them is unknown from then on.
+
+Passing over. A move out of `stuck`, and the way back after a late success, lead to where a branch begins (or, on the
+way back, ends), whatever has happened on it. What the ledger says of a step that is entered so is not asked for
+again: the run moves on by the answer that is known, until it comes to something that is still open.
+"""
+
+from sagas.core.course import BACKWARD, Place
+from sagas.core.definition import ChoiceSpec, DelaySpec, StepSpec, WaitSpec
+from sagas.core.drafts import TIMEOUT_MS_MAX
+from sagas.core.effects import ClearTimer
+from sagas.core.instance import BY_HAND, COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK, StepRecord
+from sagas.core.machine import UNDELIVERABLE
+from sagas.core.messages import Event, Rejection
+from sagas.core.outcomes import NO, OVER, YES, by_hand
+from sagas.core.reading import because, read_signal
+from sagas.core.turn import (
+    DEADLINE_TIMER,
+    REASON_LENGTH_MAX,
+    Turn,
+    ask_again_later,
+    break_down,
+    get_stuck,
+    send_do,
+    send_undo,
+)
+
+
+def enter(turn: Turn) -> None:
+    """Do what the state just moved into asks for."""
+    state = turn.instance.state
+    if state in ENDS:
+        _leave(turn, ())
+        _settle(turn)
+        return
+    here = turn.places
+    before = turn.definition.lanes.get(turn.moves[-1].source, ())
+    _leave(turn, here)
+    for place in here:
+        # An earlier one's entry may have moved the run on; what is still to be entered then is what is left of these.
+        if place not in before and place in turn.places:
+            _enter_place(turn, place)
+
+
+def _leave(turn: Turn, here: tuple[Place, ...]) -> None:
+    move = turn.moves[-1]
+    mover = move.trigger.partition(".")[0]  # whoever moved has cleared the timer of its own leaf
+    for place in turn.definition.lanes.get(move.source, ()):
+        if place.step != mover and all(place.step != other.step for other in here):
+            turn.effects.append(ClearTimer(name=place.step))
+            record = turn.instance.step(place.step)
+            if record is not None and record.effect == "intended":
+                turn.record(record, effect="unknown")
+
+
+def _enter_place(turn: Turn, place: Place) -> None:
+    if place.step in turn.definition.steps:
+        spec = turn.definition.steps[place.step]
+        if place.phase in BACKWARD:
+            _enter_undoing(turn, spec)
+        elif place.phase == "pending":
+            _enter_pending(turn, spec)
+        else:
+            record = turn.instance.step(spec.name)
+            assert record is not None
+            ask_again_later(turn, spec, record)
+    elif place.phase == "waiting":
+        _enter_waiting(turn, turn.definition.waits[place.step])
+    elif place.phase == "delaying":
+        _enter_delaying(turn, turn.definition.delays[place.step])
+    else:
+        _decide(turn, turn.definition.choices[place.step])
+
+
+# --------------------------------------------------------------------------- steps
+
+
+def _enter_pending(turn: Turn, spec: StepSpec) -> None:
+    record = turn.instance.step(spec.name)
+    if record is not None and record.effect in ("done", "refused", "undone") and spec.name != turn.retried:
+        _pass_over(turn, spec, record)
+        return
+    if spec.kind != "compensatable" and turn.instance.deadline_ms:
+        turn.effects.append(ClearTimer(name=DEADLINE_TIMER))  # the deadline stops at the pivot
+    record = record or StepRecord(name=spec.name, attempts=0)
+    send_do(turn, spec, turn.record(record, effect="intended", faults=0, sent_ms=turn.now_ms))
+
+
+def _pass_over(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
+    word = record.reply
+    if record.effect == "done" and not any(r.__name__ == word for r in spec.replies.values()):
+        word = by_hand(spec)  # a person said so, whatever its participant said
+    elif not word or word == BY_HAND:
+        word = UNDELIVERABLE  # undone without an answer: nothing of it remains, as if it had been refused
+    turn.move(f"{spec.name}.{word}")
+    if turn.has_turned and not turn.instance.cause:
+        turn.change(cause=f"{spec.name}: {word}")
+    enter(turn)
+
+
+def _enter_undoing(turn: Turn, spec: StepSpec) -> None:
+    record = turn.instance.step(spec.name)
+    assert spec.undo is not None
+    if record is not None and record.is_open:
+        effect = "unknown" if record.effect == "intended" else record.effect
+        send_undo(turn, spec, turn.record(record, effect=effect, undo_sent_ms=turn.now_ms))
+        return
+    # A late success sent the run back down the line, or the way back leads through a branch that was not
+    # taken: what is undone, was refused or never sent is passed over.
+    done = next(r for r in spec.undo.replies.values() if not issubclass(r, Rejection))
+    turn.move(f"{spec.name}.{done.__name__}")
+    enter(turn)
+
+
+def give_up(turn: Turn, spec: StepSpec, record: StepRecord, trigger: str, why: str) -> None:
+    """The step's outcome is unknown: enter that in the ledger and do what its definition says."""
+    turn.effects.append(ClearTimer(name=record.name))
+    turn.record(record, effect="unknown")
+    turn.move(trigger)
+    turn.note = f"{spec.name}: {why}"
+    if turn.instance.state == STUCK:
+        get_stuck(turn, spec.name, why)
+    elif turn.has_turned:
+        turn.change(cause=f"{spec.name}: {why}"[:REASON_LENGTH_MAX])
+    enter(turn)
+
+
+# --------------------------------------------------------------------------- waits, delays, decisions
+
+
+def _enter_waiting(turn: Turn, spec: WaitSpec) -> None:
+    known = turn.instance.mark(spec.name)
+    if known is not None and spec.name != turn.retried and turn.can(f"{spec.name}.{known}"):
+        turn.move(f"{spec.name}.{known}")
+        enter(turn)
+        return
+    turn.timer(spec.name, "absent", "do", 0, turn.now_ms + spec.timeout_ms)
+    early = turn.instance.signal(spec.name)
+    if early is not None:
+        event_type, data = early
+        signal = read_signal(turn.definition, turn.instance.key, spec, event_type, data)
+        assert not isinstance(signal, str)  # it was read when it came
+        take_signal(turn, spec, signal)
+
+
+def take_signal(turn: Turn, spec: WaitSpec, signal: Event) -> None:
+    """Let a wait end with its signal."""
+    word = type(signal).__name__
+    try:
+        data = spec.fold(turn.definition.decode_data(turn.instance.data), signal)
+        turn.change(data=turn.definition.encode_data(data))
+    except Exception as error:  # the saga author's code
+        if turn.can(f"{spec.name}.broken"):
+            break_down(turn, spec.name, f"folding {word} raised {type(error).__name__}: {error}")
+        else:
+            turn.answer("violation", f"folding {word} raised {type(error).__name__}: {error}")
+        return
+    turn.effects.append(ClearTimer(name=spec.name))
+    turn.mark(spec.name, word)
+    end_wait(turn, spec, word, f"{word}{because(signal)}")
+
+
+def end_wait(turn: Turn, spec: WaitSpec, word: str, why: str) -> None:
+    """Go on, or back, by what the wait has come to."""
+    turn.change(reason="", stuck_step="", stuck_from="")
+    turn.move(f"{spec.name}.{word}")
+    turn.note = f"{spec.name}: {why}"[:REASON_LENGTH_MAX]
+    if turn.instance.state == STUCK:
+        get_stuck(turn, spec.name, why)
+        return
+    if turn.has_turned:
+        turn.change(cause=turn.note)
+    enter(turn)
+
+
+def _enter_delaying(turn: Turn, spec: DelaySpec) -> None:
+    known = turn.instance.mark(spec.name)
+    try:
+        due_ms = int(known) if known else turn.now_ms + _duration_ms(turn, spec)
+    except Exception as error:  # the saga author's code
+        break_down(turn, spec.name, f"its function raised {type(error).__name__}: {error}")
+        return
+    turn.mark(spec.name, str(due_ms))
+    if due_ms <= turn.now_ms:
+        turn.move(f"{spec.name}.{OVER}")
+        enter(turn)
+    else:
+        turn.timer(spec.name, "over", "do", 0, due_ms)
+
+
+def _duration_ms(turn: Turn, spec: DelaySpec) -> int:
+    seconds = spec.seconds(turn.definition.decode_data(turn.instance.data))
+    return max(0, min(int(seconds * 1000), TIMEOUT_MS_MAX))
+
+
+def _decide(turn: Turn, spec: ChoiceSpec) -> None:
+    outcome = turn.instance.mark(spec.name)
+    if outcome is None:
+        try:
+            outcome = YES if spec.test(turn.definition.decode_data(turn.instance.data)) else NO
+        except Exception as error:  # the saga author's code
+            break_down(turn, spec.name, f"its predicate raised {type(error).__name__}: {error}")
+            return
+        turn.mark(spec.name, outcome)
+    turn.move(f"{spec.name}.{outcome}")
+    enter(turn)
+
+
+# --------------------------------------------------------------------------- ends
+
+
+def _settle(turn: Turn) -> None:
+    # The promise behind the word: nothing is called compensated, rejected or completed while an effect is open
+    # that should not be. A success that arrived late, while the run was elsewhere, has its undo still before it.
+    if turn.instance.state in (COMPENSATED, REJECTED):
+        standing = next((r for r in reversed(turn.instance.steps) if _stands(turn, r)), None)
+    elif turn.instance.state == COMPLETED:
+        standing = next((r for r in turn.instance.steps if r.effect != "done" and _stands(turn, r)), None)
+    else:
+        standing = None
+    if standing is not None and turn.can(f"{standing.name}.late"):
+        turn_back_late(turn, turn.definition.steps[standing.name])
+    elif turn.instance.deadline_ms:
+        turn.effects.append(ClearTimer(name=DEADLINE_TIMER))
+
+
+def turn_back_late(turn: Turn, spec: StepSpec) -> None:
+    """Undo a step after all: it was done although it had been refused."""
+    turn.move(f"{spec.name}.late")
+    if turn.instance.state == STUCK:
+        get_stuck(turn, spec.name, "was done after it had been refused, and cannot be undone")
+    enter(turn)
+
+
+def _stands(turn: Turn, record: StepRecord) -> bool:
+    spec = turn.definition.steps[record.name]
+    # A compensatable step without an undo has said that it leaves nothing.
+    return record.is_open and (spec.undo is not None or spec.kind != "compensatable")

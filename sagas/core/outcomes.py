@@ -1,0 +1,53 @@
+"""What a leaf can come to: the words that stand behind its name in a trigger."""
+
+from collections.abc import Iterable, Mapping
+
+from sagas.core.course import Course, Fork, Leaf
+from sagas.core.definition import ChoiceSpec, DelaySpec, LeafSpec, StepSpec, WaitSpec
+from sagas.core.messages import Event, Rejection
+
+YES, NO = "yes", "no"
+"""Of a decision."""
+
+ABSENT = "absent"
+"""Of a wait whose signal did not come."""
+
+OVER = "over"
+"""Of a delay."""
+
+
+def by_hand(spec: LeafSpec) -> str:
+    """The outcome that stands for "done" when a person says it: the first that is no refusal."""
+    match spec:
+        case StepSpec():
+            return next(r.__name__ for r in spec.replies.values() if not issubclass(r, Rejection))
+        case WaitSpec():
+            return next((r.__name__ for r in spec.signals.values() if not issubclass(r, Rejection)), ABSENT)
+        case DelaySpec():
+            return OVER
+        case ChoiceSpec():
+            return YES
+
+
+def _answers(spec: LeafSpec) -> Iterable[type[Event]]:
+    if isinstance(spec, StepSpec):
+        return spec.replies.values()
+    return spec.signals.values() if isinstance(spec, WaitSpec) else ()
+
+
+def handled_refusals(course: Course, specs: Mapping[str, LeafSpec]) -> Iterable[tuple[str, str]]:
+    """The refusals that a branch takes up: (leaf, reply's name). They do not turn the run."""
+    match course:
+        case Leaf():
+            return
+        case Fork():
+            spec = specs[course.head.name]
+            taken = {name for name, _ in course.branches}
+            for reply in _answers(spec):
+                if issubclass(reply, Rejection) and reply.__name__ in taken:
+                    yield course.head.name, reply.__name__
+            parts = course.in_line
+        case _:
+            parts = course.parts
+    for part in parts:
+        yield from handled_refusals(part, specs)
