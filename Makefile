@@ -19,7 +19,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --upgrade --universal --pytho
 FAULTS := $(foreach name,chaos takeover shorter_log database_faults,tests/e2e/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults sim sweep mutants races chaos conformance up down check coverage format diagrams bench bench-peers lock clean
+.PHONY: help demo test faults sim sweep mutants races chaos conformance up down check coverage format diagrams pages bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -76,6 +76,9 @@ diagrams: $(INSTALLED) ## Draw the sagas anew, from their definitions
 	@for file in $(DIAGRAMS); do \
 		$(BIN)/sagas diagram "$$(basename "$$file" .mmd)" > "$$file.new" && mv "$$file.new" "$$file" && echo "$$file" || exit 1; \
 	done
+
+pages: $(INSTALLED) ## Write anew the pages that are made from code
+	@$(BIN)/python -m sagas.cli.settings_page > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
 
 bench: $(INSTALLED) ## Measure what the README quotes: ARGS=--quick for a look, ARGS="system limits" for some rows
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -8,13 +8,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import anyio
 
 from sagas.broker.iggy import IggyBroker
 from sagas.clock import SystemClock
 from sagas.config import Settings, masked
+from sagas.config_layers import read_settings
 from sagas.core.definition import Definition
+from sagas.core.starting import started_on
 from sagas.errors import SagaError
 from sagas.ports import Migration, Outbox, TopicSpec
 from sagas.runtime import event_store
@@ -22,10 +25,9 @@ from sagas.runtime.admission import admit
 from sagas.runtime.offload import Thread
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.participant import Service
-from sagas.runtime.process import run_until_stopped, stop_on_signals
+from sagas.runtime.process import Limits, run_until_stopped, stop_on_signals
 from sagas.runtime.roles import OrchestratorWork, ServiceWork
 from sagas.runtime.worker import Work
-from sagas.store.members import LEASE_MS
 from sagas.store.participant import SqliteParticipantStore
 from sagas.store.sqlite import SqliteStore
 
@@ -37,19 +39,18 @@ _log = logging.getLogger("sagas.hosting")
 _FILE_MASK = 0o077  # what a process writes is its user's business: payloads hold customers' data
 
 
-def host_orchestrator(
-    definitions: Sequence[Definition], settings: Settings, *, lease_ms: int = LEASE_MS, may_strand: bool = False
-) -> int:
+def host_orchestrator(definitions: Sequence[Definition], settings: Settings, *, may_strand: bool = False) -> int:
     """Run the sagas `definitions` until SIGTERM. The exit code: 0, or 1 with a line on stderr.
 
-    Several may run on one database; one that stands still for `lease_ms` is held for dead by the others. It does
-    not begin when a run under way could not go on under these definitions, unless it `may_strand`.
+    Several may run on one database; one that stands still for the setting `lease_ms` is held for dead by the others.
+    It does not begin when a run under way could not go on under these definitions, unless it `may_strand`.
     """
 
     def start() -> None:
-        with closing(SqliteStore(settings.database(ORCHESTRATOR), lease_ms=lease_ms)) as store:
-            admit(definitions, store, SystemClock().now_ms(), may_strand=may_strand)
-            orchestrator = Orchestrator(definitions, store, store)
+        with closing(SqliteStore(settings.database(ORCHESTRATOR), lease_ms=settings.lease_ms)) as store:
+            here = started_on(definitions, settings.topic)
+            admit(here, store, SystemClock().now_ms(), may_strand=may_strand)
+            orchestrator = Orchestrator(here, store, store)
             topics = orchestrator.topic_specs(settings.partitions)
             work = OrchestratorWork(orchestrator, store)
             journal = _journal(store, settings)
@@ -61,14 +62,14 @@ def host_orchestrator(
 
 
 def host_service(service: Service, migrations: Sequence[Migration] = (), *, stream: str = "sagas") -> int:
-    """Carry out the commands of `service` until SIGTERM, its settings from the environment.
+    """Carry out the commands of `service` until SIGTERM, its settings from the environment and `pyproject.toml`.
 
-    `migrations` make its own tables; `stream` is the stream when IGGY_STREAM does not say another.
+    `migrations` make its own tables; `stream` is the stream when neither of them says another.
     The exit code: 0, or 1 with a line on stderr.
     """
     name = service.participant.name
     try:
-        settings = Settings.from_environ(os.environ, stream=stream)
+        settings = read_settings(os.environ, folder=Path.cwd(), stream=stream).settings
     except SagaError as error:
         return _fail(name, error)
 
@@ -92,9 +93,9 @@ async def _host(
 ) -> None:
     stop = anyio.Event()
     offload = Thread()
-    broker = IggyBroker.from_connection_string(settings.connection_string, stream=settings.stream)
+    broker = broker_of(settings)
     # A connection takes one request at a time: telling of the journal must not keep a command waiting.
-    feeding = IggyBroker.from_connection_string(settings.connection_string, stream=settings.stream) if journal else None
+    feeding = broker_of(settings) if journal else None
     feed = event_store.feed(journal, feeding, SystemClock(), offload) if journal and feeding else None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_on_signals, stop)
@@ -111,6 +112,11 @@ async def _host(
                 stop=stop,
                 on_ready=lambda: _say_ready(name, settings),
                 feed=feed,
+                limits=Limits(
+                    poll_max=settings.poll_max_count,
+                    outbox_batch=settings.outbox_batch,
+                    outbox_interval_ms=settings.outbox_interval_ms,
+                ),
             )
         finally:
             with anyio.CancelScope(shield=True):
@@ -131,6 +137,16 @@ def _journal(store: SqliteStore, settings: Settings) -> Outbox | None:
     return None
 
 
+def broker_of(settings: Settings) -> IggyBroker:
+    """The broker that the settings name. Raises SettingsError."""
+    return IggyBroker.from_connection_string(
+        settings.connection_string,
+        stream=settings.stream,
+        call_timeout_s=settings.broker_timeout_ms / 1000,
+        send_count_max=settings.batch_max_size,
+    )
+
+
 def _say_ready(name: str, settings: Settings) -> None:
     sys.stdout.write(f"ready {name} {masked(settings.connection_string)} stream {settings.stream}\n")
     sys.stdout.flush()
@@ -139,7 +155,7 @@ def _say_ready(name: str, settings: Settings) -> None:
 def _guarded(name: str, settings: Settings, start: Callable[[], None]) -> int:
     os.umask(_FILE_MASK)
     logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
+        stream=sys.stderr, level=settings.log_level, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
     )
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)

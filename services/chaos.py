@@ -31,7 +31,7 @@ from sagas.store.sqlite import SqliteStore
 from services.contracts import STREAM
 from services.herd import Herd
 from services.memory import growth_of
-from services.place import Place, place_of
+from services.place import Place, begun, names_a_server, place_of
 from services.processes import ORCHESTRATOR, ProcessError, log_path, make_folders
 from services.proof import Proof, ServiceFiles, prove_files
 from services.stories import Story, kind_of, message_of
@@ -96,7 +96,7 @@ def run(folder: Path, kills: int, seed: int, pause_s: float = PAUSE_S) -> int:
     """The whole storm in `folder`; the exit code."""
     make_folders(folder)
     chance = Random(seed)  # noqa: S311 - to be repeated, not to be secret
-    stream = f"{STREAM}-chaos-{seed}-{os.getpid()}" if os.environ.get("IGGY_CONNECTION_STRING") else STREAM
+    stream = f"{STREAM}-chaos-{seed}-{os.getpid()}" if names_a_server(os.environ) else STREAM
     place = place_of(os.environ, folder, stream=stream, always_stream=True)
     _say(f"{place.broker_line}\nseed       {seed}, {kills} blows")
     started_s = time.monotonic()
@@ -201,7 +201,7 @@ class Storm:
         message = message_of(story, message_id=message_id, now_ns=time.time_ns(), products=PLENTIFUL)
         while True:
             try:
-                await broker.publish([message])
+                await broker.publish([begun(message, self._place.settings)])
             except BrokerError:
                 # Whether it arrived is not known: once more, under the same id, as every client has to.
                 await anyio.sleep(TEND_S)

@@ -2,8 +2,9 @@
 
 import os
 import sys
+from pathlib import Path
 
-from sagas.config import Settings
+from sagas.config_layers import read_settings
 from sagas.errors import SagaError
 from services import pidfile
 from services.contracts import STREAM
@@ -17,7 +18,7 @@ SUPERVISOR_STOP_S_MAX = 2 * pidfile.STOP_S_MAX + 2
 def main() -> int:
     """Stop everything; the exit code."""
     try:
-        folder = Settings.from_environ(os.environ, stream=STREAM).data_dir
+        folder = read_settings(os.environ, folder=Path.cwd(), stream=STREAM).settings.data_dir
         path = pid_path(folder, SUPERVISOR)
         was_up = pidfile.holder(path) is not None
         pidfile.stop([path], SUPERVISOR_STOP_S_MAX)

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from sagas.config import CONNECTION_STRING_DEFAULT, Settings, masked
+from sagas.config import CONNECTION_STRING_DEFAULT, Secret, Settings, masked
+from sagas.config_layers import read_settings
+from sagas.ports import Outgoing
 from services.processes import Program, broker_program, free_address, saga_programs
 
 CONNECTION = "IGGY_CONNECTION_STRING"
+CONNECTION_FILE = "IGGY_CONNECTION_STRING_FILE"
 ADDRESS = "SAGAS_BROKER_ADDRESS"
 EVENT_STORE = "SAGAS_EVENT_STORE"
 
@@ -43,14 +46,21 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     def environ(self, base: Mapping[str, str], *, event_store: bool = False) -> dict[str, str]:
         """The environment of the processes; `event_store` is whether the journal goes to its topic, if `base` says
         nothing of it."""
+        # A secret that came in a file stays there: it is in nobody's environment.
+        connection = {} if base.get(CONNECTION_FILE) else {CONNECTION: self.settings.connection_string.reveal()}
         return {
             EVENT_STORE: str(event_store).lower(),
             **base,
-            CONNECTION: self.settings.connection_string,
+            **connection,
             "IGGY_STREAM": self.settings.stream,
             "IGGY_PARTITIONS": str(self.settings.partitions),
             "SAGAS_DATA": str(self.folder),
         }
+
+
+def names_a_server(environ: Mapping[str, str]) -> bool:
+    """Whether `environ` says which Iggy to use, so that no embedded one is needed."""
+    return bool(environ.get(CONNECTION) or environ.get(CONNECTION_FILE))
 
 
 def place_of(environ: Mapping[str, str], folder: Path, *, stream: str, always_stream: bool = False) -> Place:
@@ -60,17 +70,22 @@ def place_of(environ: Mapping[str, str], folder: Path, *, stream: str, always_st
 
     `stream` is used unless IGGY_STREAM names another, or in any case with `always_stream`. Raises SettingsError.
     """
-    settings = Settings.from_environ(environ, stream=stream)
-    address = "" if environ.get(CONNECTION) else environ.get(ADDRESS) or free_address()
+    settings = read_settings(environ, folder=Path.cwd(), stream=stream).settings
+    address = "" if names_a_server(environ) else settings.broker_address or free_address()
     return Place(
         address=address,
-        settings=Settings(
-            connection_string=embedded_connection(address) if address else settings.connection_string,
+        settings=msgspec.structs.replace(
+            settings,
+            connection_string=Secret(embedded_connection(address)) if address else settings.connection_string,
             stream=stream if always_stream else settings.stream,
-            partitions=settings.partitions,
             data_dir=folder,
         ),
     )
+
+
+def begun(message: Outgoing, settings: Settings) -> Outgoing:
+    """`message`, which starts something, on the topic where start events are read here."""
+    return msgspec.structs.replace(message, topic=settings.topic) if settings.topic else message
 
 
 def embedded_connection(address: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from sagas.config import CONNECTION_STRING_DEFAULT, Settings
+from sagas.config_layers import read_settings
 from sagas.errors import SagaError
 from services import pidfile
 from services.contracts import STREAM
@@ -45,7 +46,7 @@ def main() -> int:
     parser.add_argument("--foreground", action="store_true", help="be the supervisor itself, until SIGTERM")
     arguments = parser.parse_args()
     try:
-        folder = Settings.from_environ(os.environ, stream=STREAM).data_dir
+        folder = read_settings(os.environ, folder=Path.cwd(), stream=STREAM).settings.data_dir
         make_folders(folder)
         return supervise(folder) if arguments.foreground else start(folder)
     except (SagaError, OSError) as error:
@@ -102,7 +103,7 @@ def _introduction(place: Place, storefront: str) -> str:
     # Commands that are pasted must reach this server, and not the one at the usual address.
     where = ""
     if place.address and place.settings.connection_string != CONNECTION_STRING_DEFAULT:
-        where = f"{CONNECTION}={place.settings.connection_string} "
+        where = f"{CONNECTION}={place.settings.connection_string.reveal()} "
     order = '{"order_id": "o-1", "items": [{"product_id": "kettle", "quantity": 1}], "total": "59.98"}'
     sagas = sagas_command()
     return "\n".join(

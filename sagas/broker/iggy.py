@@ -58,22 +58,28 @@ class IggyBroker:
         stream: str,
         call_timeout_s: float = CALL_TIMEOUT_S,
         heartbeat_ms: int = HEARTBEAT_MS,
+        send_count_max: int = SEND_COUNT_MAX,
     ) -> None:
         """`address` is host:port. Raises SettingsError for an address or a name that cannot be."""
         who = Credentials(username=username, password=password)
         there = IggyAddress(server=checked_server(address), credentials=who, heartbeat_ms=heartbeat_ms)
-        self._set_up(there, stream, call_timeout_s)
+        self._set_up(there, stream, call_timeout_s, send_count_max)
 
     @classmethod
-    def from_connection_string(cls, text: str, *, stream: str, call_timeout_s: float = CALL_TIMEOUT_S) -> "IggyBroker":
+    def from_connection_string(
+        cls, text: str, *, stream: str, call_timeout_s: float = CALL_TIMEOUT_S, send_count_max: int = SEND_COUNT_MAX
+    ) -> "IggyBroker":
         """The broker at `iggy://user:password@host:port[?options]`. Raises SettingsError."""
         broker = cls.__new__(cls)
-        broker._set_up(parse_connection_string(text), stream, call_timeout_s)
+        broker._set_up(parse_connection_string(text), stream, call_timeout_s, send_count_max)
         return broker
 
-    def _set_up(self, address: IggyAddress, stream: str, call_timeout_s: float) -> None:
+    def _set_up(self, address: IggyAddress, stream: str, call_timeout_s: float, send_count_max: int) -> None:
         if not call_timeout_s > 0:
             raise SettingsError(f"call_timeout_s: {call_timeout_s} has to be above 0")
+        if send_count_max < 1:
+            raise SettingsError(f"send_count_max: {send_count_max} has to be at least 1")
+        self._send_count_max = send_count_max
         self._address = address
         self._stream = checked_name("stream", stream)
         self._timeout_s = call_timeout_s
@@ -114,7 +120,7 @@ class IggyBroker:
         made = [
             (topic, partition, [make_message(message) for message in chunk])
             for (topic, partition), batch in batches.items()
-            for chunk in _chunks(batch)
+            for chunk in _chunks(batch, self._send_count_max)
         ]
         for topic, partition, chunk in made:
             await self._send(topic, partition, chunk)
@@ -231,11 +237,11 @@ class IggyBroker:
         await self._sending.call(name, lambda client: client.send_binary_request(wire.CREATE_TOPIC, body))
 
 
-def _chunks(batch: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
+def _chunks(batch: Sequence[Outgoing], count_max: int) -> Iterator[list[Outgoing]]:
     chunk: list[Outgoing] = []
     size = 0
     for message in batch:
-        if chunk and (len(chunk) >= SEND_COUNT_MAX or size + len(message.payload) > SEND_BYTES_MAX):
+        if chunk and (len(chunk) >= count_max or size + len(message.payload) > SEND_BYTES_MAX):
             yield chunk
             chunk, size = [], 0
         chunk.append(message)

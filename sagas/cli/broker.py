@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 
 import click
 from rich_click import RichCommand
 
 from sagas.cli.output import explained, fail, say
-from sagas.config import Settings
+from sagas.cli.settings import settings_here
 
 PURPOSE = """\
 The embedded broker speaks Apache Iggy's TCP protocol: for development, tests and demos, on this machine only.
@@ -40,7 +39,7 @@ def command(address: str, data: Path | None) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     say(PURPOSE)
-    folder = data or Settings.from_environ(os.environ).data_dir / "broker"
+    folder = data or settings_here().data_dir / "broker"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         asyncio.run(serve(address, folder, on_ready=lambda real: say(f"ready {real}")))

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sagas.cli.project import nearest_project
+from sagas.config_layers import read_settings
 from sagas.core.definition import Definition
 from sagas.core.saga import Saga
 from sagas.errors import SettingsError
@@ -25,8 +25,7 @@ def modules_wanted(given: Sequence[str], environ: Mapping[str, str], folder: Pat
     """The modules to load: those given, or those of the environment, or those of the project around `folder`."""
     if given:
         return tuple(given)
-    named = tuple(name.strip() for name in environ.get(VARIABLE, "").split(",") if name.strip())
-    return named or nearest_project(folder).definitions
+    return read_settings(environ, folder=folder).settings.definitions
 
 
 def load(modules: Iterable[str]) -> list[Definition]:

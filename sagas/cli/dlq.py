@@ -6,7 +6,6 @@ owns the file publishes it. The message is harmless wherever its time is over: t
 the kernel tell repeats and latecomers apart.
 """
 
-import os
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -19,9 +18,9 @@ from rich_click import RichGroup
 
 from sagas.cli.instances import ORCHESTRATOR
 from sagas.cli.output import explained, fail, moment, plain, say, say_json, table
+from sagas.cli.settings import settings_here
 from sagas.cli.who import whoami
 from sagas.clock import SystemClock
-from sagas.config import Settings
 from sagas.core.messages import TEXT_LENGTH_MAX
 from sagas.ports import DeadLetter
 from sagas.store.letter_file import LetterFile, refuse_requeue, refuse_settled
@@ -196,7 +195,7 @@ def _settle(action: str, ids: Sequence[int], reason: str, db: Path | None, *, ye
 
 
 def _path(db: Path | None) -> Path:
-    return db or Settings.from_environ(os.environ).database(ORCHESTRATOR)
+    return db or settings_here().database(ORCHESTRATOR)
 
 
 def _fields(letter: DeadLetter) -> dict[str, object]:

@@ -10,7 +10,7 @@ from uuid import UUID
 import click
 
 from sagas.cli.definitions import load, modules_wanted
-from sagas.config import Settings
+from sagas.cli.settings import settings_here
 from sagas.core.instance import Instance
 from sagas.core.story import Names, undo_names
 from sagas.errors import StoreError
@@ -45,7 +45,7 @@ def reading(db: Path | None) -> Generator[ReadableStore, None, None]:
     # Imported here: only what opens a database pays for it.
     from sagas.store.sqlite import SqliteStore
 
-    store = SqliteStore(db or Settings.from_environ(os.environ).database(ORCHESTRATOR), read_only=True)
+    store = SqliteStore(db or settings_here().database(ORCHESTRATOR), read_only=True)
     try:
         yield store
     finally:

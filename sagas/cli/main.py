@@ -23,6 +23,7 @@ COMMANDS = {
     "check": "Explore every run of a saga, and draw the shortest that goes wrong.",
     "rollout": "Say what a new version does to live instances.",
     "conformance": "Attack participants, and show what they withstand.",
+    "config": "Show the settings, and where each comes from.",
     "run": "Run the orchestrator.",
     "broker": "Run the embedded broker, for development and tests.",
 }

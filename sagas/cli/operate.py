@@ -17,8 +17,8 @@ import msgspec
 from sagas.cli.definitions import load, modules_wanted
 from sagas.cli.instances import ORCHESTRATOR, database_option, find_instance, reading
 from sagas.cli.output import explained, fail, plain, say, say_json
+from sagas.cli.settings import settings_here
 from sagas.cli.who import whoami
-from sagas.config import Settings
 from sagas.core.definition import Definition
 from sagas.core.effects import Action, Decision, Operate, Send
 from sagas.core.instance import Instance
@@ -108,7 +108,7 @@ def _decide(
     if not yes:
         with reading(db) as book:
             return plan(Catalog(definitions, book), instance, message, now_ms)
-    store = SqliteStore(db or Settings.from_environ(os.environ).database(ORCHESTRATOR))
+    store = SqliteStore(db or settings_here().database(ORCHESTRATOR))
     try:
         return Orchestrator(definitions, store, store).operate(instance.id, message, now_ms)
     finally:

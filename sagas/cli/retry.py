@@ -13,8 +13,8 @@ from sagas.cli.definitions import load, modules_wanted
 from sagas.cli.instances import ORCHESTRATOR, reading
 from sagas.cli.operate import act, operator_options
 from sagas.cli.output import fail, plain, say, say_json
+from sagas.cli.settings import settings_here
 from sagas.cli.who import whoami
-from sagas.config import Settings
 from sagas.core.definition import Definition
 from sagas.core.instance import Instance
 
@@ -112,7 +112,7 @@ def _retry(
     from sagas.runtime.orchestrator import Orchestrator
     from sagas.store.sqlite import SqliteStore
 
-    store = SqliteStore(db or Settings.from_environ(os.environ).database(ORCHESTRATOR))
+    store = SqliteStore(db or settings_here().database(ORCHESTRATOR))
     problems: list[str] = []
 
     async def main() -> int:

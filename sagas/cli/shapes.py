@@ -117,3 +117,20 @@ def story_shape(instance: Instance, journal: Sequence[JournalRow], names: Names)
             for row in journal
         ],
     )
+
+
+class SettingShape(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting. `layer` is default, project, environment, file or command line; a secret is masked."""
+
+    name: str
+    key: str
+    value: str
+    default: str
+    layer: str
+    place: str
+
+
+class ConfigShape(msgspec.Struct, frozen=True, kw_only=True):
+    """`sagas config --json`."""
+
+    settings: list[SettingShape]

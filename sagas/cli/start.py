@@ -5,7 +5,6 @@ end among the dead letters is refused here. The message's id is derived from wha
 same command given twice is the same message twice, and starts one instance.
 """
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,15 +15,16 @@ import click
 import msgspec
 from rich_click import RichCommand
 
-from sagas.cli.definitions import find, load, modules_wanted
+from sagas.cli.definitions import find, load
 from sagas.cli.output import explained, plain, say, say_json
-from sagas.cli.project import nearest_project
+from sagas.cli.settings import settings_here
 from sagas.cli.shapes import StartedShape
 from sagas.clock import SystemClock
 from sagas.config import Settings
 from sagas.core.definition import Definition
 from sagas.core.envelope import PAYLOAD_BYTES_MAX, encode_envelope
 from sagas.core.messages import tag_of
+from sagas.core.starting import started_on
 from sagas.errors import SettingsError
 from sagas.ports import Incoming, Outgoing, TopicSpec
 
@@ -43,9 +43,8 @@ def command(saga: str, event: str, modules: tuple[str, ...], as_json: bool) -> N
     The event is its fields as one JSON object, the business key among them: as an argument, in a file, or on
     standard input. Saying the same twice starts one instance.
     """
-    folder = Path.cwd()
-    settings = Settings.from_environ(os.environ, stream=nearest_project(folder).stream)
-    definition = find(load(modules_wanted(modules, os.environ, folder)), saga)
+    settings = settings_here()
+    definition = find(started_on(load(modules or settings.definitions), settings.topic), saga)
     message = start_message(definition, _read(event), SystemClock().now_ms())
     anyio.run(_publish, settings, message)
     started = StartedShape(
@@ -120,9 +119,10 @@ def _read(event: str) -> bytes:
 
 
 async def _publish(settings: Settings, message: Outgoing) -> None:
-    from sagas.broker.iggy import IggyBroker
+    # Imported here: what is wrong with the event is said before the broker is asked for.
+    from sagas.hosting import broker_of
 
-    broker = IggyBroker.from_connection_string(settings.connection_string, stream=settings.stream)
+    broker = broker_of(settings)
     try:
         await broker.ensure([TopicSpec(name=message.topic, partitions=settings.partitions)])
         await broker.publish([message])

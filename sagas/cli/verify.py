@@ -13,8 +13,7 @@ from rich_click import RichCommand
 from sagas.cli.definitions import load, modules_wanted
 from sagas.cli.instances import database_option, reading
 from sagas.cli.output import explained, plain, say, say_json
-from sagas.cli.project import nearest_project
-from sagas.config import Settings
+from sagas.cli.settings import settings_here
 from sagas.ports import Store
 from sagas.runtime.retelling import Mismatch, Retelling, against_journal, every_instance
 from sagas.runtime.verification import Definitions
@@ -88,12 +87,11 @@ def _topic(definitions: Definitions, store: Store, advance: Advance) -> VerdictS
 async def _read(retelling: Retelling, store: Store, advance: Advance) -> None:
     import anyio
 
-    from sagas.broker.iggy import IggyBroker
     from sagas.broker.iggy_connection import SETTLE_S
+    from sagas.hosting import broker_of
     from sagas.runtime.event_store import EVENT_STORE
 
-    settings = Settings.from_environ(os.environ, stream=nearest_project(Path.cwd()).stream)
-    broker = IggyBroker.from_connection_string(settings.connection_string, stream=settings.stream)
+    broker = broker_of(settings_here())
     scan = broker.scan(EVENT_STORE)
     try:
         waited_s, waiting = 0.0, store.waiting_to_be_fed()

@@ -12,10 +12,12 @@ import signal
 from collections.abc import Callable, Sequence
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
 from sagas.errors import BrokerError, StoreError
 from sagas.ports import Broker, Clock, Outbox, Subscription, TopicSpec
+from sagas.runtime import relay, worker
 from sagas.runtime.offload import Offload
 from sagas.runtime.relay import Relay
 from sagas.runtime.worker import Work, Worker
@@ -26,6 +28,17 @@ DRAIN_S_MAX = 9.0
 CONNECT_RETRY_S = 0.25
 
 _log = logging.getLogger("sagas.process")
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a process takes at once: messages a poll, rows of the outbox, and how often it looks for such rows."""
+
+    poll_max: int = worker.BATCH_MAX
+    outbox_batch: int = relay.BATCH_MAX
+    outbox_interval_ms: int = relay.INTERVAL_MS
+
+
+LIMITS = Limits()
 
 
 async def run_until_stopped(
@@ -41,25 +54,28 @@ async def run_until_stopped(
     stop: anyio.Event,
     on_ready: Callable[[], None],
     feed: Relay | None = None,
+    limits: Limits = LIMITS,
 ) -> None:
     """Work until `stop` is set, then drain. `feed` is a second relay, that tells others of the journal."""
     async with anyio.create_task_group() as tasks:
         subscription = await _connect(broker, topics, group, subscribe_to, stop)
         if subscription is None:
             return
-        relay = Relay(outbox, broker, clock, offload)
-        tasks.start_soon(relay.run)
+        sender = Relay(
+            outbox, broker, clock, offload, batch_max=limits.outbox_batch, interval_ms=limits.outbox_interval_ms
+        )
+        tasks.start_soon(sender.run)
         if feed is not None:
             tasks.start_soon(feed.run)
         on_ready()
-        await Worker(work, subscription, relay, clock, offload).run(stop)
-        await _drain(relay, subscription, feed, tasks)
+        await Worker(work, subscription, sender, clock, offload, batch_max=limits.poll_max).run(stop)
+        await _drain(sender, subscription, feed, tasks)
 
 
-async def _drain(relay: Relay, subscription: Subscription, feed: Relay | None, tasks: TaskGroup) -> None:
+async def _drain(sender: Relay, subscription: Subscription, feed: Relay | None, tasks: TaskGroup) -> None:
     with anyio.move_on_after(DRAIN_S_MAX) as limit:
         try:
-            await relay.drain()
+            await sender.drain()
             await subscription.close()
             if feed is not None:
                 await feed.drain()

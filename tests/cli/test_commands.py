@@ -8,7 +8,7 @@ import pytest
 
 from sagas.cli.definitions import find, load, modules_wanted
 from sagas.cli.main import COMMANDS
-from sagas.cli.project import nearest_project
+from sagas.config_layers import read_settings
 from sagas.errors import SettingsError
 from services.orders.saga import order_saga
 from tests.cli.conftest import Terminal, a_declined_order, write
@@ -107,7 +107,7 @@ def test_a_project_file_that_cannot_be_read_is_named(tmp_path: Path, text: str) 
     (tmp_path / "pyproject.toml").write_text(text)
 
     with pytest.raises(SettingsError, match=r"pyproject\.toml"):
-        nearest_project(tmp_path)
+        read_settings({}, folder=tmp_path)
 
 
 def test_a_broker_that_may_be_reached_from_outside_is_refused(terminal: Terminal) -> None:

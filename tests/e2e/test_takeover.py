@@ -30,8 +30,8 @@ from sagas.hosting import host_orchestrator
 from services.contracts import STREAM
 from services.orders.saga import order_saga
 
-settings = Settings.from_environ(os.environ, stream=STREAM)
-sys.exit(host_orchestrator([order_saga.definition], settings, lease_ms=int(sys.argv[1])))
+settings = Settings.from_environ({**os.environ, "SAGAS_LEASE_MS": sys.argv[1]}, stream=STREAM)
+sys.exit(host_orchestrator([order_saga.definition], settings))
 """
 
 

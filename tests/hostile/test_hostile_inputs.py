@@ -23,8 +23,8 @@ from msgspec.structs import replace
 
 from sagas import DefinitionError, Saga, unchanged
 from sagas.cli.main import cli
-from sagas.cli.project import nearest_project
 from sagas.config import Settings
+from sagas.config_layers import read_settings
 from sagas.core.diagram import mermaid
 from sagas.core.envelope import PAYLOAD_BYTES_MAX, Header, Undecodable, decode_data, encode_message
 from sagas.core.messages import Command, Event
@@ -501,7 +501,7 @@ def test_39_a_number_that_is_none_is_refused(count: str) -> None:
 def test_39_an_unknown_key_of_the_project_is_refused_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.sagas]\ndefinitons = ["a.b"]\n')
     with pytest.raises(SettingsError, match="definitons"):
-        nearest_project(tmp_path)
+        read_settings({}, folder=tmp_path)
 
 
 # --------------------------------------------------------------------------- definitions

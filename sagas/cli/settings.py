@@ -1,0 +1,38 @@
+"""The settings of a command: options made from the table, read together with the other layers."""
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from sagas.config import Settings
+from sagas.config_layers import Reading, read_settings
+from sagas.config_table import table
+
+Decorated = TypeVar("Decorated", bound=Callable[..., object])
+
+
+def settings_options(*, without: Collection[str] = ()) -> Callable[[Decorated], Decorated]:
+    """Give a command an option for each setting but those named by key; it takes them as keywords, by key."""
+
+    def decorate(command: Decorated) -> Decorated:
+        for row in reversed(table()):
+            if row.key not in without:
+                metavar = "FILE" if row.is_secret else row.key.rpartition("_")[2].upper()
+                text = f"{row.purpose} {row.variable}; {row.expected}."
+                command = click.option(row.option, row.key, metavar=metavar, default=None, help=text)(command)
+        return command
+
+    return decorate
+
+
+def read_here(options: Mapping[str, object] | None = None) -> Reading:
+    """The settings of this environment, this folder's project and the command's `options`. Raises SettingsError."""
+    return read_settings(os.environ, folder=Path.cwd(), options=options)
+
+
+def settings_here(options: Mapping[str, object] | None = None) -> Settings:
+    """The same without their origins."""
+    return read_here(options).settings
