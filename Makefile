@@ -6,8 +6,9 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_BROWSER := $(VENV)/.installed-browser
+MERMAID := 11.17.2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-DIAGRAMS := diagrams/order.mmd
 
 # Arguments for a target: `make demo ARGS="--orders 100"`, `make test ARGS="-k story -x"`.
 ARGS ?=
@@ -19,7 +20,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --upgrade --universal --pytho
 FAULTS := $(foreach name,chaos takeover shorter_log database_faults,tests/e2e/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults sim sweep mutants races chaos conformance up down check coverage format diagrams pages bench bench-peers lock clean
+.PHONY: help demo test browser faults sim sweep mutants races chaos conformance up down check coverage format diagrams pages bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -29,7 +30,10 @@ demo: $(INSTALLED) ## Run 20 orders through four services over Iggy topics, and 
 	@$(BIN)/python -m services.demo $(ARGS)
 
 test: $(INSTALLED) ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(foreach test,$(FAULTS),--ignore=$(test)) $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/browser $(foreach test,$(FAULTS),--ignore=$(test)) $(ARGS)
+
+browser: $(INSTALLED_BROWSER) ## Render drawings and pages in Chromium; pictures of them are in .browser/screenshots
+	@$(BIN)/python -m pytest tests/browser $(ARGS)
 
 faults: $(INSTALLED) ## Run the tests that freeze, cut off and starve real processes: they take their time
 	@$(BIN)/python -m pytest $(FAULTS) $(ARGS)
@@ -72,10 +76,7 @@ format: $(INSTALLED_DEV) ## Write the format that `make check` wants
 	@$(BIN)/python -m ruff format
 
 diagrams: $(INSTALLED) ## Draw the sagas anew, from their definitions
-	@mkdir -p diagrams
-	@for file in $(DIAGRAMS); do \
-		$(BIN)/sagas diagram "$$(basename "$$file" .mmd)" > "$$file.new" && mv "$$file.new" "$$file" && echo "$$file" || exit 1; \
-	done
+	@$(BIN)/python -m tests.drawings
 
 pages: $(INSTALLED) ## Write anew the pages that are made from code
 	@$(BIN)/python -m sagas.cli.settings_page > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
@@ -95,7 +96,7 @@ lock: $(INSTALLED) ## Choose and pin the versions of everything anew
 
 clean: ## Remove what can be made again; the data of `make up` stays
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m services.down > /dev/null 2>&1 || true; fi
-	@rm -rf $(VENV) $(PEERS) .sagas/demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(PEERS) .sagas/demo build dist *.egg-info .browser .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -121,4 +122,12 @@ $(PEERS)/.installed: requirements-peers.lock | $(BIN)/python
 $(INSTALLED_DEV): requirements-check.lock $(INSTALLED)
 	@echo "installing what requirements-check.lock pins"
 	@$(PIP) --require-hashes -r requirements-check.lock
+	@touch $@
+
+$(INSTALLED_BROWSER): requirements-browser.lock Makefile $(INSTALLED)
+	@command -v npm > /dev/null || { echo "npm is needed for Mermaid: install Node.js" >&2; exit 1; }
+	@echo "installing what requirements-browser.lock pins, and mermaid $(MERMAID)"
+	@$(PIP) --require-hashes -r requirements-browser.lock
+	@mkdir -p .browser && cd .browser && npm pack --silent mermaid@$(MERMAID) > /dev/null
+	@tar -xzf .browser/mermaid-$(MERMAID).tgz -C .browser package/dist/mermaid.min.js package/LICENSE
 	@touch $@

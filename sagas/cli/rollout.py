@@ -115,15 +115,16 @@ def report(
     steps = step_reports(old, new, is_old_kept=is_old_kept)
     starts = start_reports(old, candidates)
     mine = None if instances is None else [each for each in instances if each.saga == saga]
-    verdicts: list[Verdict] = [each.verdict for each in (steps if mine is None else mine) if each.verdict]
+    found = {each.verdict for each in (steps if mine is None else mine)}
     if any(each.reading == "not at all" for each in starts):
-        verdicts.append("stranded")  # a run that was asked for and would never begin
+        found.add("stranded")  # a run that was asked for and would never begin
+    worst = min((_ORDER.index(verdict) for verdict in found if verdict), default=len(_ORDER) - 1)
     return SagaReport(
         saga=saga,
         old_version=old.version,
         new_version=new.version if new is not None else 0,
         is_old_kept=is_old_kept,
-        verdict=next((verdict for verdict in _ORDER if verdict in verdicts), _ORDER[-1]),
+        verdict=_ORDER[worst],
         steps=steps,
         messages=[*starts, *(message_reports(old, new) if new is not None else [])],
         instances=mine,

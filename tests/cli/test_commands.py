@@ -115,3 +115,35 @@ def test_a_broker_that_may_be_reached_from_outside_is_refused(terminal: Terminal
 
     assert result.exit_code == 1
     assert "loopback only" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["order"], "flowchart TD"),
+        (["--instance", "o-1"], "HERE#58; compensated"),
+        (["--sequence", "o-1"], "n_orchestrator->>n_payments: payment.process"),
+        (["--map"], '[("payments-commands")]'),
+    ],
+)
+def test_a_drawing_is_printed_as_it_was_asked_for(full: Terminal, arguments: list[str], said: str) -> None:
+    drawn = full.type("diagram", *arguments)
+
+    assert drawn.exit_code == 0, drawn.output
+    assert said in drawn.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "which saga?"),
+        (["order", "--map", "--instance", "o-1"], 2, "ask for one"),
+        (["--instance", "o-9"], 1, "no instance"),
+        (["--instance", "t-1"], 1, "no saga 'trip'"),
+    ],
+)
+def test_a_drawing_that_cannot_be_made_is_said(full: Terminal, arguments: list[str], code: int, said: str) -> None:
+    drawn = full.type("diagram", *arguments)
+
+    assert drawn.exit_code == code, drawn.output
+    assert said in drawn.output

@@ -1,30 +1,35 @@
 """Drawings of definitions: what they show, that nothing breaks them, and that those in diagrams/ are fresh."""
 
-import os
 import re
-from pathlib import Path
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sagas import Command, Event, Participant, Rejection, Saga, unchanged
-from sagas.cli.definitions import load, modules_wanted
-from sagas.core.diagram import mermaid
+from sagas.core.diagram import mermaid, progress_of
+from sagas.core.mermaid import LABEL_LENGTH_MAX, label, node
+from sagas.core.sequence import sequence
+from sagas.core.topology import topology
 from services.orders.saga import order_saga
+from tests.cli.conftest import a_declined_order, a_stuck_trip, an_order
 from tests.core.trip import trip_saga
-
-ROOT = Path(__file__).parents[2]
+from tests.drawings import FOLDER, drawings
 
 PLACE = Participant("place", key="k")
 
+_TEXT = r'"[^"`<>;#]*(#\d+;[^"`<>;#]*)*"'
+
 # The lines Mermaid's grammar has for what is drawn here; what is in none of them might break a drawing.
 _LINES = re.compile(
-    r"""%%[ ][^\n]*
-    | stateDiagram-v2
-    | [ ]{4}state[ ]"[^"\n:;#{}<>]*(\#\d+;[^"\n:;#{}<>]*)*"[ ]as[ ]\w+
-    | [ ]{4}(\[\*\]|\w+)[ ]-->[ ](\[\*\]|\w+)([ ]:[ ][^"\n:;#{}<>%]*(\#\d+;[^"\n:;#{}<>%]*)*)?
-    | [ ]{4}classDef[ ]\w+[ ][\w:,\- ]+
-    | [ ]{4}class[ ]\w+[ ]\w+
-    """,
+    rf"""%%[ ][^\n]*
+    | flowchart[ ]TD
+    | [ ]{{4}}n_\w+(\(\(|\[|\{{\{{|\[\[|\[/|\(\[|\(\(\(){_TEXT}(\)\)|\]|\}}\}}|\]\]|/\]|\]\)|\)\)\))
+    | [ ]{{4}}n_\w+[ ]-->\|{_TEXT}\|[ ]n_\w+
+    | [ ]{{4}}linkStyle[ ][\d,]+[ ][\w:,\-\# ]+
+    | [ ]{{4}}classDef[ ]\w+[ ][\w:,\-\# ]+
+    | [ ]{{4}}class[ ]n_\w+[ ]\w+
+    """.replace(_TEXT, _TEXT.replace("#", r"\#")),
     re.VERBOSE,
 )
 
@@ -85,32 +90,44 @@ def arrows(text: str) -> list[str]:
 
 
 def test_every_drawing_is_what_its_definition_draws_now() -> None:
-    definitions = load(modules_wanted((), {}, ROOT))
-    folder = ROOT / "diagrams"
-    fresh = {f"{definition.name}.mmd": mermaid(definition) for definition in definitions}
-    kept = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.mmd")}
+    kept = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.mmd")}
+    fresh = drawings()
 
     stale = sorted(name for name in fresh.keys() | kept.keys() if fresh.get(name) != kept.get(name))
 
-    assert stale == [], f"stale in diagrams/: {', '.join(stale)}; run `make diagrams`{os.linesep}"
+    assert stale == [], f"stale in diagrams/: {', '.join(stale)}; run `make diagrams`"
 
 
 def test_a_drawing_names_each_kind_of_move_in_words() -> None:
     drawn = arrows(mermaid(order_saga.definition))
 
-    assert "[*] --> create__pending : start" in drawn
-    assert "create__pending --> reserve__pending : OrderCreated" in drawn
-    assert "pay__pending --> reserve__undoing : refused · PaymentFailed" in drawn
-    assert "pay__pending --> pay__undoing : back · timeout, exhausted, deadline" in drawn
-    assert "ship__pending --> ship__resolving : unknown · timeout" in drawn
-    assert "create__undoing --> stuck : stuck · broken" in drawn
-    assert "completed --> [*]" in drawn
+    assert 'n_new -->|"start"| n_create__pending' in drawn
+    assert 'n_create__pending -->|"OrderCreated"| n_reserve__pending' in drawn
+    assert 'n_pay__pending -->|"refused · PaymentFailed"| n_reserve__undoing' in drawn
+    assert 'n_pay__pending -->|"back · timeout, exhausted, deadline"| n_pay__undoing' in drawn
+    assert 'n_ship__pending -->|"unknown · timeout"| n_ship__resolving' in drawn
+    assert 'n_ship__pending -->|"stuck · exhausted"| n_stuck' in drawn
+
+
+def test_each_kind_of_move_has_a_line_of_its_own() -> None:
+    text = mermaid(order_saga.definition, with_late=True, with_operator=True)
+    drawn = arrows(text)
+    lines = {
+        int(number): style
+        for row in text.splitlines()
+        if row.strip().startswith("linkStyle ")
+        for _, numbers, style in [row.split(maxsplit=2)]
+        for number in numbers.split(",")
+    }
+    kinds = [re.findall(r'\|"(\w+(?: \w+)?) · ', arrow) or ["forward"] for arrow in drawn]
+    by_kind = {kind: {lines[n] for n, (found,) in enumerate(kinds) if found == kind} for (kind,) in kinds}
+
+    assert all(len(styles) == 1 for styles in by_kind.values()), by_kind
+    assert len({styles.pop() for styles in by_kind.values()}) == len(by_kind) == 8
 
 
 def test_a_trigger_keeps_its_step_where_the_source_does_not_say_it() -> None:
-    drawn = arrows(mermaid(order_saga.definition))
-
-    assert "stuck --> completed : ship.OrderShipped" in drawn
+    assert 'n_stuck -->|"ship.OrderShipped"| n_completed' in arrows(mermaid(order_saga.definition))
 
 
 def test_every_move_of_the_machine_is_drawn_and_no_other() -> None:
@@ -118,21 +135,96 @@ def test_every_move_of_the_machine_is_drawn_and_no_other() -> None:
 
     drawn = arrows(mermaid(definition, with_late=True, with_operator=True))
 
-    pairs = {(a.split(" --> ")[0], a.split(" --> ")[1].split(" : ")[0]) for a in drawn if not a.endswith("--> [*]")}
-    moves = {(source, dest) for (source, _), dest in definition.table.items()}
-    named = {tuple("[*]" if s == "new" else s.replace(".", "__") for s in move) for move in moves}
-    assert pairs == named
+    pairs = {(a.split(" -->|")[0], a.rsplit("| ", 1)[1]) for a in drawn}
+    assert pairs == {(node(source), node(dest)) for (source, _), dest in definition.table.items()}
 
 
-def test_late_moves_are_left_out_unless_asked_for() -> None:
-    assert "late · " not in mermaid(order_saga.definition)
-    assert "compensated --> pay__undoing : late · pay.late" in mermaid(order_saga.definition, with_late=True)
+def test_what_is_rare_is_left_out_unless_asked_for() -> None:
+    few, all_of_them = mermaid(order_saga.definition), mermaid(order_saga.definition, with_late=True)
+
+    assert "late · " not in few
+    assert "broken" not in few
+    assert 'n_compensated -->|"late · pay.late"| n_pay__undoing' in all_of_them
+    assert "broken" in all_of_them
+
+
+def test_an_instance_is_drawn_where_it_is_and_where_it_was() -> None:
+    past = a_stuck_trip("t-1")
+
+    drawn = mermaid(trip_saga.definition, progress=progress_of(past.instance, past.journal)).splitlines()
+
+    assert '    n_stuck((("HERE#58; stuck")))' in drawn
+    assert '    n_ticket__pending["passed#58; ticket"]' in drawn
+    assert "    class n_stuck here" in drawn
+    assert "    class n_room__pending been" in drawn
+    assert "    class n_room__undoing undoing" in drawn
+    title = next(line for line in drawn if "n_the_32_title" in line)
+    assert "trip t-1 · stuck · ticket#58; no answer in 9.0 s" in title
+    assert sum("stroke:#000,stroke-width:5px" in line for line in drawn if "linkStyle" in line) >= 1
+
+
+def test_only_the_moves_that_an_instance_made_are_drawn_as_made() -> None:
+    past = a_declined_order("o-1")
+
+    drawn = mermaid(order_saga.definition, progress=progress_of(past.instance, past.journal))
+
+    assert "Undeliverable" not in drawn, "the same two states, another trigger"
+
+
+def test_the_messages_of_an_instance_are_told_in_their_order() -> None:
+    past = a_declined_order("o-1")
+
+    drawn = sequence(order_saga.definition, past.instance, past.journal).splitlines()
+
+    said = [line.strip() for line in drawn if ">>" in line]
+    assert said[0] == "n_client->>n_orchestrator: order.created"
+    assert "n_orchestrator->>n_payments: payment.process" in said
+    assert said[-2] == "n_orchestrator->>n_orders: order.compensate"
+    assert said[-1].startswith("n_orders-->>n_orchestrator: order.compensated, after ")
+    assert not any("shipping" in line for line in drawn), "nobody spoke to it"
+
+
+def test_a_timeout_is_a_note_and_its_undo_is_sent() -> None:
+    past = an_order("o-1").timeout("pay")
+
+    drawn = sequence(order_saga.definition, past.instance, past.journal).splitlines()
+
+    assert [line.strip() for line in drawn][-3].startswith("Note over n_orchestrator: pay#58; timeout after attempt")
+    assert [line.strip() for line in drawn][-2] == "n_orchestrator->>n_payments: payment.refund"
+
+
+def test_the_map_shows_every_topic_with_who_writes_and_who_reads_it() -> None:
+    drawn = topology([order_saga.definition])
+
+    for topic in (*order_saga.definition.topics, *order_saga.definition.command_topics):
+        assert f'[("{topic}")]' in drawn
+    assert '-->|"payment.process<br/>payment.refund"|' in drawn
 
 
 def test_no_name_breaks_a_drawing() -> None:
     for saga in (order_saga, trip_saga, a_saga_with_words_of_mermaids_own()):
-        for line in mermaid(saga.definition, with_late=True).splitlines():
+        for line in mermaid(saga.definition, with_late=True, with_operator=True).splitlines():
             assert _LINES.fullmatch(line), line
+
+
+@given(text=st.text(max_size=150))
+def test_a_label_holds_nothing_that_mermaid_reads_and_gives_the_text_back(text: str) -> None:
+    written = label(text)
+
+    assert not set(re.sub(r"#\d+;", "", written)) & set("\"'`<>[]{}|;:#%&*\\\n\r\t")
+    read = re.sub(r"#(\d+);", lambda match: chr(int(match[1])), written)
+    shown = text if len(text) <= LABEL_LENGTH_MAX else f"{text[: LABEL_LENGTH_MAX - 1]}…"
+    assert read == "".join(c if c.isprintable() else " " for c in shown)
+
+
+@given(text=st.text(max_size=50))
+def test_a_node_is_never_a_word_of_mermaids(text: str) -> None:
+    assert re.fullmatch(r"n_\w*", node(text), re.ASCII)
+
+
+@given(one=st.text(max_size=8), other=st.text(max_size=8))
+def test_two_names_are_two_nodes(one: str, other: str) -> None:
+    assert (node(one) == node(other)) == (one == other)
 
 
 def test_the_same_definition_draws_the_same_text() -> None:
