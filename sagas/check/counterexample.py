@@ -68,6 +68,8 @@ def _said(definition: Definition, told: Told) -> str:
             return f"the timer fires: {kind} of {told.step or 'the whole run'}"
         case "act":
             return f"a person: {told.action}{f' {told.step}' if told.step else ''}"
+        case "signal":
+            return f"{_name(told)} comes from outside"
         case "away":
             return f"{told.seconds:g} s pass"
         case "crash":
@@ -192,7 +194,10 @@ def _lines(definition: Definition, told: Told, code: Code, lost: Collection[tupl
             operation = ', operation="undo"' if told.operation == "undo" else ""
             yield f'    story.late("{told.step}", {code.of(told.reply)}{operation})'
         case "fire":
-            yield f'    story.fires("{told.timer}")'
+            kind = f', kind="{told.fire.kind}"' if told.fire is not None and told.fire.kind == "timeout" else ""
+            yield f'    story.fires("{told.timer}"{kind})'
+        case "signal":
+            yield f"    story.signal({code.of(told.reply)})"
         case "act":
             yield f'    story.operate("{told.action}")'
             if told.action == "resolve-undone":
@@ -244,15 +249,17 @@ def _judgement(broken: Broken) -> Iterable[str]:
             yield f'    assert len(story.said("{step}", "{broken.operation}")) <= 1{because}'
         case "patience":
             yield "    state = story.state"
-            yield f'    story.fires("{step}")'
+            yield f'    story.fires("{step}", kind="timeout")'
             yield f"    assert story.state == state{because}"
         case "wait" if step:
             yield f"    raise AssertionError({broken.how!r})  # the participant's barrier, not the saga"
         case "wait":
+            name = broken.other
             yield "    happened = len(story.journal)"
-            yield "    story.after(seconds=3600)"
-            yield "    is_alive = any(entry.sent or entry.path for entry in story.journal[happened:])"
-            yield f"    assert is_alive or story.state in {ends}{because}"
+            yield f'    story.fires("{name}").fires("{name}").fires("{name}")'
+            yield "    went_on = story.journal[happened:]"
+            yield f'    is_alive = any(entry.path or "{name}" in {{s.step for s in entry.sent}} for entry in went_on)'
+            yield f'    assert is_alive or story.state != "{broken.state}"{because}'
         case "liveness" if broken.state == STUCK:
             yield '    for action in ("retry", "resolve-done", "resolve-undone"):'
             yield "        story.operate(action)"

@@ -3,18 +3,20 @@
 Each question is asked once for each pair of a node and a local state, and answered with an `Entry`.
 """
 
+from sagas.check.events import ENGINE_REPLIES, Acted, Answer, Turned
 from sagas.check.laws import Broken
 from sagas.check.moves import Course, Entry, Fault, Line, Move
-from sagas.check.orchestrator import ENGINE_REPLIES, Acted, Answer, Orchestrator
-from sagas.check.participant import Delivery, Local
+from sagas.check.orchestrator import Orchestrator
+from sagas.check.participant import QUIET, Delivery, Local
 from sagas.core.instance import ABANDONED, COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK
 
 
 class LineMoves:
     """One line at one node in one local state, looked at."""
 
-    def __init__(self, orchestrator: Orchestrator, node: int, line: Line, local: int) -> None:
+    def __init__(self, orchestrator: Orchestrator, node: int, line: Line, local: int, *, is_full: bool) -> None:
         self.orchestrator = orchestrator
+        self.is_full = is_full
         self.number = node
         self.node = orchestrator.nodes[node]
         self.line = line
@@ -67,7 +69,8 @@ class LineMoves:
                 self.faults.append(Fault(turned.broken, cost, Course(course, answer, turned)))
             elif turned.node != self.number:
                 changes = True
-                self.moves.append(Move(self._delta(turned.node, local), cost, Course(course, answer, turned)))
+                after = local if self.is_full else self._settled(turned.node, local)
+                self.moves.append(Move(self._delta(turned.node, after), cost, Course(course, answer, turned)))
         return changes
 
     def _read_late(self, first: Local) -> None:
@@ -83,6 +86,25 @@ class LineMoves:
             for turned in self.orchestrator.answers(self.number, delivery.answer):
                 if turned.broken is not None:
                     self.faults.append(Fault(turned.broken, 2, Course((delivery,), delivery.answer, turned)))
+
+    def _settled(self, number: int, local: Local) -> Local:
+        """`local`, or `QUIET` where the step is undone and whatever may still be delivered or read changes nothing."""
+        node = self.orchestrator.nodes[number]
+        record = node.instance.step(self.line.step)
+        if record is None or record.effect != "undone" or self.orchestrator.has_ways:
+            return local
+        seen, front = {local}, [local]
+        for one in front:
+            answers = list(self.outside.answers(one))
+            if one.effect or any(t.node != number or t.broken for a in answers for t in self._at(number, a)):
+                return local
+            following = {d.local for d in self._deliveries(one)} - seen
+            seen |= following
+            front += following
+        return QUIET._replace(is_undone=local.is_undone)
+
+    def _at(self, number: int, answer: Answer) -> tuple[Turned, ...]:
+        return self.orchestrator.answers(number, answer)
 
     def _changes(self, answer: Answer) -> bool:
         return any(turned.node != self.number for turned in self.orchestrator.answers(self.number, answer))
@@ -130,7 +152,11 @@ class LineMoves:
         for local, course in reach.items():
             if local.effect == 1 or is_careless:
                 self._act(Acted("resolve-done"), course, local)
-            self._act(Acted("resolve-undone"), course, local if is_careless else self.outside.settled_by_hand(local))
+            if is_careless:
+                self._act(Acted("resolve-undone"), course, local)
+        if not is_careless:
+            # The person has seen to it that nothing remains, and that the commands do nothing any more.
+            self._act(Acted("resolve-undone"), (), QUIET)
 
     def _act(self, event: Acted, course: tuple[Delivery, ...], local: Local) -> None:
         for turned in self.orchestrator.answers(self.number, event):
@@ -204,11 +230,14 @@ class LineMoves:
     def _impatient(self, local: Local) -> Broken | None:
         if self.orchestrator.assumptions.reads_before_timers or local.do is None or not local.do.answer:
             return None
-        place = self.orchestrator.definition.places.get(self.node.instance.state)
-        if place is None or place.step != self.line.step or place.phase == "undoing":
+        places = self.orchestrator.definition.lanes.get(self.node.instance.state, ())
+        if not any(place.step == self.line.step and place.phase in ("pending", "resolving") for place in places):
             return None
-        fires = [fire for _, fire in self.node.timers if fire.kind == "timeout" and fire.step == self.line.step]
-        if not fires or self.record is None or self.record.effect != "intended":
+        may_time_out = any(
+            fire.step == self.line.step and "timeout" in self.orchestrator.kinds(self.node, fire)
+            for _, fire in self.node.timers
+        )
+        if not may_time_out or self.record is None or self.record.effect != "intended":
             return None
         how = f"{self.line.step} was answered, and its timeout comes before the answer is read"
         return Broken("patience", how, self.line.step)

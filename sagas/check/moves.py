@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from sagas.check.assumptions import Assumptions
+from sagas.check.events import OrchestratorEvent, Turned
 from sagas.check.laws import Broken
-from sagas.check.orchestrator import OrchestratorEvent, Turned
 from sagas.check.participant import PRISTINE, Delivery, Local, Outside
 from sagas.core.definition import StepSpec
 

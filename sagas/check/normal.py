@@ -10,8 +10,12 @@ Texts are read by people. So:
     revision       0; a person's word is about the instance as it stands
     attempts       0 or 1, and an attempt named by a timer is 1 (the latest) or 0 (an earlier one)
     faults         as counted while the step's effect is intended and its retries are bounded, else 0
+    reply          "" once the effect is undone, unless it may be asked for: stuck over it, said by hand, in ways
     undo_reply     "" unless a person has spoken: then it is compared
-    texts          "", but whether there was an incident
+    timers         one that sends again may also have waited long enough: both is tried, whatever it was set for
+    records        in the order of the course, not in that in which branches were sent
+    delays         over at one moment between soon and late
+    texts          ""
 
 `tests/check/test_normal.py` holds each against the kernel: an instance and its normal form are decided alike.
 """
@@ -23,7 +27,7 @@ import msgspec
 
 from sagas.core.definition import Definition
 from sagas.core.effects import Fire
-from sagas.core.instance import BY_HAND, Instance, Operation, StepRecord
+from sagas.core.instance import BY_HAND, STUCK, Instance, Operation, StepRecord
 
 PAST_MS: Final = 1
 """What every time is that has come."""
@@ -34,9 +38,14 @@ SOON_MS: Final = 2
 LATE_MS: Final = 10**15
 """A moment at which every patience is over."""
 
+_SAME = ("resend", "retry", "timeout")
+
+_DUE: Final = str(10**12)
+"""When every delay is over: after `SOON_MS` and before `LATE_MS`."""
+
 _ANSWERED = ("answered_ms", "undo_answered_ms")
 _RECORD_TIMES = tuple(name for name in StepRecord.__struct_fields__ if name.endswith("_ms"))
-_INSTANCE: dict[str, Any] = {"revision": 0, "updated_ms": 0, "cause": "", "reason": ""}
+_INSTANCE: dict[str, Any] = {"revision": 0, "updated_ms": 0, "cause": "", "reason": "", "incident": ""}
 _OTHER_TIMES = tuple(n for n in Instance.__struct_fields__ if n.endswith("_ms") and n not in _INSTANCE)
 
 
@@ -57,32 +66,53 @@ class Node(msgspec.Struct, frozen=True):
     sent: tuple[Sent, ...]
 
 
-def normal(definition: Definition, instance: Instance, before: Instance | None) -> Instance:
-    """The normal form of `instance`. What it shares with `before`, which is in normal form, is taken as it is."""
-    known = {id(record) for record in before.steps} if before is not None else set[int]()
-    steps = tuple(r if id(r) in known else _record(definition, r) for r in instance.steps)
-    fixed: dict[str, Any] = {"steps": steps} | {name: _INSTANCE[name] for name in _INSTANCE}
-    for name in _OTHER_TIMES:
-        fixed[name] = min(getattr(instance, name), PAST_MS)
-    if instance.incident:
-        fixed["incident"] = "…"
-    return msgspec.structs.replace(instance, **fixed)
+class Normaliser:
+    """Brings instances of one definition into normal form."""
 
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+        phases = {place.phase for places in definition.lanes.values() for place in places}
+        # Only a way that is tried after another enters again what is undone, and asks how it was answered.
+        self.has_ways = "reverting" in phases
+        self._has_branches = len(definition.lanes) > len(definition.places)
 
-def _record(definition: Definition, record: StepRecord) -> StepRecord:
-    spec = definition.steps.get(record.name)
-    counts = spec is not None and spec.retry.attempts_max > 0 and record.effect == "intended"
-    undo_counts = spec is not None and spec.undo is not None and spec.undo.retry.attempts_max > 0 and record.is_open
-    is_by_hand = BY_HAND in (record.reply, record.undo_reply)
-    return msgspec.structs.replace(
-        record,
-        attempts=min(record.attempts, 1),
-        undo_attempts=min(record.undo_attempts, 1),
-        faults=record.faults if counts else 0,
-        undo_faults=record.undo_faults if undo_counts else 0,
-        undo_reply=record.undo_reply if is_by_hand else "",
-        **{name: 0 if name in _ANSWERED else min(getattr(record, name), PAST_MS) for name in _RECORD_TIMES},
-    )
+    def instance(self, instance: Instance, before: Instance | None = None) -> Instance:
+        """The normal form of `instance`. What it shares with `before`, which is in normal form, is taken as it is."""
+        known = {id(record) for record in before.steps} if before is not None else set[int]()
+        over = instance.stuck_step if instance.state == STUCK else ""
+        afresh = {over, before.stuck_step if before is not None else ""}
+        steps = [
+            r if id(r) in known and r.name not in afresh else self._record(r, is_stuck_over=r.name == over)
+            for r in instance.steps
+        ]
+        if self._has_branches:
+            steps.sort(key=lambda record: self._definition.course.names.index(record.name))
+        fixed: dict[str, Any] = {"steps": tuple(steps)} | _INSTANCE
+        for name in _OTHER_TIMES:
+            fixed[name] = min(getattr(instance, name), PAST_MS)
+        if instance.marks:
+            delays = self._definition.delays
+            fixed["marks"] = tuple(sorted((name, _DUE if name in delays else word) for name, word in instance.marks))
+        if instance.signals:
+            fixed["signals"] = tuple(sorted(instance.signals))
+        return msgspec.structs.replace(instance, **fixed)
+
+    def _record(self, record: StepRecord, *, is_stuck_over: bool) -> StepRecord:
+        spec = self._definition.steps[record.name]
+        counts = spec.retry.attempts_max > 0 and record.effect == "intended"
+        undo_counts = spec.undo is not None and spec.undo.retry.attempts_max > 0 and record.is_open
+        is_by_hand = BY_HAND in (record.reply, record.undo_reply)
+        keeps_reply = record.effect != "undone" or is_by_hand or is_stuck_over or self.has_ways
+        return msgspec.structs.replace(
+            record,
+            attempts=min(record.attempts, 1),
+            undo_attempts=min(record.undo_attempts, 1),
+            faults=record.faults if counts else 0,
+            undo_faults=record.undo_faults if undo_counts else 0,
+            reply=record.reply if keeps_reply else "",
+            undo_reply=record.undo_reply if is_by_hand else "",
+            **{name: 0 if name in _ANSWERED else min(getattr(record, name), PAST_MS) for name in _RECORD_TIMES},
+        )
 
 
 def normal_timers(instance: Instance, timers: Mapping[str, Fire]) -> tuple[tuple[str, Fire], ...]:
@@ -95,4 +125,5 @@ def _fire(instance: Instance, fire: Fire) -> Fire:
     if record is None:
         return fire
     latest = record.undo_attempts if fire.operation == "undo" else record.attempts
-    return msgspec.structs.replace(fire, attempt=1 if fire.attempt == latest else 0)
+    kind = "resend" if fire.kind in _SAME else fire.kind
+    return msgspec.structs.replace(fire, kind=kind, attempt=1 if fire.attempt == latest else 0)

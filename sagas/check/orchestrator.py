@@ -2,7 +2,7 @@
 
 Theory of operation. A node is everything the orchestrator's database holds about the instance, in normal form
 (`normal.py`). Nodes are numbered as they are met. `answers(node, event)` asks `decide` what follows, at a moment
-soon and at one long after where the two can differ, and remembers it. State, timers and commands are written in
+soon and, where there are delays, at one long after, and remembers it. State, timers and commands are written in
 one transaction, so a crash of the orchestrator is between two nodes and adds none: what it had not committed did
 not happen, and the message is delivered again. (Switch `commits_first` off to see what that is worth.)
 
@@ -10,76 +10,51 @@ Each answer is looked at by itself: `decide` must not raise, must not find an ho
 make only moves that are drawn, and must send the same command under the same id as before.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Final, Literal, NamedTuple
+from collections.abc import Iterator
 
 import msgspec
 
 from sagas.check.assumptions import Assumptions
+from sagas.check.bounds import bounded
+from sagas.check.events import ENGINE_REPLIES, Acted, Answer, Fired, OrchestratorEvent, Signalled, Time, Turned
 from sagas.check.laws import Broken
-from sagas.check.normal import LATE_MS, SOON_MS, Node, Sent, normal, normal_timers
+from sagas.check.normal import LATE_MS, SOON_MS, Node, Normaliser, Sent, normal_timers
+from sagas.check.oracle import Oracle
 from sagas.check.samples import KEY, Samples
 from sagas.core import kernel
 from sagas.core.definition import Definition, StepSpec
-from sagas.core.effects import Action, ClearTimer, Decision, Fire, Input, Operate, Reply, Send, SetTimer, Start, Verdict
+from sagas.core.effects import (
+    ClearTimer,
+    Decision,
+    Fire,
+    Input,
+    Operate,
+    Reply,
+    Send,
+    SetTimer,
+    Signal,
+    Start,
+    TimerKind,
+)
 from sagas.core.envelope import encode_data
-from sagas.core.instance import ENDS, STUCK, Instance, Operation
-from sagas.core.messages import Event, Fault, InProgress, Rejection, Undeliverable, tag_of
-
-ENGINE_REPLIES: Final[Mapping[str, type[Event]]] = {
-    tag_of(reply): reply for reply in (Fault, InProgress, Undeliverable)
-}
-
-
-class Answer(NamedTuple):
-    """A reply on its way to the instance: to which operation of which step, and its tag."""
-
-    step: str
-    operation: Operation
-    tag: str
-
-
-class Fired(NamedTuple):
-    """The timer of this name comes due."""
-
-    timer: str
-
-
-class Acted(NamedTuple):
-    """A person does this."""
-
-    action: Action
-
-
-OrchestratorEvent = Answer | Fired | Acted
-
-Time = Literal["soon", "late"]
-
-
-class Turned(NamedTuple):
-    """What an event led to: the node after it, when it was decided, and which law it broke."""
-
-    node: int
-    time: Time
-    verdict: Verdict
-    moves: tuple[tuple[str, str, str], ...]
-    sent: tuple[tuple[str, Operation], ...]
-    broken: Broken | None = None
-    is_crash: bool = False
+from sagas.core.instance import Instance, Operation
+from sagas.core.messages import Event, Rejection
 
 
 class Orchestrator:
     """The nodes met so far and the answers known. `definition` has its retries bounded."""
 
     def __init__(self, definition: Definition, samples: Samples, assumptions: Assumptions) -> None:
-        self.definition = bounded(definition, assumptions.faults_max)
+        self.oracle = Oracle()
+        self.definition = self.oracle.instead_of_predicates(bounded(definition, assumptions.faults_max))
         self.samples = samples
         self.assumptions = assumptions
         self.nodes: list[Node] = []
         self.taken: set[tuple[str, str, str]] = set()
         """The moves that were made: (trigger, source, dest)."""
         self.decided = 0
+        self._normaliser = Normaliser(self.definition)
+        self.has_ways = self._normaliser.has_ways
         self._is_promised = assumptions.is_promised
         self._replies: dict[Answer, Reply] = {}
         self._drawn = {(edge.trigger, edge.source, edge.dest) for edge in definition.edges}
@@ -93,7 +68,7 @@ class Orchestrator:
         """The first nodes: a start event of this saga was read."""
         start = self.definition.start
         data = self.definition.encode_data(start.fold(self.samples.of(start.event_type)))
-        return tuple(self._ask(None, Start(key=KEY, data=data), time) for time in ("soon",))
+        return tuple(self._every_way(None, Start(key=KEY, data=data), "soon"))
 
     def answers(self, node: int, event: OrchestratorEvent) -> tuple[Turned, ...]:
         """What `event` leads to in `node`: one answer, or two where it depends on how long it took."""
@@ -104,11 +79,11 @@ class Orchestrator:
 
     def _answers(self, node: Node, event: OrchestratorEvent) -> tuple[Turned, ...]:
         message = self.input_of(node, event)
-        turns = [self._ask(node, message, "soon", event)]
-        if isinstance(event, Fired) or _waits_shortly(node, self.nodes[turns[0].node]):
-            late = self._ask(node, message, "late", event)
-            if late.node != turns[0].node or late.broken != turns[0].broken:
-                turns.append(late)
+        turns = list(self._every_way(node, message, "soon", event))
+        if self.definition.delays:
+            seen = {(turned.node, turned.broken) for turned in turns}
+            late = self._every_way(node, message, "late", event)
+            turns += [turned for turned in late if (turned.node, turned.broken) not in seen]
         if not self.assumptions.commits_first:
             turns += [self._crashed(node, turn) for turn in turns if turn.sent]
         return tuple(turns)
@@ -119,10 +94,18 @@ class Orchestrator:
             case Answer():
                 return self.reply(event)
             case Fired():
-                fire = dict(node.timers)[event.timer]
+                fire = msgspec.structs.replace(dict(node.timers)[event.timer], kind=event.kind)
                 return self.taken_for(fire) or fire
+            case Signalled():
+                return self.signal(event)
             case Acted():
                 return Operate(action=event.action, who="ann", reason="checked", revision=node.instance.revision)
+
+    def kinds(self, node: Node, fire: Fire) -> tuple[TimerKind, ...]:
+        """As what a timer may come due: whoever sends again may do so for ever, or have waited long enough."""
+        may_time_out = (node.instance.state, f"{fire.step}.timeout") in self.definition.table
+        is_either = fire.kind == "resend" and fire.operation == "do" and may_time_out
+        return ("resend", "timeout") if is_either else (fire.kind,)
 
     def spec(self, step: str) -> StepSpec:
         """The step that a record or a command of this name belongs to."""
@@ -136,6 +119,15 @@ class Orchestrator:
         spec = self.spec(answer.step)
         replies = spec.undo.replies if answer.operation == "undo" and spec.undo is not None else spec.replies
         return replies[answer.tag]
+
+    def signal_type(self, event: Signalled) -> type[Event]:
+        """The class of a signal."""
+        return next(w.signals[event.tag] for w in self.definition.waits.values() if event.tag in w.signals)
+
+    def signal(self, event: Signalled) -> Signal:
+        """The signal as it arrives."""
+        signal = self.samples.of(self.signal_type(event))
+        return Signal(event_type=event.tag, data=encode_data(signal, self.definition.key))
 
     def reply(self, answer: Answer) -> Reply:
         """The answer as it arrives."""
@@ -166,6 +158,13 @@ class Orchestrator:
 
     # ----------------------------------------------------------------- deciding
 
+    def _every_way(
+        self, node: Node | None, message: Input, time: Time, event: OrchestratorEvent | None = None
+    ) -> Iterator[Turned]:
+        """Ask, and ask again for every other answer that a predicate could give."""
+        for choices, turned in self.oracle.every_way(lambda: self._ask(node, message, time, event)):
+            yield turned._replace(choices=choices) if choices else turned
+
     def _ask(self, node: Node | None, message: Input, time: Time, event: OrchestratorEvent | None = None) -> Turned:
         self.decided += 1
         instance = None if node is None else node.instance
@@ -181,7 +180,7 @@ class Orchestrator:
         sent: dict[tuple[str, Operation], Sent] = {(s.step, s.operation): s for s in node.sent} if node else {}
         wrong = self._judged(decision, event) or self._kept(decision.instance, timers, decision, sent)
         after = Node(
-            normal(self.definition, decision.instance, instance),
+            self._normaliser.instance(decision.instance, instance),
             normal_timers(decision.instance, timers),
             tuple(sorted(sent.values())),
         )
@@ -218,8 +217,8 @@ class Orchestrator:
         # Where a promise is switched off a contradiction is only the sign of it: the search goes on to the harm.
         # An incident says that a person has spoken of the step before its participant did: it is kept.
         is_honest = self._is_promised and not (decision.instance and decision.instance.incident)
-        if is_honest and isinstance(event, Answer) and decision.verdict in ("violation", "early"):
-            said = f"{event.tag}, said of {event.step} {event.operation}"
+        if is_honest and isinstance(event, Answer | Signalled) and decision.verdict in ("violation", "early"):
+            said = f"{event.tag}, said of {event.step} {event.operation}" if isinstance(event, Answer) else event.tag
             return Broken("answered", f"{said}, is taken for a {decision.verdict}: {decision.note}")
         for move in decision.moves:
             if (move.trigger, move.source, move.dest) not in self._drawn:
@@ -261,22 +260,3 @@ def _difference(before: Sent, now: Sent) -> Broken | None:
             operation=now.operation,
         )
     return None
-
-
-def _waits_shortly(before: Node, after: Node) -> bool:
-    """Whether a timer was set by this decision that might have been another one later."""
-    return after.timers != before.timers
-
-
-def is_at_rest(node: Node) -> bool:
-    """Whether the run has ended, or waits for a person."""
-    return node.instance.state in ENDS or node.instance.state == STUCK
-
-
-def bounded(definition: Definition, faults_max: int) -> Definition:
-    """`definition` with retries bounded by `faults_max`, where they are bounded at all."""
-    steps: dict[str, StepSpec] = {}
-    for name, spec in definition.steps.items():
-        attempts_max = min(spec.retry.attempts_max, faults_max)
-        steps[name] = replace(spec, retry=msgspec.structs.replace(spec.retry, attempts_max=attempts_max))
-    return replace(definition, steps=steps)

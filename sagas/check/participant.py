@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sagas.check.assumptions import Assumptions
-from sagas.check.orchestrator import Answer
+from sagas.check.events import Answer
 from sagas.core import barrier
 from sagas.core.definition import StepSpec
 from sagas.core.instance import Operation
@@ -41,6 +41,9 @@ class Local(NamedTuple):
 
 
 PRISTINE = Local()
+
+QUIET = Local(do=Memory(is_blocked=True), undo=Memory(is_blocked=True))
+"""Nothing stands, and nothing more is done or said that anybody would notice."""
 
 
 class Delivery(NamedTuple):
@@ -155,12 +158,6 @@ class Outside:
         undoing = barrier.something_to_undo(local.do, local.do is not None and self._is_refusal(local.do.answer))
         blindly = self.assumptions.participants == "undo-blindly" and not undoing.startswith("take back")
         return "take back" if blindly else undoing
-
-    def settled_by_hand(self, local: Local) -> Local:
-        """A person has seen to it that nothing of the step remains, and that its commands do nothing any more."""
-        is_open = local.do is None or not local.do.answer
-        do = Memory(is_blocked=True) if is_open else local.do
-        return local._replace(do=do, undo=local.undo or Memory(is_blocked=True), effect=0)
 
     def unanswered(self, local: Local) -> str:
         """Which operation is answered and would not be answered again, "" for none: a lost reply would hang the run."""

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from sagas.check.events import Acted, Answer, Fired, Signalled
 from sagas.check.moves import Course
-from sagas.check.orchestrator import Acted, Answer, Fired, Orchestrator
+from sagas.check.orchestrator import Orchestrator
 from sagas.check.participant import FAULT, Delivery
 from sagas.check.samples import KEY
 from sagas.core import kernel
@@ -20,9 +21,12 @@ from sagas.core.effects import ClearTimer, Fire, Input, Operate, Reply, SetTimer
 from sagas.core.instance import Instance
 from sagas.core.messages import Event
 
+_SENDINGS_MAX = 100
+"""Of one command, until its step's patience is over."""
+
 _BEGINS_MS = 1_735_689_600_000
 
-Kind = Literal["start", "deliver", "reply", "fire", "act", "away", "crash"]
+Kind = Literal["start", "deliver", "reply", "fire", "act", "signal", "away", "crash"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,10 @@ class Retelling:
     is_true: bool = True
 
     def run(self, courses: Sequence[Course]) -> list[Told]:
-        """Everything that happens, in order."""
+        """Everything that happens, in order. Predicates answer as they did in the search."""
+        self.definition = self.orchestrator.oracle.instead_of_predicates(self.definition)
+        first = courses[0].turned if courses else None
+        self.orchestrator.oracle.tell(first.choices if first is not None and courses[0].event is None else ())
         start = self.orchestrator.samples.of(self.definition.start.event_type)
         data = self.definition.encode_data(self.definition.start.fold(start))
         self._feed(Start(key=KEY, data=data), Told(kind="start", reply=start))
@@ -74,6 +81,7 @@ class Retelling:
         assert turned is not None
         if turned.time == "late":
             self._wait()
+        self.orchestrator.oracle.tell(turned.choices)
         if turned.is_crash:
             self.told.append(Told(kind="crash", step=turned.sent[0][0], operation=turned.sent[0][1]))
             return
@@ -84,12 +92,15 @@ class Retelling:
                 self._fire(event)
             case Acted():
                 self._act(event)
+            case Signalled():
+                signal = self.orchestrator.samples.of(self.orchestrator.signal_type(event))
+                self._feed(self.orchestrator.signal(event), Told(kind="signal", reply=signal))
             case None:
                 pass
         if not turned.broken and self.instance is not None:
             seen = self.orchestrator.nodes[turned.node].instance
-            effects = [(record.name, record.effect) for record in self.instance.steps]
-            is_same = self.instance.state == seen.state and effects == [(r.name, r.effect) for r in seen.steps]
+            effects = {(record.name, record.effect) for record in self.instance.steps}
+            is_same = self.instance.state == seen.state and effects == {(r.name, r.effect) for r in seen.steps}
             self.is_true = self.is_true and is_same
 
     def _wait(self) -> None:
@@ -126,6 +137,11 @@ class Retelling:
         )
 
     def _fire(self, event: Fired) -> None:
+        for _ in range(_SENDINGS_MAX):
+            due = self.timers.get(event.timer)
+            if due is None or event.kind == "resend" or due.fire.kind == event.kind:
+                break
+            self._feed_timer(event.timer, is_told=False)
         if event.timer not in self.timers:
             self.is_true = False
             return
@@ -138,10 +154,13 @@ class Retelling:
         reply = self.orchestrator.samples.of(self.orchestrator.reply_type(answer))
         self._feed(taken_for, Told(kind="reply", step=taken_for.step, reply=reply, timer=event.timer))
 
-    def _feed_timer(self, timer: str) -> None:
+    def _feed_timer(self, timer: str, *, is_told: bool = True) -> None:
         due = self.timers.pop(timer)
         self.now_ms = max(self.now_ms, due.due_ms - 1)
-        self._feed(due.fire, Told(kind="fire", timer=timer, fire=due.fire, step=due.fire.step))
+        told = Told(kind="fire", timer=timer, fire=due.fire, step=due.fire.step)
+        self._feed(due.fire, told)
+        if not is_told and not self.told[-1].raised:
+            self.told.pop()  # a repeat on the way to what is told
 
     def _act(self, event: Acted) -> None:
         assert self.instance is not None

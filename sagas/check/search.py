@@ -10,16 +10,17 @@ alone, or out of `stuck` by what a person can do, breaks the law `liveness`.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from sagas.check.courses import later
+from sagas.check.events import Acted
 from sagas.check.laws import Broken, Law
 from sagas.check.moves import LOCAL_MASK, NODE_MASK, Course, Fault, Line, Move, Row
-from sagas.check.orchestrator import Acted
 from sagas.check.worlds import Worlds
 from sagas.core.instance import STUCK
 
 Progress = Callable[[int, int], None]
 """Told every so often: how many worlds are known, and how many messages deep the search is."""
 
-_PROGRESS_EVERY = 5_000
+_PROGRESS_EVERY = 1_000
 _ABANDON = Acted("abandon")
 
 
@@ -146,9 +147,9 @@ class Search:
         """The lines whose effects must be gone before this line's is undone."""
         mask = self._before.get(line.index)
         if mask is None or len(self._before) != len(self.worlds.lines):
-            order = list(self.worlds.orchestrator.definition.steps)
+            order = later(self.worlds.orchestrator.definition.course)
             for one in self.worlds.lines.values():
-                after = set(order[order.index(one.step) + 1 :])
+                after = order[one.step]
                 self._before[one.index] = sum(o.bit for o in self.worlds.lines.values() if o.step in after)
             mask = self._before[line.index]
         return mask

@@ -13,10 +13,13 @@ a world of its own, so that a run that hangs there is seen. `tests/check/test_re
 full search, which takes every delivery by itself.
 """
 
+from sagas.check.courses import required
+from sagas.check.events import ENGINE_REPLIES, Acted, Answer, Fired, OrchestratorEvent, Signalled
 from sagas.check.laws import Broken
 from sagas.check.line_moves import LineMoves
 from sagas.check.moves import LOCAL_MASK, NODE_MASK, Course, Entry, Fault, Line, Move, Row
-from sagas.check.orchestrator import ENGINE_REPLIES, Acted, Answer, Fired, Orchestrator, OrchestratorEvent
+from sagas.check.orchestrator import Orchestrator
+from sagas.core.course import Place
 from sagas.core.instance import ABANDONED, COMPLETED, ENDS, STUCK
 
 
@@ -46,13 +49,23 @@ class Worlds:
             return Row([])  # nothing more is promised of it
         row = Row([self._line(step) for step in dict.fromkeys(sent.step for sent in node.sent)])
         row.is_ended, row.is_stuck = state in ENDS, state == STUCK
-        for name, _ in node.timers:
-            self._add(row.moves, row.faults, number, Fired(name))
+        for name, fire in node.timers:
+            for kind in self.orchestrator.kinds(node, fire):
+                self._add(row.moves, row.faults, number, Fired(name, kind))
         if not row.is_ended:
             self._add(row.acts, row.faults, number, Acted("cancel"))
             self._add(row.acts, row.faults, number, Acted("abandon"))
+        if not row.is_ended:
+            for tag in dict.fromkeys(
+                tag for wait in self.orchestrator.definition.waits.values() for tag in wait.signals
+            ):
+                self._add(row.moves, row.faults, number, Signalled(tag))
         if row.is_stuck:
             self._add(row.acts, row.faults, number, Acted("retry"))
+            if node.instance.stuck_step not in self.lines:
+                # It waits for a signal or an outcome that has nothing outside: a person says what it came to.
+                self._add(row.acts, row.faults, number, Acted("resolve-done"))
+                self._add(row.acts, row.faults, number, Acted("resolve-undone"))
         row.faults += self._hanging(number, row)
         if state == COMPLETED:
             row.faults += self._incomplete(number)
@@ -61,20 +74,15 @@ class Worlds:
     def _incomplete(self, number: int) -> list[Fault]:
         """What a run that is called completed has left out."""
         instance = self.orchestrator.nodes[number].instance
-        for step in self.orchestrator.definition.steps:
+        for step, is_to_be_done in required(self.orchestrator.definition.course).items():
+            if step not in self.orchestrator.definition.steps:
+                continue
             record = instance.step(step)
-            if record is None or record.effect != "done":
+            if record is None or record.effect not in (("done",) if is_to_be_done else ("done", "refused")):
                 said = "was never sent" if record is None else f"is {record.effect}"
                 how = f"the run is completed and {step} {said}: it does not stand outside"
                 return [Fault(Broken("rest", how, step, state=COMPLETED), 0, Course(()))]
         return []
-
-    def _line(self, step: str) -> Line:
-        line = self.lines.get(step)
-        if line is None:
-            spec = self.orchestrator.spec(step)
-            line = self.lines[step] = Line(len(self.lines), step, spec, self.orchestrator.assumptions)
-        return line
 
     def _add(self, moves: list[Move], faults: list[Fault], node: int, event: OrchestratorEvent) -> None:
         for turned in self.orchestrator.answers(node, event):
@@ -85,22 +93,42 @@ class Worlds:
                 moves.append(Move(turned.node - node, 1, course))
 
     def _hanging(self, number: int, row: Row) -> list[Fault]:
-        """Whether a lost message would hang the run here: by its timers alone it must send again or go on."""
-        if row.is_ended or row.is_stuck:
-            return []
+        """Whether a lost message would hang the run here: each place must send again or go on by its timer alone."""
         state = self.orchestrator.nodes[number].instance.state
+        places = () if row.is_ended or row.is_stuck else self.orchestrator.definition.lanes.get(state, ())
+        for place in places:
+            if not self._goes_on(number, place):
+                how = (
+                    f"in {state} no timer of {place.step} sends anything again: one lost message and it waits for ever"
+                )
+                return [Fault(Broken("wait", how, other=place.step, state=state), 0, Course(()))]
+        return []
+
+    def _goes_on(self, number: int, place: Place) -> bool:
         seen, front = {number}, [number]
         for node in front:
-            for name, _ in self.orchestrator.nodes[node].timers:
-                for turned in self.orchestrator.answers(node, Fired(name)):
-                    after = self.orchestrator.nodes[turned.node].instance.state
-                    if turned.sent or after != state or turned.broken:
-                        return []
-                    if turned.node not in seen:
-                        seen.add(turned.node)
-                        front.append(turned.node)
-        waits = f"in {state} no timer sends anything again"
-        return [Fault(Broken("wait", f"{waits}: one lost message and it waits for ever", state=state), 0, Course(()))]
+            fires = [fire for name, fire in self.orchestrator.nodes[node].timers if name == place.step]
+            events = [
+                Fired(place.step, kind)
+                for fire in fires
+                for kind in self.orchestrator.kinds(self.orchestrator.nodes[node], fire)
+            ]
+            for turned in (turned for event in events for turned in self.orchestrator.answers(node, event)):
+                after = self.orchestrator.nodes[turned.node].instance.state
+                is_gone = place not in self.orchestrator.definition.lanes.get(after, ())
+                if is_gone or turned.broken or any(step == place.step for step, _ in turned.sent):
+                    return True
+                if turned.node not in seen:
+                    seen.add(turned.node)
+                    front.append(turned.node)
+        return False
+
+    def _line(self, step: str) -> Line:
+        line = self.lines.get(step)
+        if line is None:
+            spec = self.orchestrator.spec(step)
+            line = self.lines[step] = Line(len(self.lines), step, spec, self.orchestrator.assumptions)
+        return line
 
     # ----------------------------------------------------------------- a line's moves
 
@@ -126,5 +154,5 @@ class Worlds:
 
     def entry(self, node: int, line: Line, local: int) -> Entry:
         """What `line` can do in this local state at this node."""
-        asked = LineMoves(self.orchestrator, node, line, local)
+        asked = LineMoves(self.orchestrator, node, line, local, is_full=self.is_full)
         return asked.full() if self.is_full else asked.reduced()

@@ -12,7 +12,20 @@ from typing import Any, cast
 import msgspec
 
 from sagas.core.definition import Definition, StepSpec
-from sagas.core.effects import Action, ClearTimer, Fire, Input, Operate, Reply, Send, SetTimer, Start, Verdict
+from sagas.core.effects import (
+    Action,
+    ClearTimer,
+    Fire,
+    Input,
+    Operate,
+    Reply,
+    Send,
+    SetTimer,
+    Signal,
+    Start,
+    TimerKind,
+    Verdict,
+)
 from sagas.core.envelope import Envelope, Undecodable, decode_data, decode_envelope, encode_message
 from sagas.core.ids import derived_id
 from sagas.core.instance import Instance, Operation
@@ -121,12 +134,25 @@ class Rehearsal:
             self.picture(f"more than {FIRED_MAX} timers fired in {duration_ms / 1000:.1f} s: it is endless")
         )
 
-    def fire(self, timer: str) -> None:
-        """Let one timer fire, whatever the others do and however long it had yet to go. No such timer: nothing."""
-        due = self.timers.pop(timer, None)
-        if due is not None:
+    def fire(self, timer: str, kind: TimerKind | None = None) -> None:
+        """Let one timer fire, whatever the others do and however long it had yet to go. No such timer: nothing.
+
+        With `kind`: let it fire until one of that kind has.
+        """
+        for _ in range(FIRED_MAX):
+            due = self.timers.pop(timer, None)
+            if due is None:
+                return
             self.now_ms = max(self.now_ms + 1, due.due_ms)
             self._feed(due.fire, f"timer: {_timer_words(due.fire)}")
+            if kind is None or due.fire.kind == kind:
+                return
+
+    def signal(self, signal: Event) -> None:
+        """Let an event from outside arrive."""
+        key = self.instance.key
+        envelope, _ = self._carried(signal, derived_id(self.instance.id, tag_of(type(signal))), key)
+        self._feed(Signal(event_type=envelope.event_type, data=envelope.data), f"signal {_shown(signal)}")
 
     def operate(self, action: Action, who: str, reason: str) -> None:
         """Let a person do something with the run as it stands."""

@@ -17,7 +17,7 @@ checker refuses a reply that the expected command does not declare.
 
 from typing import Any, Generic, Literal, TypeVar, overload
 
-from sagas.core.effects import Action, Verdict
+from sagas.core.effects import Action, TimerKind, Verdict
 from sagas.core.flow import Step
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK, Effect, Instance, Operation
 from sagas.core.messages import Command, Event, Fault, InProgress
@@ -157,13 +157,20 @@ class Scenario(Generic[D]):
         self._rehearsal.now_ms += round(seconds * 1000)
         return self
 
-    def fires(self, timer: str) -> "Scenario[D]":
+    def fires(self, timer: str, *, kind: TimerKind | None = None) -> "Scenario[D]":
         """The timer of this name fires now, however long it had yet to go; nothing happens if it is not set.
 
-        A step's timer has the step's name, the deadline's is `saga.deadline`.
+        A step's timer has the step's name, the deadline's is `saga.deadline`. With `kind="timeout"` it fires
+        as often as it takes until the step's patience is over.
         """
         __tracebackhide__ = True
-        self._rehearsal.fire(timer)
+        self._rehearsal.fire(timer, kind)
+        return self
+
+    def signal(self, signal: Event) -> "Scenario[D]":
+        """An event from outside arrives, which a wait may take; see `expect_verdict` for how it was taken."""
+        __tracebackhide__ = True
+        self._rehearsal.signal(signal)
         return self
 
     def operate(self, action: Action, *, who: str = "ann", reason: str = "told so") -> "Scenario[D]":

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from sagas.check import Assumptions
-from sagas.check.normal import normal
+from sagas.check.normal import Normaliser
 from sagas.check.orchestrator import Orchestrator
 from sagas.check.samples import Samples
 from sagas.core.definition import Definition
@@ -39,9 +39,9 @@ def walk(definition: Definition, random: Random, length: int) -> list[tuple[Inst
 @pytest.mark.parametrize("seed", range(40))
 def test_an_instance_and_its_normal_form_are_decided_alike(seed: int) -> None:
     bounded = Orchestrator(TRIP, Samples("trip_id"), Assumptions()).definition
-    random = Random(f"normal {seed}")
+    random, normal = Random(f"normal {seed}"), Normaliser(bounded)
     for instance, timers, now_ms in walk(bounded, random, 40):
-        plain = normal(bounded, instance, None)
+        plain = normal.instance(instance)
         for message in everything(instance):
             same = _about(message, instance, plain)
             here = decide(bounded, instance, message, now_ms + 1)
@@ -50,7 +50,7 @@ def test_an_instance_and_its_normal_form_are_decided_alike(seed: int) -> None:
             assert there.instance is not None
             assert here.verdict == there.verdict, (seed, message, instance)
             assert [m.trigger for m in here.moves] == [m.trigger for m in there.moves], (seed, message, instance)
-            assert normal(bounded, here.instance, None) == normal(bounded, there.instance, None), (seed, message)
+            assert normal.instance(here.instance) == normal.instance(there.instance), (seed, message)
         assert timers or instance.is_ended or instance.is_stuck
 
 
@@ -76,4 +76,4 @@ def test_a_normal_form_is_its_own_normal_form() -> None:
     orchestrator = Orchestrator(definition, Samples("job_id"), Assumptions())
     turned = orchestrator.begin()[0]
     instance = orchestrator.nodes[turned.node].instance
-    assert normal(orchestrator.definition, instance, None) == instance
+    assert Normaliser(orchestrator.definition).instance(instance) == instance

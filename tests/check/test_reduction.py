@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from sagas.check import Assumptions
@@ -25,7 +26,7 @@ def explore(definition: Definition, *, is_full: bool, **switched: Any) -> tuple[
 
 def instances(worlds: Worlds, found: Found) -> set[Any]:
     """The instances that were reached, with their timers and what was sent."""
-    return {worlds.orchestrator.nodes[world & NODE_MASK] for world in found.worlds}
+    return {msgspec.msgpack.encode(worlds.orchestrator.nodes[world & NODE_MASK]) for world in found.worlds}
 
 
 def outsides(worlds: Worlds, found: Found) -> set[tuple[str, str, int]]:
