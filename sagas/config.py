@@ -145,6 +145,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             expected="modules, separated by commas",
         ),
     ] = ()
+    projections: Annotated[
+        tuple[str, ...],
+        _row(
+            "SAGAS_PROJECTIONS",
+            "Modules whose read models `sagas replay` builds anew, each written `package.module`.",
+            expected="modules, separated by commas",
+        ),
+    ] = ()
     event_store: Annotated[
         bool,
         _row("SAGAS_EVENT_STORE", "Whether the orchestrator publishes its journal to the topic `event-store`."),

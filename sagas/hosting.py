@@ -26,8 +26,10 @@ from sagas.runtime.offload import Thread
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.participant import Service
 from sagas.runtime.process import Limits, run_until_stopped, stop_on_signals
+from sagas.runtime.projection import Projection, ProjectionWork
 from sagas.runtime.roles import OrchestratorWork, ServiceWork
 from sagas.runtime.worker import Work
+from sagas.store.generations import Generations
 from sagas.store.participant import SqliteParticipantStore
 from sagas.store.sqlite import SqliteStore
 
@@ -35,6 +37,9 @@ ORCHESTRATOR = "orchestrator"
 """The name of the orchestrator's process, database file and consumer group."""
 
 _log = logging.getLogger("sagas.hosting")
+
+TURN_POLL_S = 0.1
+"""How soon a projection notices that another generation of it is current."""
 
 _FILE_MASK = 0o077  # what a process writes is its user's business: payloads hold customers' data
 
@@ -80,6 +85,68 @@ def host_service(service: Service, migrations: Sequence[Migration] = (), *, stre
             anyio.run(_host, name, settings, work, store, topics, [service.participant.commands])
 
     return _guarded(name, settings, start)
+
+
+def host_projection(projection: Projection, *, stream: str = "sagas") -> int:
+    """Fold the events that `projection` reads until SIGTERM, its settings from the environment.
+
+    When a replay makes another generation current, it turns to that one. The exit code: 0, or 1 with a line on stderr.
+    """
+    try:
+        settings = read_settings(os.environ, folder=Path.cwd(), stream=stream).settings
+    except SagaError as error:
+        return _fail(projection.name, error)
+    return _guarded(projection.name, settings, lambda: anyio.run(_host_projection, projection, settings))
+
+
+async def _host_projection(projection: Projection, settings: Settings) -> None:
+    generations, clock, stop = Generations(settings.data_dir, projection.name), SystemClock(), anyio.Event()
+    broker = broker_of(settings)
+    was_ready: list[None] = []
+
+    def on_ready() -> None:
+        if not was_ready:
+            _say_ready(projection.name, settings)
+        was_ready.append(None)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop_on_signals, stop)
+        try:
+            while not stop.is_set():
+                known, turn = generations.current(), anyio.Event()
+                generation = known or generations.new(clock.now_ms())
+                with closing(SqliteParticipantStore(generations.path(generation), projection.migrations)) as store:
+                    if known is None:
+                        # Only now: who reads it finds its tables there.
+                        generations.make_current(generation)
+                    generations.remove_older(generation)
+                    async with anyio.create_task_group() as turning:
+                        turning.start_soon(_turn, generations, generation, stop, turn)
+                        await run_until_stopped(
+                            work=ProjectionWork(projection, store),
+                            outbox=store,
+                            broker=broker,
+                            clock=clock,
+                            offload=Thread(),
+                            group=generations.group(generation),
+                            topics=(),  # who writes to them makes them
+                            subscribe_to=projection.topics,
+                            stop=turn,
+                            on_ready=on_ready,
+                        )
+                        turning.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await broker.close()
+        tasks.cancel_scope.cancel()
+
+
+async def _turn(generations: Generations, generation: int, stop: anyio.Event, turn: anyio.Event) -> None:
+    """Set `turn` once the process is to end, or another generation is current."""
+    while not stop.is_set() and generations.current() == generation:
+        with anyio.move_on_after(TURN_POLL_S):
+            await stop.wait()
+    turn.set()
 
 
 async def _host(

@@ -25,6 +25,7 @@ COMMANDS = {
     "conformance": "Attack participants, and show what they withstand.",
     "config": "Show the settings, and where each comes from.",
     "run": "Run the orchestrator.",
+    "replay": "Build a read model anew from its topics, compare, swap it in.",
     "broker": "Run the embedded broker, for development and tests.",
 }
 """Each command with its line in `sagas --help`; its file has its name, but for `list`."""

@@ -1,0 +1,86 @@
+"""The files of a projection: one is current, a replay makes the next, and a pointer is swapped between them.
+
+Theory of operation. A generation is a number, the time it was begun at, and never given twice; its file is
+`NAME-NUMBER.db`, and its consumer group `NAME-NUMBER`. So a new file is always read into from the beginning: no broker
+has an offset stored for its group yet, also when the folder was emptied and the topics were not. Which one is current
+stands in `NAME.current`, a file that is replaced as a whole: readers see the old number or the new one. The
+process that writes the current generation removes the older ones once it has turned to it.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sagas.errors import StoreError
+
+_SUFFIXES = ("", "-wal", "-shm")
+
+
+class Generations:
+    """The generations of the projection `name` in `folder`."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+
+    @property
+    def pointer(self) -> Path:
+        """The file that says which generation is current."""
+        return self._folder / f"{self._name}.current"
+
+    def current(self) -> int | None:
+        """The current generation, None when there is none yet. Raises StoreError for a pointer that says nothing."""
+        try:
+            text = self.pointer.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(f"{self.pointer}: cannot be read ({error}); check its permissions") from error
+        if not text.isdecimal() or len(text) > 18:
+            raise StoreError(f"{self.pointer}: says {text[:40]!r}, expected a number; remove it to begin a new one")
+        return int(text)
+
+    def new(self, now_ms: int) -> int:
+        """A number for a new generation, above all that are there."""
+        return max([now_ms, *(number + 1 for number in self._numbers())])
+
+    def path(self, generation: int) -> Path:
+        """The file of a generation."""
+        return self._folder / f"{self._name}-{generation}.db"
+
+    def group(self, generation: int) -> str:
+        """The consumer group that reads for a generation."""
+        return f"{self._name}-{generation}"
+
+    def make_current(self, generation: int) -> None:
+        """Have readers and the writer turn to `generation`: at once, or not at all when this is interrupted."""
+        fresh = self.pointer.with_suffix(f".{os.getpid()}.new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(descriptor, f"{generation}\n".encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(fresh, self.pointer)
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def remove(self, generation: int) -> None:
+        """Remove the file of a generation. Whoever has it open goes on reading it."""
+        for suffix in _SUFFIXES:
+            Path(f"{self.path(generation)}{suffix}").unlink(missing_ok=True)
+
+    def remove_older(self, generation: int) -> None:
+        """Remove the generations before this one."""
+        for number in list(self._numbers()):
+            if number < generation:
+                self.remove(number)
+
+    def _numbers(self) -> Iterator[int]:
+        for path in self._folder.glob(f"{self._name}-*.db"):
+            number = path.stem.removeprefix(f"{self._name}-")
+            if number.isdecimal():
+                yield int(number)

@@ -1,0 +1,236 @@
+"""A projection is built anew from its topics beside the one in use, compared at the same messages, and swapped in."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from sagas import Event, Key, Participant
+from sagas.broker.memory import MemoryBroker, MemoryWorld
+from sagas.cli.rebuilding import Rebuilt, rebuild, told
+from sagas.core.envelope import encode_message
+from sagas.core.ids import timed_id
+from sagas.ports import Migration, Outgoing, Sql, TopicSpec
+from sagas.runtime.projection import Projection, ProjectionError, ProjectionWork, Seen
+from sagas.runtime.relay import Relay
+from sagas.runtime.worker import Worker
+from sagas.store.generations import Generations
+from sagas.store.participant import SqliteParticipantStore
+from sagas.testing.clock import VirtualClock
+from sagas.testing.world import inline
+
+pytestmark = pytest.mark.anyio
+
+BANK = Participant("bank", key="account")
+
+
+class Paid(Event, tag="bank.paid"):
+    """So much came in."""
+
+    account: Key
+    cents: int = 0
+
+
+def _create(sql: Sql) -> None:
+    sql.execute("CREATE TABLE accounts (account TEXT PRIMARY KEY NOT NULL, cents INTEGER NOT NULL) STRICT")
+
+
+TABLES: tuple[Migration, ...] = (("001", _create),)
+
+view = Projection("balances", TABLES)
+
+
+@view.on(BANK)
+def paid(sql: Sql, event: Paid, seen: Seen) -> None:
+    """Add it up; 13 brings bad luck."""
+    if event.cents == 13:
+        raise ValueError("13")
+    sql.execute(
+        "INSERT INTO accounts VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET cents = cents + excluded.cents",
+        (event.account, event.cents),
+    )
+
+
+class Ledger:
+    """A projection that runs on a broker in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = VirtualClock()
+        self.world = MemoryWorld(self.clock)
+        self.broker = MemoryBroker(self.world)
+        self.generations = Generations(folder, view.name)
+        self._count = 0
+
+    async def pay(self, account: str, cents: int) -> None:
+        """Publish an event."""
+        self._count += 1
+        message_id = timed_id(self.clock.now_ms(), str(self._count))
+        payload = encode_message(
+            Paid(account=account, cents=cents), message_id=message_id, key_field="account", key=account, now_ms=1
+        )
+        await self.broker.ensure([TopicSpec(name=BANK.events)])
+        await self.broker.publish([Outgoing(id=message_id, topic=BANK.events, key=account, payload=payload)])
+
+    @asynccontextmanager
+    async def projecting(self) -> AsyncGenerator[Worker]:
+        """The projector, as its process runs it: on the current generation."""
+        generation = self.generations.current() or self.generations.new(self.clock.now_ms())
+        store = SqliteParticipantStore(self.generations.path(generation), view.migrations)
+        self.generations.make_current(generation)
+        broker = MemoryBroker(self.world)
+        subscription = await broker.subscribe(self.generations.group(generation), view.topics)
+        relay = Relay(store, broker, self.clock, inline)
+        try:
+            yield Worker(ProjectionWork(view, store), subscription, relay, self.clock, inline)
+        finally:
+            await broker.close()
+            store.close()
+
+    async def catch_up(self) -> None:
+        """Let the projector read all there is."""
+        async with self.projecting() as worker:
+            while await worker.turn():
+                pass
+
+    async def rebuild(self, *, accepts: bool = False, only_checks: bool = False) -> Rebuilt:
+        """Build it anew."""
+        self.clock.advance(1_000)
+        clock = VirtualClock(self.clock.now_ms(), is_automatic=True)
+        return await rebuild(
+            view,
+            self.folder,
+            broker=MemoryBroker(self.world),
+            clock=clock,
+            offload=inline,
+            on_progress=lambda count, total: None,
+            accepts=accepts,
+            only_checks=only_checks,
+        )
+
+    def balances(self) -> dict[object, object]:
+        """What the current generation says."""
+        current = self.generations.current()
+        assert current is not None
+        store = SqliteParticipantStore(self.generations.path(current), view.migrations)
+        with store.transaction() as transaction:
+            found = transaction.sql.execute("SELECT account, cents FROM accounts").fetchall()
+        store.close()
+        return {account: cents for account, cents in found}  # noqa: C416 - rows of any length, for the type checkers
+
+    def files(self) -> list[str]:
+        """What is there; logs of SQLite's come and go with readers."""
+        return sorted(path.name for path in self.folder.iterdir() if path.suffix in (".db", ".current"))
+
+    def spoil(self) -> None:
+        """Change a row of the current generation by hand."""
+        current = self.generations.current()
+        assert current is not None
+        store = SqliteParticipantStore(self.generations.path(current), view.migrations)
+        with store.transaction() as transaction:
+            transaction.sql.execute("UPDATE accounts SET cents = 1 WHERE account = 'a'")
+        store.close()
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> Ledger:
+    """With three payments to two accounts, one of them unlucky, all read."""
+    ledger = Ledger(tmp_path)
+    for account, cents in (("a", 500), ("b", 700), ("a", 20), ("b", 13)):
+        await ledger.pay(account, cents)
+    await ledger.catch_up()
+    return ledger
+
+
+async def test_a_rebuilt_projection_is_equal_and_takes_the_place_of_the_old_one(ledger: Ledger) -> None:
+    before = ledger.generations.current()
+    rebuilt = await ledger.rebuild()
+
+    assert (rebuilt.is_equal, rebuilt.is_swapped, rebuilt.messages, rebuilt.rows) == (True, True, 4, 2)
+    assert ledger.generations.current() != before
+    assert ledger.balances() == {"a": 520, "b": 700}
+
+
+async def test_a_projection_that_was_swapped_in_goes_on_where_it_stands(ledger: Ledger) -> None:
+    await ledger.rebuild()
+    await ledger.pay("a", 1)
+    await ledger.catch_up()
+
+    assert ledger.balances() == {"a": 521, "b": 700}
+
+
+async def test_what_comes_in_meanwhile_is_not_compared_and_not_lost(ledger: Ledger) -> None:
+    # The topic is ahead of the file in use: the projector was slow, or the events came during the rebuild.
+    await ledger.pay("a", 1_000)
+    await ledger.pay("c", 3)
+    rebuilt = await ledger.rebuild()
+
+    assert (rebuilt.is_equal, rebuilt.messages) == (True, 6)
+    assert ledger.balances() == {"a": 1_520, "b": 700, "c": 3}
+
+
+async def test_what_differs_is_named_and_not_swapped_in_unless_it_is_accepted(ledger: Ledger) -> None:
+    ledger.spoil()
+    before = ledger.generations.current()
+    rebuilt = await ledger.rebuild()
+
+    assert (rebuilt.is_swapped, ledger.generations.current()) == (False, before)
+    assert "differs: accounts 'a': cents 1 -> 520" in told(rebuilt)
+    assert "--accept" in told(rebuilt)[-1]
+
+    accepted = await ledger.rebuild(accepts=True)
+    assert accepted.is_swapped
+    assert ledger.balances() == {"a": 520, "b": 700}
+
+
+async def test_a_check_swaps_nothing_and_leaves_no_file(ledger: Ledger) -> None:
+    files = ledger.files()
+    rebuilt = await ledger.rebuild(only_checks=True)
+
+    assert (rebuilt.is_equal, rebuilt.is_swapped) == (True, False)
+    assert ledger.files() == files
+
+
+async def test_a_broker_that_goes_away_leaves_everything_as_it_was(ledger: Ledger) -> None:
+    files = ledger.files()
+    ledger.world.stop()
+    with pytest.raises(Exception, match="stopped"):
+        await ledger.rebuild()
+
+    assert ledger.files() == files
+
+
+async def test_without_one_in_use_the_first_is_made(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    await ledger.pay("a", 5)
+    rebuilt = await ledger.rebuild()
+
+    assert (rebuilt.has_old, rebuilt.is_swapped) == (False, True)
+    assert ledger.balances() == {"a": 5}
+
+
+async def test_an_event_whose_handler_fails_is_kept_and_the_others_go_on(ledger: Ledger) -> None:
+    current = ledger.generations.current()
+    assert current is not None
+    store = SqliteParticipantStore(ledger.generations.path(current), view.migrations)
+    (letter,) = store.dead_letters(9)
+    store.close()
+
+    assert "ValueError: 13" in letter.reason
+    assert ledger.balances() == {"a": 520, "b": 700}
+
+
+def test_a_handler_that_is_written_wrong_is_refused_with_its_name() -> None:
+    broken = Projection("broken")
+
+    def two(sql: Sql, event: Paid) -> None: ...
+    def plain(sql: Sql, event: int, seen: Seen) -> None: ...
+    def good(sql: Sql, event: Paid, seen: Seen) -> None: ...
+
+    for function, said in ((two, "takes 2 parameters"), (plain, "annotate its second parameter")):
+        with pytest.raises(ProjectionError, match=said):
+            broken.on(BANK)(function)
+    broken.on(BANK)(good)
+    with pytest.raises(ProjectionError, match="two handlers"):
+        broken.on(BANK)(good)

@@ -1,0 +1,49 @@
+"""Generations of a projection: never the same number twice, and a pointer that is old or new."""
+
+from pathlib import Path
+
+import pytest
+
+from sagas.errors import StoreError
+from sagas.store.generations import Generations
+
+
+def test_a_pointer_says_which_generation_is_current_and_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    generations = Generations(tmp_path, "view")
+    assert generations.current() is None
+    generations.make_current(7)
+    generations.make_current(8)
+    assert generations.current() == 8
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["view.current"]
+
+
+def test_a_new_generation_is_above_all_that_are_there_whatever_the_clock_says(tmp_path: Path) -> None:
+    generations = Generations(tmp_path, "view")
+    assert generations.new(5) == 5
+    generations.path(5).touch()
+    generations.path(90).touch()
+    (tmp_path / "view-notes.db").touch()
+    assert generations.new(6) == 91
+    assert generations.group(91) == "view-91"
+
+
+def test_older_generations_are_removed_with_their_logs_and_newer_ones_stay(tmp_path: Path) -> None:
+    generations = Generations(tmp_path, "view")
+    for number in (1, 2, 3):
+        generations.path(number).touch()
+        Path(f"{generations.path(number)}-wal").touch()
+    generations.remove_older(2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "view-2.db",
+        "view-2.db-wal",
+        "view-3.db",
+        "view-3.db-wal",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "seven", "-1", "9" * 40, "1 2"])
+def test_a_pointer_that_says_nothing_is_refused_with_its_name(tmp_path: Path, text: str) -> None:
+    generations = Generations(tmp_path, "view")
+    generations.pointer.write_text(text)
+    with pytest.raises(StoreError, match=r"view\.current"):
+        generations.current()
