@@ -20,7 +20,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --upgrade --universal --pytho
 FAULTS := $(foreach name,chaos takeover shorter_log database_faults,tests/e2e/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser faults sim sweep mutants races chaos conformance up down check coverage format diagrams pages bench bench-peers lock clean
+.PHONY: help demo test browser faults sim sweep mutants races chaos conformance up down rebuild check coverage format diagrams pages bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -56,11 +56,14 @@ mutants: $(INSTALLED) ## Plant every bug that an engine like this can have, and 
 conformance: $(INSTALLED) ## Attack the four services as a bad network would
 	@$(BIN)/sagas conformance $(foreach name,orders inventory payments shipping,services.$(name).conformance) $(ARGS)
 
-up: $(INSTALLED) ## Keep broker, orchestrator, services and storefront running in the background
+up: $(INSTALLED) ## Keep broker, orchestrator, services, projector and storefront running in the background
 	@$(BIN)/python -m services.up
 
 down: $(INSTALLED) ## Stop what `make up` started
 	@$(BIN)/python -m services.down
+
+rebuild: $(INSTALLED) ## Build the read model anew from the topics, compare it with the one in use, and swap it in
+	@$(BIN)/sagas replay $(ARGS)
 
 check: $(INSTALLED_DEV) ## Check types, style and format
 	@$(BIN)/python -m mypy

@@ -21,9 +21,10 @@ from services import pidfile
 SERVICES = ("orders", "inventory", "payments", "shipping")
 BROKER = "broker"
 ORCHESTRATOR = "orchestrator"
+PROJECTOR = "projector"
 STOREFRONT = "storefront"
-FRONT = (STOREFRONT,)
-"""What customers see; the demo and the storms do without it."""
+FRONT = (PROJECTOR, STOREFRONT)
+"""What customers see, and what makes it; the demo and the storms do without."""
 
 PORT_USUAL = 8090
 """Iggy's own."""
@@ -62,7 +63,7 @@ def saga_programs() -> tuple[Program, ...]:
 
 
 def front_programs() -> tuple[Program, ...]:
-    """What customers see."""
+    """What customers see, and what makes it."""
     return tuple(Program(name=name, command=(sys.executable, "-m", f"services.{name}")) for name in FRONT)
 
 

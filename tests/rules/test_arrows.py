@@ -22,6 +22,7 @@ ENTRY_POINTS = (
     "services.orders.__main__",
     "services.payments.__main__",
     "services.shipping.__main__",
+    "services.projector.__main__",
     "services.storefront.__main__",
     "services.up",
 )
@@ -43,9 +44,14 @@ SERVICES = (
     "services.inventory",
     "services.orders",
     "services.payments",
+    "services.projector",
     "services.shipping",
     "services.storefront",
 )
+
+# The read model's tables and queries: a room that its writer and its reader share, and nobody else.
+READ_MODEL = "services.readmodel"
+READ_MODEL_USERS = ("services.projector", "services.storefront")
 
 CLOCKS = (
     "time.time",
@@ -178,6 +184,12 @@ def test_a_service_never_sees_another_service(service: str) -> None:
     ]
 
     assert found == []
+
+
+def test_the_read_model_is_seen_by_its_writer_and_its_reader_only_and_sees_no_service() -> None:
+    assert touching((READ_MODEL,), (READ_MODEL, *READ_MODEL_USERS)) == []
+    found = [found.name for module in under(READ_MODEL) for found in imports(module)]
+    assert [name for name in found if is_within(name, *SERVICES)] == []
 
 
 def test_only_entry_points_read_the_environment() -> None:
