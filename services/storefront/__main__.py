@@ -18,13 +18,15 @@ from sagas.runtime.process import stop_on_signals
 from sagas.runtime.relay import Relay
 from sagas.store.participant import SqliteParticipantStore
 from services.contracts import ORDERS, STREAM
+from services.readmodel.reader import Reader
 from services.storefront import desk
 from services.storefront.app import storefront
-from services.storefront.limits import TokenBucket
+from services.storefront.limits import Streams, TokenBucket
 from services.storefront.parts import Parts
 from services.storefront.process import listening, serve_until_stopped
 from services.storefront.settings import StorefrontSettings
 from services.storefront.tables import MIGRATIONS
+from services.storefront.watch import Watch
 
 NAME = "storefront"
 
@@ -62,6 +64,8 @@ async def _serve(
     clock, offload, stop = SystemClock(), Thread(), anyio.Event()
     broker = IggyBroker.from_connection_string(settings.connection_string, stream=settings.stream)
     relay = Relay(store, broker, clock, offload)
+    reader, looking = Reader(settings.data_dir), Thread()
+    watch = Watch(reader, clock, looking)
     parts = Parts(
         store=store,
         broker=broker,
@@ -71,11 +75,16 @@ async def _serve(
         writing=TokenBucket(own.rate_limit_rps, own.rate_limit_burst, clock.now_ms()),
         reading=TokenBucket(own.rate_limit_rps, own.rate_limit_burst, clock.now_ms()),
         stop=stop,
+        reader=reader,
+        looking=looking,
+        watch=watch,
+        streams=Streams(),
     )
     address = "{}:{}".format(*listener.getsockname()[:2])
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_on_signals, stop)
         tasks.start_soon(_forget, parts)
+        tasks.start_soon(watch.run)
         try:
             await serve_until_stopped(
                 storefront(parts),

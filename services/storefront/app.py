@@ -1,6 +1,6 @@
 """The storefront as an ASGI application: its addresses, and its errors as problems."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 
@@ -12,9 +12,13 @@ from starlette.routing import Route
 
 from sagas.errors import StoreError
 from services.storefront.health import live, ready
+from services.storefront.openapi import show_openapi
 from services.storefront.orders_api import place_order
+from services.storefront.pages import show_file, show_page
 from services.storefront.parts import Parts
 from services.storefront.problem import answer, problem
+from services.storefront.queries import list_orders, list_products, show_order
+from services.storefront.stream import stream_events
 
 Handler = Callable[[Parts, Request], Awaitable[Response]]
 
@@ -25,12 +29,19 @@ RETRY_S = 1
 def storefront(parts: Parts) -> Starlette:
     """The application over these parts."""
 
-    def route(path: str, handler: Handler, *methods: str) -> Route:
-        return Route(path, partial(_handle, handler, parts), methods=list(methods or ("GET",)))
+    def route(path: str, get: Handler | None = None, post: Handler | None = None) -> Route:
+        handlers = {method: handler for method, handler in (("GET", get), ("POST", post)) if handler is not None}
+        return Route(path, partial(_handle, handlers, parts), methods=list(handlers))
 
     return Starlette(
         routes=[
-            route("/orders", place_order, "POST"),
+            route("/orders", list_orders, place_order),
+            route("/orders/{order_id}", show_order),
+            route("/orders/{order_id}/events", stream_events),
+            route("/products", list_products),
+            route("/", show_page),
+            route("/static/{name}", show_file),
+            route("/openapi.json", show_openapi),
             route("/health/live", live),
             route("/health/ready", ready),
         ],
@@ -38,8 +49,9 @@ def storefront(parts: Parts) -> Starlette:
     )
 
 
-async def _handle(handler: Handler, parts: Parts, request: Request) -> Response:
-    return await handler(parts, request)
+async def _handle(handlers: Mapping[str, Handler], parts: Parts, request: Request) -> Response:
+    # Whoever asks for the headers alone is answered like GET; the server leaves the body out.
+    return await handlers["GET" if request.method == "HEAD" else request.method](parts, request)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

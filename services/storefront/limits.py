@@ -1,4 +1,4 @@
-"""How many requests are let through: a token bucket, on the time it is given.
+"""How many requests are let through, and how many streams: a token bucket, on the time it is given, and a count.
 
 Theory of operation. The bucket holds at most `burst` tokens and gains `per_s` each second; a request takes one. Tokens
 are counted in thousandths, so that nothing is lost to rounding, and a clock that is set back gains nothing.
@@ -7,6 +7,9 @@ are counted in thousandths, so that nothing is lost to rounding, and a clock tha
 from math import ceil
 
 _MILLI = 1000
+
+STREAMS_MAX = 200
+"""Streams of events that are open at once."""
 
 
 class TokenBucket:
@@ -28,3 +31,16 @@ class TokenBucket:
             self._tokens_milli -= _MILLI
             return 0
         return max(1, ceil((_MILLI - self._tokens_milli) / self._per_s / _MILLI))
+
+
+class Streams:
+    """How many streams are open."""
+
+    def __init__(self, count_max: int = STREAMS_MAX) -> None:
+        self._count_max = count_max
+        self.count = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another one has to wait."""
+        return self.count >= self._count_max

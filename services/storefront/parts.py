@@ -7,14 +7,17 @@ import msgspec
 
 from sagas.ports import Broker, Clock, ParticipantStore
 from sagas.runtime.offload import Offload
-from services.storefront.limits import TokenBucket
+from services.readmodel.reader import Reader
+from services.storefront.limits import Streams, TokenBucket
+from services.storefront.watch import Watch
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """The storefront's own database, its broker and time. `wake` tells the relay that there is something to publish.
 
-    Writing and reading have a bucket each: who floods one of them does not shut the other. `stop` is set when the
-    process is told to end.
+    `reader` reads the read model through `looking`, beside what `offload` does with the own database. Writing and
+    reading have a bucket each: who floods one of them does not shut the other. `stop` is set when the process is told
+    to end.
     """
 
     store: ParticipantStore
@@ -25,3 +28,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     writing: TokenBucket
     reading: TokenBucket
     stop: anyio.Event
+    reader: Reader
+    looking: Offload
+    watch: Watch
+    streams: Streams

@@ -17,10 +17,12 @@ from sagas.store.participant import SqliteParticipantStore
 from sagas.testing.clock import VirtualClock
 from sagas.testing.world import inline
 from services.contracts import ORDERS, STREAM, OrderCreated
+from services.readmodel.reader import Reader
 from services.storefront.app import storefront
-from services.storefront.limits import TokenBucket
+from services.storefront.limits import Streams, TokenBucket
 from services.storefront.parts import Parts
 from services.storefront.tables import MIGRATIONS
+from services.storefront.watch import Watch
 
 NOW_MS = 1_735_689_600_000
 ORDER: dict[str, Any] = {
@@ -38,6 +40,7 @@ class Rig:
     def __init__(self, folder: Path, *, rps: int = 1_000_000, burst: int = 1_000) -> None:
         self.clock = VirtualClock(NOW_MS)
         self.world = MemoryWorld(self.clock)
+        self.folder = folder
         self._path = folder / "storefront.db"
         self._rates = (rps, burst)
         self.store = SqliteParticipantStore(self._path, MIGRATIONS)
@@ -45,6 +48,7 @@ class Rig:
 
     def _start(self) -> None:
         self.broker = MemoryBroker(self.world, stream=STREAM)
+        reader = Reader(self.folder)
         self.relay = Relay(self.store, self.broker, self.clock, inline)
         self.parts = Parts(
             store=self.store,
@@ -55,6 +59,10 @@ class Rig:
             writing=TokenBucket(*self._rates, self.clock.now_ms()),
             reading=TokenBucket(*self._rates, self.clock.now_ms()),
             stop=anyio.Event(),
+            reader=reader,
+            looking=inline,
+            watch=Watch(reader, self.clock, inline),
+            streams=Streams(2),
         )
         transport = httpx.ASGITransport(storefront(self.parts), raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://shop")
@@ -69,6 +77,7 @@ class Rig:
         """Give everything up."""
         await self.http.aclose()
         await self.broker.close()
+        self.parts.reader.close()
         self.store.close()
 
     async def post(self, order: object = ORDER, key: str = "k-1", **headers: str) -> httpx.Response:
