@@ -100,8 +100,8 @@ function drawProducts() {
     row.dataset.product = product.product_id;
     const words = make("div");
     const name = make("div", "product-name", product.name);
-    const price = make("span", "price", ` ${product.price}`);
-    words.append(name, make("div", "product-note", product.note), price);
+    name.append(make("span", "price", product.price));
+    words.append(name, make("div", "product-note", product.note));
     const stepper = make("div", "stepper");
     const less = make("button", "", "−");
     const more = make("button", "", "+");
@@ -265,6 +265,7 @@ function draw(order) {
   $("state").textContent = STATES[order.state] || order.state;
   const asked = (step, operation) => order.steps.find((s) => s.step === step && s.operation === operation);
   const undone = STEPS.filter(({ step }) => asked(step, "undo"));
+  $("track").classList.toggle("turning", undone.length > 0);
   $("track").replaceChildren(
     ...STEPS.map((station) => {
       const doing = asked(station.step, "do");
@@ -350,7 +351,7 @@ function row(order) {
   badge.dataset.state = order.state;
   const when = make("time", "when", new Date(order.placed_at).toLocaleTimeString());
   when.dateTime = order.placed_at;
-  link.append(when, make("span", "why", order.cause || order.order_id), make("span", "sum", order.total), badge);
+  link.append(when, make("span", "why", order.cause || `No. ${order.order_id.slice(-12)}`), make("span", "sum", order.total), badge);
   made.append(link);
   return made;
 }
