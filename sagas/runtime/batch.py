@@ -104,6 +104,8 @@ class Batch:
 
     def fire(self, timer: TimerRow) -> None:
         """Deal with a timer that came due; its row is gone with this batch, unless its saga is not known here."""
+        if (timer.instance_id, timer.name) in self._timers:
+            return  # another timer of this instance came before, and deciding that one has replaced or cleared this
         self._timers[timer.instance_id, timer.name] = None
         instance = self._instances.get(timer.instance_id)
         if instance is None:

@@ -7,6 +7,7 @@ import pytest
 from sagas.core.definition import Definition
 from sagas.core.effects import Fire, Operate
 from sagas.core.instance import COMPENSATED, COMPLETED, STUCK
+from sagas.runtime.orchestrator import Orchestrator
 from sagas.testing.world import World
 from services.contracts import ProcessPayment, RefundPayment, ReleaseInventory, ShipmentFailed, ShipOrder
 from tests.core.test_kernel import DONE, REFUSED, UNDONE, Run
@@ -201,3 +202,20 @@ async def test_race_38_a_persons_retry_and_the_timer_before_it_send_one_command_
     assert run.sent() == [("ticket", "do")]
     assert {run.now.steps[2].attempts} == {record.attempts + 1}
     assert (run.take(outdated).verdict, run.sent()) == ("late", [])
+
+
+async def test_of_two_timers_that_are_due_together_the_second_does_not_remove_what_the_first_has_set() -> None:
+    # Both are read in one batch, and the second has the name under which the first sets that of the undo.
+    async with a_shop() as shop:
+        await shop.publish_start("order", an_order("o-1"))
+        await turn_until(shop, "o-1", "create.pending")
+        # The step is begun so late that its own timer is due behind the deadline.
+        shop.clock.advance(ORDER.deadline_ms - 1_000)
+        await turn_until(shop, "o-1", "reserve.pending")
+        late_ms = order(shop, "o-1").deadline_ms + ORDER.steps["reserve"].resend_ms
+        Orchestrator([ORDER], shop.store).fire(late_ms, late_ms)
+        assert order(shop, "o-1").state == "reserve.undoing"
+        # The undo may be lost on its way: only its timer sends it again.
+        due_ms = shop.store.next_due_ms()
+        assert due_ms is not None
+        assert due_ms > late_ms
