@@ -178,6 +178,7 @@ async def _host(
                 subscribe_to=subscribe_to,
                 stop=stop,
                 on_ready=lambda: _say_ready(name, settings),
+                before_joining=work.join if isinstance(work, OrchestratorWork) else None,
                 feed=feed,
                 limits=Limits(
                     poll_max=settings.poll_max_count,

@@ -47,6 +47,15 @@ class OrchestratorWork:
         self._pulse = orchestrator.pulse()
         self._pulse_ms = 0
 
+    def join(self, now_ms: int) -> None:
+        """Say that this one is about to be given partitions. Before the broker is asked for them.
+
+        Were it the other way round, a process that died in between would hold partitions that nobody knows to be
+        unread, and the others would fire timers whose answers lie in there.
+        """
+        if self._membership is not None:
+            self._membership.renew(None, now_ms)
+
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
         """Decide a batch."""
         if self._membership is not None:

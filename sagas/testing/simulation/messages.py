@@ -6,7 +6,7 @@ import msgspec
 
 from sagas.core.envelope import Header
 from sagas.core.instance import Operation
-from sagas.ports import ParticipantStore, Store
+from sagas.ports import DeadLetter, ParticipantStore, Store
 from sagas.testing.simulation.evidence import Evidence
 from sagas.testing.simulation.history import Violation, row_key
 
@@ -101,20 +101,28 @@ def unanswered(evidence: Evidence) -> Iterator[Violation]:
         return  # a broker that gives offsets again can make a reader pass over a message; sending again heals
     yield from _unread_by_orchestrator(evidence)
     yield from _unread_by_participants(evidence)
+    yield from _not_kept(evidence)
 
 
 def _dead_letters(evidence: Evidence) -> Iterator[Violation]:
-    buried: set[str] = set()
+    for name, letter in _letters(evidence):
+        if letter.message_id not in evidence.poison:
+            yield Violation("dead letters", f"{name} buried {letter.message_id} of {letter.topic}: {letter.reason}")
+    if not evidence.faults.forgets_ms:
+        yield from _not_kept(evidence)
+
+
+def _not_kept(evidence: Evidence) -> Iterator[Violation]:
+    buried = {letter.message_id for _, letter in _letters(evidence)}
+    for message_id in sorted(evidence.poison - buried):
+        yield Violation("dead letters", f"{message_id} cannot be read and was not kept")
+
+
+def _letters(evidence: Evidence) -> Iterator[tuple[str, DeadLetter]]:
     stores: list[tuple[str, Store | ParticipantStore]] = [("orchestrator", evidence.store), *evidence.stores.items()]
     for name, store in stores:
         for letter in store.dead_letters(DEAD_LETTERS_MAX):
-            buried.add(letter.message_id)
-            if letter.message_id in evidence.poison:
-                continue
-            yield Violation("dead letters", f"{name} buried {letter.message_id} of {letter.topic}: {letter.reason}")
-    if not evidence.faults.forgets_ms:
-        for message_id in sorted(evidence.poison - buried):
-            yield Violation("dead letters", f"{message_id} cannot be read and was not kept")
+            yield name, letter
 
 
 def _unread_by_orchestrator(evidence: Evidence) -> Iterator[Violation]:
