@@ -21,10 +21,10 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
 CATALOG: Mapping[str, Product] = {
     product.product_id: product
     for product in (
-        Product(product_id="kettle", name="Whistling kettle", note="Brushed steel, 1.7 litres", price="59.98"),
-        Product(product_id="teapot", name="Glass teapot", note="With an infuser, 1 litre", price="35.20"),
-        Product(product_id="mug", name="Stoneware mug", note="Glazed by hand, 350 ml", price="8.50"),
-        Product(product_id="unicorn", name="Tame unicorn", note="Sold out since the Middle Ages", price="120.00"),
+        Product(product_id="kettle", name="Whistling kettle", note="Brushed steel", price="59.98"),
+        Product(product_id="teapot", name="Glass teapot", note="With an infuser", price="35.20"),
+        Product(product_id="mug", name="Stoneware mug", note="Glazed by hand", price="8.50"),
+        Product(product_id="unicorn", name="Tame unicorn", note="Sold out for ages", price="120.00"),
         Product(product_id="123", name="The guide's product", note="As the guide's example orders it", price="29.99"),
     )
 }

@@ -87,7 +87,7 @@ def is_known(line: str) -> bool:
         return (ROOT / words[2].replace(".", "/")).exists() or (ROOT / f"{words[2].replace('.', '/')}.py").exists()
     if program.startswith("python") and len(words) > 1:
         return (ROOT / words[1]).exists()
-    return program in ("git", "cd", "pip", "export", "source")
+    return program in ("git", "cd", "curl", "pip", "export", "source")
 
 
 def test_every_target_of_the_makefile_is_explained_by_make_itself() -> None:

@@ -99,9 +99,9 @@ function drawProducts() {
     const row = make("li", "product");
     row.dataset.product = product.product_id;
     const words = make("div");
-    const name = make("div", "product-name", product.name);
-    name.append(make("span", "price", product.price));
-    words.append(name, make("div", "product-note", product.note));
+    const note = make("div", "product-note");
+    note.append(make("span", "price", product.price), product.note);
+    words.append(make("div", "product-name", product.name), note);
     const stepper = make("div", "stepper");
     const less = make("button", "", "−");
     const more = make("button", "", "+");
@@ -370,7 +370,7 @@ async function health() {
     status = "failing";
   }
   $("link").dataset.is = status;
-  $("link").textContent = status === "ok" ? "all services can be reached" : "orders are taken, and carried out later";
+  $("link").textContent = status === "ok" ? "open" : "open: orders are carried out later";
 }
 
 function follow() {
