@@ -88,10 +88,10 @@ class LineMoves:
                     self.faults.append(Fault(turned.broken, 2, Course((delivery,), delivery.answer, turned)))
 
     def _settled(self, number: int, local: Local) -> Local:
-        """`local`, or `QUIET` where the step is undone and whatever may still be delivered or read changes nothing."""
+        """`local`, or `QUIET` where nothing remains of the step and whatever may still be read changes nothing."""
         node = self.orchestrator.nodes[number]
         record = node.instance.step(self.line.step)
-        if record is None or record.effect != "undone" or self.orchestrator.has_ways:
+        if record is None or record.effect not in ("undone", "refused") or self.orchestrator.has_ways:
             return local
         seen, front = {local}, [local]
         for one in front:
@@ -101,7 +101,7 @@ class LineMoves:
             following = {d.local for d in self._deliveries(one)} - seen
             seen |= following
             front += following
-        return QUIET._replace(is_undone=local.is_undone)
+        return QUIET
 
     def _at(self, number: int, answer: Answer) -> tuple[Turned, ...]:
         return self.orchestrator.answers(number, answer)

@@ -10,8 +10,9 @@ Texts are read by people. So:
     revision       0; a person's word is about the instance as it stands
     attempts       0 or 1, and an attempt named by a timer is 1 (the latest) or 0 (an earlier one)
     faults         as counted while the step's effect is intended and its retries are bounded, else 0
-    reply          "" once the effect is undone, unless it may be asked for: stuck over it, said by hand, in ways
-    undo_reply     "" unless a person has spoken: then it is compared
+    reply          of what is done; of a refusal only that it was one, unless the course looks it up (branches, ways)
+    undo_reply     "": it is only held against a person's word, and whoever has resolved a step has seen to it that
+                   nothing more is said of it (`QUIET`). A repeat of a late reply counts as read anew.
     timers         one that sends again may also have waited long enough: both is tried, whatever it was set for
     records        in the order of the course, not in that in which branches were sent
     delays         over at one moment between soon and late
@@ -25,9 +26,11 @@ from typing import Any, Final
 
 import msgspec
 
+from sagas.core.course import Course, Fork, Leaf
 from sagas.core.definition import Definition
 from sagas.core.effects import Fire
-from sagas.core.instance import BY_HAND, STUCK, Instance, Operation, StepRecord
+from sagas.core.instance import Instance, Operation, StepRecord
+from sagas.core.machine import UNDELIVERABLE
 
 PAST_MS: Final = 1
 """What every time is that has come."""
@@ -66,6 +69,12 @@ class Node(msgspec.Struct, frozen=True):
     sent: tuple[Sent, ...]
 
 
+def _has_fork(course: Course) -> bool:
+    if isinstance(course, Fork):
+        return True
+    return not isinstance(course, Leaf) and any(_has_fork(part) for part in course.parts)
+
+
 class Normaliser:
     """Brings instances of one definition into normal form."""
 
@@ -74,17 +83,13 @@ class Normaliser:
         phases = {place.phase for places in definition.lanes.values() for place in places}
         # Only a way that is tried after another enters again what is undone, and asks how it was answered.
         self.has_ways = "reverting" in phases
+        self._is_looked_up = self.has_ways or _has_fork(definition.course)
         self._has_branches = len(definition.lanes) > len(definition.places)
 
     def instance(self, instance: Instance, before: Instance | None = None) -> Instance:
         """The normal form of `instance`. What it shares with `before`, which is in normal form, is taken as it is."""
         known = {id(record) for record in before.steps} if before is not None else set[int]()
-        over = instance.stuck_step if instance.state == STUCK else ""
-        afresh = {over, before.stuck_step if before is not None else ""}
-        steps = [
-            r if id(r) in known and r.name not in afresh else self._record(r, is_stuck_over=r.name == over)
-            for r in instance.steps
-        ]
+        steps = [record if id(record) in known else self._record(record) for record in instance.steps]
         if self._has_branches:
             steps.sort(key=lambda record: self._definition.course.names.index(record.name))
         fixed: dict[str, Any] = {"steps": tuple(steps)} | _INSTANCE
@@ -97,22 +102,25 @@ class Normaliser:
             fixed["signals"] = tuple(sorted(instance.signals))
         return msgspec.structs.replace(instance, **fixed)
 
-    def _record(self, record: StepRecord, *, is_stuck_over: bool) -> StepRecord:
+    def _record(self, record: StepRecord) -> StepRecord:
         spec = self._definition.steps[record.name]
         counts = spec.retry.attempts_max > 0 and record.effect == "intended"
         undo_counts = spec.undo is not None and spec.undo.retry.attempts_max > 0 and record.is_open
-        is_by_hand = BY_HAND in (record.reply, record.undo_reply)
-        keeps_reply = record.effect != "undone" or is_by_hand or is_stuck_over or self.has_ways
         return msgspec.structs.replace(
             record,
             attempts=min(record.attempts, 1),
             undo_attempts=min(record.undo_attempts, 1),
             faults=record.faults if counts else 0,
             undo_faults=record.undo_faults if undo_counts else 0,
-            reply=record.reply if keeps_reply else "",
-            undo_reply=record.undo_reply if is_by_hand else "",
+            reply=self._reply(record),
+            undo_reply="",
             **{name: 0 if name in _ANSWERED else min(getattr(record, name), PAST_MS) for name in _RECORD_TIMES},
         )
+
+    def _reply(self, record: StepRecord) -> str:
+        if record.effect == "done" or self._is_looked_up:
+            return record.reply
+        return UNDELIVERABLE if record.effect == "refused" else ""
 
 
 def normal_timers(instance: Instance, timers: Mapping[str, Fire]) -> tuple[tuple[str, Fire], ...]:

@@ -74,8 +74,14 @@ class Orchestrator:
         """What `event` leads to in `node`: one answer, or two where it depends on how long it took."""
         known = self._known.get((node, event))
         if known is None:
-            known = self._known[node, event] = self._answers(self.nodes[node], event)
+            is_repeat = isinstance(event, Answer) and self._is_refused_again(self.nodes[node], event)
+            known = self._known[node, event] = () if is_repeat else self._answers(self.nodes[node], event)
         return known
+
+    def _is_refused_again(self, node: Node, answer: Answer) -> bool:
+        """Whether it repeats a refusal, whose words the normal form does not keep: it changes nothing."""
+        record = node.instance.step(answer.step) if answer.operation == "do" else None
+        return record is not None and record.effect == "refused" and issubclass(self.reply_type(answer), Rejection)
 
     def _answers(self, node: Node, event: OrchestratorEvent) -> tuple[Turned, ...]:
         message = self.input_of(node, event)

@@ -54,7 +54,8 @@ class Worlds:
                 self._add(row.moves, row.faults, number, Fired(name, kind))
         if not row.is_ended:
             self._add(row.acts, row.faults, number, Acted("cancel"))
-            self._add(row.acts, row.faults, number, Acted("abandon"))
+            # What is abandoned rests as it is: nothing more is promised, and nothing more is looked at.
+            self._add([], row.faults, number, Acted("abandon"))
         if not row.is_ended:
             for tag in dict.fromkeys(
                 tag for wait in self.orchestrator.definition.waits.values() for tag in wait.signals

@@ -1,6 +1,7 @@
 """Sagas to check, made to measure: as many steps as wanted, of the kinds wanted."""
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -72,17 +73,21 @@ def begin(event: Asked) -> Job:
 
 
 def line(kinds: str, *, deadline: float | None = None) -> Saga[Any]:
-    """A saga of one step a letter, in this order.
+    """A saga of one step a letter, in this order; `&` joins branches: "uu&u" has one of two steps and one of one.
 
     u undone when unknown · a asked about when unknown · h held when unknown · c its undo may be refused · n leaves
     nothing · P pivot that asks · H pivot that holds · r retriable
     """
     saga = Saga("job", Job, version=1, key="job_id", deadline=deadline)
     saga.start(on=OFFICE)(begin)
-    steps = [_step(saga, letter, index) for index, letter in enumerate(kinds)]
-    course = steps[0]
-    for step in steps[1:]:
-        course = course >> step
+    numbers = count()
+    branches = [[_step(saga, letter, next(numbers)) for letter in part] for part in kinds.split("&")]
+    course: Any = None
+    for steps in branches:
+        branch: Any = steps[0]
+        for step in steps[1:]:
+            branch = branch >> step
+        course = branch if course is None else course & branch
     saga.flow(course)
     return saga
 

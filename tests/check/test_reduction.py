@@ -40,7 +40,7 @@ def outsides(worlds: Worlds, found: Found) -> set[tuple[str, str, int]]:
     }
 
 
-SMALL = ["u", "P", "uP", "uPr", "aP", "hP", "cP", "nP", "uH", "ur", "uu", "uuP"]
+SMALL = ["u", "P", "uP", "uPr", "aP", "hP", "cP", "nP", "uH", "ur", "uu", "uuP", "u&u", "n&u"]
 
 
 @pytest.mark.parametrize("definition", [*(line(k, deadline=60).definition for k in SMALL), trip_saga.definition])
