@@ -6,7 +6,7 @@ of their port (`tests/store/contract.py`, `tests/broker/contract.py`). The runti
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sagas.core.instance import Instance, Operation
 from sagas.records import (
@@ -23,14 +23,16 @@ from sagas.records import (
     Outgoing,
     ParkedRow,
     Position,
+    Rows,
+    Sql,
     TimerRow,
     TopicSpec,
 )  # fmt: skip
 
 __all__ = [
-    "AuditRow", "BarrierRow", "Broker", "Changes", "Clock", "DeadLetter", "DefinitionRow", "FeedRow", "Incoming",
-    "InstanceFilter", "JournalFeed", "JournalRow", "Migration", "Outbox", "OutboxRow", "Outgoing", "ParkedRow",
-    "ParticipantStore", "ParticipantTransaction", "Position", "Rows", "Sql", "Store", "StoreTransaction",
+    "AuditRow", "BarrierRow", "Broker", "Changes", "Clock", "CommittedOutbox", "DeadLetter", "DefinitionRow", "FeedRow",
+    "Incoming", "InstanceFilter", "JournalFeed", "JournalRow", "Migration", "Outbox", "OutboxRow", "Outgoing",
+    "ParkedRow", "ParticipantStore", "ParticipantTransaction", "Position", "Rows", "Sql", "Store", "StoreTransaction",
     "Subscription", "TimerRow", "TopicSpec",
 ]  # fmt: skip
 
@@ -119,6 +121,23 @@ class Outbox(Protocol):
         ...
 
 
+@runtime_checkable
+class CommittedOutbox(Outbox, Protocol):
+    """An outbox that hands over what it has just committed, so that nobody needs to read it back."""
+
+    def take_committed(self) -> list[OutboxRow]:
+        """The rows that this object has committed since it was asked last, in `seq` order. Touches no file.
+
+        From the first call on they are kept for that, until they are taken. What other objects write to the same
+        database is not among them.
+        """
+        ...
+
+    def note_published(self, seqs: Sequence[int]) -> None:
+        """Have these rows marked by this object's next transaction, or its next `unpublished`. Touches no file."""
+        ...
+
+
 class StoreTransaction(Protocol):
     """Reads and writes that are committed together. Valid inside `Store.transaction()` only."""
 
@@ -172,7 +191,7 @@ class JournalFeed(Protocol):
         ...
 
 
-class Store(Outbox, JournalFeed, Protocol):
+class Store(CommittedOutbox, JournalFeed, Protocol):
     """The orchestrator's database. All calls are synchronous, from one thread at a time."""
 
     def transaction(self) -> AbstractContextManager[StoreTransaction]:
@@ -219,26 +238,6 @@ class Store(Outbox, JournalFeed, Protocol):
 # --------------------------------------------------------------------------- the participant's database
 
 
-class Rows(Protocol):
-    """A cursor's rows, as far as a handler needs them."""
-
-    def fetchone(self) -> tuple[object, ...] | None:
-        """The next row, None when there is none."""
-        ...
-
-    def fetchall(self) -> list[tuple[object, ...]]:
-        """All rows that are left."""
-        ...
-
-
-class Sql(Protocol):
-    """The participant's own tables, inside the transaction that holds its barrier and its outbox."""
-
-    def execute(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
-        """Run one statement."""
-        ...
-
-
 class ParticipantTransaction(Protocol):
     """Barrier, business rows, processed events and outbox of a participant, committed together."""
 
@@ -276,7 +275,7 @@ class ParticipantTransaction(Protocol):
         ...
 
 
-class ParticipantStore(Outbox, Protocol):
+class ParticipantStore(CommittedOutbox, Protocol):
     """A participant's database: its own tables beside the kit's. Synchronous, one thread at a time."""
 
     def transaction(self) -> AbstractContextManager[ParticipantTransaction]:

@@ -3,8 +3,8 @@
 Plain data without behaviour. The ports (`sagas/ports.py`) are written in these words.
 """
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -231,3 +231,26 @@ class BarrierRow(msgspec.Struct, frozen=True, kw_only=True):
     answer: str = ""
     answer_data: bytes = b""
     is_blocked: bool = False
+
+
+# --------------------------------------------------------------------------- what a handler sees of its database
+
+
+class Rows(Protocol):
+    """A cursor's rows, as far as a handler needs them."""
+
+    def fetchone(self) -> tuple[object, ...] | None:
+        """The next row, None when there is none."""
+        ...
+
+    def fetchall(self) -> list[tuple[object, ...]]:
+        """All rows that are left."""
+        ...
+
+
+class Sql(Protocol):
+    """The participant's own tables, inside the transaction that holds its barrier and its outbox."""
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
+        """Run one statement."""
+        ...

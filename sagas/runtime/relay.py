@@ -1,22 +1,35 @@
-"""The relay: publishes what was committed to the outbox, and marks it.
+"""The relay: publishes what was committed to the outbox, and has it taken away.
 
-Theory of operation. Rows are read in the order they were written, published, and marked only once
-the broker has acknowledged all of them. A crash or a lost acknowledgement in between publishes them
-again under the same ids, which every reader recognises. It looks when it is woken after a commit,
-and every `interval_ms` besides, for what a crash left behind.
+Theory of operation. Rows are published in the order in which they were written, and marked only once the broker has
+acknowledged all of them. A crash or a lost acknowledgement in between publishes them again under the same ids, which
+every reader recognises.
+
+A database that hands over what it has just committed (`CommittedOutbox`) is not asked for it: its rows go from memory
+to the broker, and what was acknowledged is marked by its next transaction. The table counts all the same. It is read at
+the start, after anything that failed, when too much waits in memory, and every `interval_ms`: for what a crash
+left behind and for what others write to it. Reading it, the rows in memory are dropped first, for they are in it.
 """
 
 import logging
+from collections import deque
 
 import anyio
 
 from sagas.errors import BrokerError, StoreError
-from sagas.ports import Broker, Clock, Outbox, Outgoing
+from sagas.ports import Broker, Clock, CommittedOutbox, Outbox, OutboxRow, Outgoing
 from sagas.runtime.offload import Offload
 
-BATCH_MAX = 100
+BATCH_MAX = 1_000
+"""Rows published at once, and read at once from the table."""
+
 INTERVAL_MS = 100
+BUSY_INTERVAL_MS = 1_000
+"""How often the table is read while there are rows in memory to publish: these would be read back for nothing."""
+
 BACKOFF_MS_MAX = 2_000
+
+BACKLOG_MAX = 5_000
+"""Rows that wait in memory before the worker has to: the broker takes less than is decided."""
 
 _log = logging.getLogger("sagas.relay")
 
@@ -35,6 +48,7 @@ class Relay:
         interval_ms: int = INTERVAL_MS,
     ) -> None:
         self._outbox = outbox
+        self._committed = outbox if isinstance(outbox, CommittedOutbox) else None
         self._broker = broker
         self._clock = clock
         self._offload = offload
@@ -42,6 +56,10 @@ class Relay:
         self._interval_ms = interval_ms
         self._woken = anyio.Event()
         self._lock = anyio.Lock()
+        self._waiting: deque[OutboxRow] = deque()
+        self._is_table_due = True
+        self._read_ms = 0
+        self._read_up_to = 0
 
     def wake(self) -> None:
         """Say that there is something to publish."""
@@ -52,7 +70,8 @@ class Relay:
         backoff_ms = self._interval_ms
         while True:
             try:
-                await self.drain()
+                while await self.flush():
+                    pass
                 backoff_ms = self._interval_ms
             except (BrokerError, StoreError) as error:
                 # Also a database that is locked or full for a while: the rows are there, and go out later.
@@ -65,18 +84,68 @@ class Relay:
             self._woken = anyio.Event()
 
     async def drain(self) -> None:
-        """Publish until nothing is left. Raises BrokerError, StoreError."""
+        """Publish until nothing is left, and have all of it marked. Raises BrokerError, StoreError."""
+        self._is_table_due = True
         while await self.flush():
             pass
+        if self._committed is not None:
+            await self._offload(self._outbox.mark_published, [], self._clock.now_ms())
+
+    async def make_room(self) -> None:
+        """Publish until few enough rows wait in memory. Raises BrokerError, StoreError."""
+        self._take()
+        while len(self._waiting) > BACKLOG_MAX:
+            await self.flush()
 
     async def flush(self) -> int:
         """Publish one batch; how many rows it had. Raises BrokerError, StoreError; then nothing is marked."""
         async with self._lock:
-            rows = await self._offload(self._outbox.unpublished, self._batch_max)
+            rows = await self._next()
             if not rows:
                 return 0
-            await self._broker.publish(
-                [Outgoing(id=r.id, topic=r.topic, key=r.key, payload=r.payload, headers=r.headers) for r in rows]
-            )
-            await self._offload(self._outbox.mark_published, [row.seq for row in rows], self._clock.now_ms())
+            try:
+                await self._broker.publish(
+                    [Outgoing(id=r.id, topic=r.topic, key=r.key, payload=r.payload, headers=r.headers) for r in rows]
+                )
+            except BaseException:
+                self._is_table_due = True
+                raise
+            await self._mark([row.seq for row in rows])
             return len(rows)
+
+    # ----------------------------------------------------------------- where the rows are
+
+    async def _next(self) -> list[OutboxRow]:
+        if self._committed is None:
+            return await self._offload(self._outbox.unpublished, self._batch_max)
+        self._take()
+        now_ms = self._clock.now_ms()
+        interval_ms = max(BUSY_INTERVAL_MS, self._interval_ms) if self._waiting else self._interval_ms
+        # Either way: a clock that was set back would put it off until it has caught up.
+        if self._is_table_due or abs(now_ms - self._read_ms) >= interval_ms:
+            rows = await self._read_table(now_ms)
+            if rows:
+                return rows
+            self._take()
+        return [self._waiting.popleft() for _ in range(min(self._batch_max, len(self._waiting)))]
+
+    async def _read_table(self, now_ms: int) -> list[OutboxRow]:
+        self._is_table_due = True  # until it was read: reading it may fail
+        self._waiting.clear()
+        rows = await self._offload(self._outbox.unpublished, self._batch_max)
+        self._is_table_due = len(rows) >= self._batch_max
+        self._read_ms = now_ms
+        if rows:
+            # Numbers are given in the order of commits: whatever has a lower one was read now, or is published.
+            self._read_up_to = max(self._read_up_to, rows[-1].seq)
+        return rows
+
+    def _take(self) -> None:
+        if self._committed is not None:
+            self._waiting.extend(row for row in self._committed.take_committed() if row.seq > self._read_up_to)
+
+    async def _mark(self, seqs: list[int]) -> None:
+        if self._committed is not None:
+            self._committed.note_published(seqs)
+        else:
+            await self._offload(self._outbox.mark_published, seqs, self._clock.now_ms())

@@ -61,6 +61,11 @@ class OrchestratorWork:
         if self._membership is not None:
             self._membership.enter(now_ms)
         self._orchestrator.process(batch, now_ms)
+        self._pulse = self._orchestrator.pulse()
+
+    def is_awaiting(self) -> bool:
+        """Whether runs are in flight."""
+        return self._pulse.in_flight > 0
 
     def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
         """Deal with one message that the engine fails on."""
@@ -98,6 +103,10 @@ class ServiceWork:
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
         """Carry out a batch."""
         self._service.process(batch, self._store, now_ms)
+
+    def is_awaiting(self) -> bool:
+        """A participant awaits no answers."""
+        return False
 
     def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
         """Deal with one message that the engine fails on."""

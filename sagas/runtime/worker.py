@@ -1,9 +1,10 @@
 """The loop of every process: poll, work in one transaction, wake the relay, store the offsets.
 
 Theory of operation. Offsets are stored only after the commit, so a crash anywhere means the batch
-comes again, and the inbox (or the barrier) ends it. When the database cannot be written (busy, full)
-nothing is acknowledged: the subscription goes back to the stored offsets and tries again later. When
-the engine itself fails on a batch, its messages are dealt with one by one, and the one that fails
+comes again, and the inbox (or the barrier) ends it. So they need not be stored after each batch, which would
+double the requests to the broker: `STORE_EVERY_MS` bounds what a crash has read again. When the database
+cannot be written (busy, full) nothing is acknowledged: the subscription goes back to the stored offsets and tries
+again later. When the engine itself fails on a batch, its messages are dealt with one by one, and the one that fails
 alone is published again a few times and then becomes a dead letter (`dead_letters.py`): a poison message
 never blocks its partition.
 """
@@ -21,6 +22,9 @@ from sagas.runtime.pace import Pace
 from sagas.runtime.relay import Relay
 
 BATCH_MAX = 1_000
+STORE_EVERY_MS = 100
+"""How long the offset of what was dealt with may wait before it is stored."""
+
 RETRY_MS_FIRST = 50
 RETRY_MS_MAX = 2_000
 
@@ -45,6 +49,10 @@ class Work(Protocol):
         """
         ...
 
+    def is_awaiting(self) -> bool:
+        """Whether answers are awaited, as far as that was seen last. Cheap."""
+        ...
+
     def is_due(self, now_ms: int) -> bool:
         """Whether `after_poll` has something to do though no message came. Cheap: called at every empty poll."""
         ...
@@ -63,6 +71,7 @@ class Worker:
         *,
         pace: Pace | None = None,
         batch_max: int = BATCH_MAX,
+        store_every_ms: int = STORE_EVERY_MS,
     ) -> None:
         self._work = work
         self._subscription = subscription
@@ -71,6 +80,9 @@ class Worker:
         self._offload = offload
         self._pace = pace or Pace()
         self._batch_max = batch_max
+        self._store_every_ms = store_every_ms
+        self._unstored: dict[tuple[str, int], Position] = {}
+        self._noted_ms = 0
         self._is_busy = True
         self._retry_ms = RETRY_MS_FIRST
 
@@ -89,21 +101,39 @@ class Worker:
                 self._pace.reset()
             else:
                 await self._pause(stop, self._pace.next_wait_ms(is_busy=self._is_busy))
+        try:
+            await self._store_offsets()
+        except BrokerError as error:
+            _log.warning("offsets could not be stored, the last messages will be read again: %s", error)
 
     async def turn(self) -> int:
         """One round: poll, deal with it, store offsets; how many messages came. Raises BrokerError, StoreError."""
+        await self._relay.make_room()
         started_ms = self._clock.now_ms()
         batch = await self._subscription.poll(self._batch_max)
         if batch:
             await self._deal_with(batch)
             self._relay.wake()
+            self._is_busy = self._work.is_awaiting()
+            self._note_offsets(batch)
         caught_up_ms = started_ms if len(batch) < self._batch_max else None
-        if batch or self._work.is_due(started_ms):
+        if self._work.is_due(started_ms):
             self._is_busy = await self._offload(self._work.after_poll, caught_up_ms, self._clock.now_ms())
             self._relay.wake()
-        if batch:
-            await self._subscription.commit(positions(batch))
+        # Either way: a clock that was set back would put it off until it has caught up.
+        if self._unstored and abs(self._clock.now_ms() - self._noted_ms) >= self._store_every_ms:
+            await self._store_offsets()
         return len(batch)
+
+    def _note_offsets(self, batch: Sequence[Incoming]) -> None:
+        if not self._unstored:
+            self._noted_ms = self._clock.now_ms()
+        self._unstored |= {(position.topic, position.partition): position for position in positions(batch)}
+
+    async def _store_offsets(self) -> None:
+        if self._unstored:
+            await self._subscription.commit(list(self._unstored.values()))
+            self._unstored = {}
 
     async def _deal_with(self, batch: Sequence[Incoming]) -> None:
         try:

@@ -15,9 +15,10 @@ from sagas.core.ids import timed_id
 from sagas.errors import SchemaMismatch, StoreError
 from sagas.ports import DeadLetter, OutboxRow
 from sagas.records import Settled
-from sagas.store import dead_letters, outbox
+from sagas.store import dead_letters
 from sagas.store.database import Database
 from sagas.store.migrations import applied_migrations
+from sagas.store.outbox import OutboxTable
 from sagas.store.schema import ORCHESTRATOR, OWN_PREFIX, PARTICIPANT
 
 
@@ -57,7 +58,9 @@ class LetterFile:
             for letter in letters:
                 refuse_requeue(letter)
                 self._settle(letter, "requeued", who, reason, now_ms)
-            outbox.add(self._database, [requeued(letter, now_ms) for letter in letters])
+            outbox = OutboxTable(self._database)
+            outbox.add(requeued(letter, now_ms) for letter in letters)
+            outbox.write()
 
     def discard(self, ids: Sequence[int], who: str, reason: str, now_ms: int) -> None:
         """Say that these letters need nothing, all or none. Raises StoreError for one that is settled."""

@@ -1,88 +1,178 @@
 """The outbox, as the orchestrator's and every participant's database have it.
 
-A row is written in the transaction that decided it and marked once the broker has acknowledged it.
-A crash in between publishes it again under the same id. Several rows may have the same id: a command
-that is sent again, an answer that is given again.
+Theory of operation. A row is written in the transaction that decided it, and taken away once the broker has
+acknowledged it: what is in the table is what is still to be published. Several rows may have the same id: a
+command that is sent again, an answer that is given again. `seq` is never given twice (AUTOINCREMENT), or a
+row could be taken away in place of one that had its number before.
+
+Reading back what was written a moment ago, and a transaction more to take it away, would be half of the cost of a
+message. So whoever publishes is handed the rows of this object's own commits (`take_committed`) and says what was
+acknowledged (`note_published`); the next transaction of this object, or the next look into the table, takes these
+away as well. A crash before that leaves them in the table, and they are published again under the same ids.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
 
 from sagas.ports import OutboxRow
 from sagas.store.database import Database
 from sagas.store.encoding import blob, pack, pack_id, unpack_headers, unpack_id
 
 _INSERT = """
-    INSERT INTO outbox (id, event_type, payload, created_at, published_at,
+    INSERT INTO outbox (seq, id, event_type, payload, created_at, published_at,
                         aggregate_type, aggregate_id, topic, key, headers)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES (?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?)
 """
 
-# The index is named so that the query can never become a walk over all that was ever published.
 UNPUBLISHED = """
     SELECT seq, id, event_type, payload, created_at, aggregate_type, aggregate_id, topic, key, headers
-    FROM outbox INDEXED BY outbox_unpublished
-    WHERE published_at IS NULL
+    FROM outbox
     ORDER BY seq
     LIMIT ?
 """
 """The publisher's query."""
 
-# The first time counts: a row published twice keeps the time it was acknowledged first.
-_MARK = "UPDATE outbox SET published_at = ? WHERE seq = ? AND published_at IS NULL"
+_LAST_SEQ = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'"
+_REMOVE = "DELETE FROM outbox WHERE seq BETWEEN ? AND ?"
 
 
-def add(database: Database, rows: Sequence[OutboxRow]) -> None:
-    """Write rows in their order, inside a transaction."""
-    database.change_many(_INSERT, [_parameters(row) for row in rows])
+class OutboxTable:
+    """The outbox of one database object, and what of it is in memory."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._added: list[OutboxRow] = []
+        self._committed: deque[OutboxRow] | None = None
+        self._published: list[int] = []
+        self._removed = 0
+
+    # ------------------------------------------------------------------ inside a transaction
+
+    def add(self, rows: Iterable[OutboxRow]) -> None:
+        """Write rows in their order: in one statement, when the transaction ends."""
+        self._added.extend(rows)
+
+    @property
+    def size(self) -> int:
+        """How many rows this transaction has added."""
+        return len(self._added)
+
+    def forget_after(self, size: int) -> None:
+        """Forget what was added after there were `size` rows: a part of the transaction was rolled back."""
+        del self._added[size:]
+
+    def write(self) -> None:
+        """Write what was added, and take away what was published meanwhile; just before the commit."""
+        if self._added:
+            found = self._database.rows(_LAST_SEQ)
+            first = (int(found[0][0]) if found else 0) + 1
+            self._database.change_many(_INSERT, map(_parameters, range(first, first + len(self._added)), self._added))
+            if self._committed is not None:
+                self._added = [
+                    msgspec.structs.replace(row, seq=seq) for seq, row in enumerate(self._added, start=first)
+                ]
+        self._removed = len(self._published)
+        if self._removed:
+            self._database.change_many(_REMOVE, _runs(self._published[: self._removed]))
+
+    def has_committed(self) -> None:
+        """The transaction is committed."""
+        if self._committed is not None:
+            self._committed.extend(self._added)
+        self._added = []
+        del self._published[: self._removed]
+        self._removed = 0
+
+    def has_rolled_back(self) -> None:
+        """The transaction is rolled back: nothing was added, nothing taken away."""
+        self._added = []
+        self._removed = 0
+
+    # ------------------------------------------------------------------ the publisher's side
+
+    def unpublished(self, count_max: int) -> list[OutboxRow]:
+        """The oldest rows not yet published, in `seq` order."""
+        if self._published:
+            self.mark_published(())
+        return [_read(*row) for row in self._database.rows(UNPUBLISHED, (count_max,))]
+
+    def mark_published(self, seqs: Sequence[int]) -> None:
+        """Take these rows away, and those that were noted, in a transaction of its own."""
+        noted = len(self._published)
+        runs = list(_runs([*self._published[:noted], *seqs]))
+        if runs:
+            with self._database.transaction():
+                self._database.change_many(_REMOVE, runs)
+            del self._published[:noted]
+
+    def take_committed(self) -> list[OutboxRow]:
+        """What this object has committed since it was asked last; from the first call on it is kept for that."""
+        if self._committed is None:
+            self._committed = deque()
+        taken: list[OutboxRow] = []
+        # Another thread may be adding at the other end.
+        for _ in range(len(self._committed)):
+            taken.append(self._committed.popleft())
+        return taken
+
+    def note_published(self, seqs: Sequence[int]) -> None:
+        """Have the next transaction take these rows away. Touches no file."""
+        self._published.extend(seqs)
 
 
-def unpublished(database: Database, count_max: int) -> list[OutboxRow]:
-    """The oldest rows not yet published, in `seq` order."""
-    return [
-        OutboxRow(
-            seq=seq,
-            id=unpack_id(stored_id),
-            event_type=event_type,
-            payload=payload,
-            created_at=created_at,
-            aggregate_type=aggregate_type,
-            aggregate_id=unpack_id(aggregate_id),
-            topic=topic,
-            key=key,
-            headers=unpack_headers(headers),
-        )
-        for (
-            seq,
-            stored_id,
-            event_type,
-            payload,
-            created_at,
-            aggregate_type,
-            aggregate_id,
-            topic,
-            key,
-            headers,
-        ) in database.rows(UNPUBLISHED, (count_max,))
-    ]
+def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Numbers as ranges: a batch is mostly one range, and one statement then does for all of it."""
+    first = last = None
+    for seq in sorted(seqs):
+        if first is None or last is None:
+            first = last = seq
+        elif seq <= last + 1:
+            last = seq
+        else:
+            yield first, last
+            first = last = seq
+    if first is not None and last is not None:
+        yield first, last
 
 
-def mark_published(database: Database, seqs: Sequence[int], now_ms: int) -> None:
-    """Note that these rows were acknowledged, in a transaction of its own."""
-    if seqs:
-        with database.transaction():
-            database.change_many(_MARK, [(now_ms, seq) for seq in seqs])
-
-
-def _parameters(row: OutboxRow) -> tuple[object, ...]:
+def _parameters(seq: int, row: OutboxRow) -> tuple[object, ...]:
     return (
+        seq,
         pack_id(row.id),
         row.event_type,
         blob(row.payload),
         row.created_at,
-        row.published_at,
         row.aggregate_type,
         pack_id(row.aggregate_id),
         row.topic,
         row.key,
-        pack(dict(row.headers)),
+        pack(row.headers),
+    )
+
+
+def _read(
+    seq: int,
+    stored_id: bytes | str,
+    event_type: str,
+    payload: bytes,
+    created_at: int,
+    aggregate_type: str,
+    aggregate_id: bytes | str,
+    topic: str,
+    key: str,
+    headers: bytes,
+) -> OutboxRow:
+    return OutboxRow(
+        seq=seq,
+        id=unpack_id(stored_id),
+        event_type=event_type,
+        payload=payload,
+        created_at=created_at,
+        aggregate_type=aggregate_type,
+        aggregate_id=unpack_id(aggregate_id),
+        topic=topic,
+        key=key,
+        headers=unpack_headers(headers),
     )

@@ -7,16 +7,17 @@ by the same mechanism after the kit's.
 """
 
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from sagas.core.instance import Operation
 from sagas.errors import StoreError
 from sagas.ports import BarrierRow, DeadLetter, Migration, OutboxRow, ParticipantTransaction, Sql
-from sagas.store import dead_letters, outbox
+from sagas.store import dead_letters
 from sagas.store.database import Database
 from sagas.store.encoding import blob, pack_id
 from sagas.store.migrations import TransactionSql, migrate
+from sagas.store.outbox import OutboxTable
 from sagas.store.schema import OWN_PREFIX, PARTICIPANT
 
 _RECALL = """
@@ -61,7 +62,8 @@ class SqliteParticipantStore:
         except BaseException:
             self._database.close()
             raise
-        self._transaction = SqliteParticipantTransaction(self._database)
+        self._outbox = OutboxTable(self._database)
+        self._transaction = SqliteParticipantTransaction(self._database, self._outbox)
 
     @contextmanager
     def transaction(self) -> Generator[ParticipantTransaction, None, None]:
@@ -69,16 +71,30 @@ class SqliteParticipantStore:
 
         Raises StoreError when another connection keeps the write lock for longer than the busy timeout.
         """
-        with self._database.transaction():
-            yield self._transaction
+        try:
+            with self._database.transaction():
+                yield self._transaction
+                self._outbox.write()
+        except BaseException:
+            self._outbox.has_rolled_back()
+            raise
+        self._outbox.has_committed()
 
     def unpublished(self, count_max: int) -> list[OutboxRow]:
         """The oldest outbox rows not yet published, in `seq` order."""
-        return outbox.unpublished(self._database, count_max)
+        return self._outbox.unpublished(count_max)
 
     def mark_published(self, seqs: Sequence[int], now_ms: int) -> None:
-        """Note that these outbox rows were acknowledged by the broker, in a transaction of its own."""
-        outbox.mark_published(self._database, seqs, now_ms)
+        """Take away these outbox rows, which the broker has acknowledged, in a transaction of its own."""
+        self._outbox.mark_published(seqs)
+
+    def take_committed(self) -> list[OutboxRow]:
+        """The outbox rows that this object has committed since it was asked last."""
+        return self._outbox.take_committed()
+
+    def note_published(self, seqs: Sequence[int]) -> None:
+        """Have the next transaction of this object, or the next look at the outbox, take these rows away."""
+        self._outbox.note_published(seqs)
 
     def forget_processed(self, before_ms: int, count_max: int) -> int:
         """Remove at most `count_max` processed events older than `before_ms`, oldest first; how many it removed."""
@@ -97,8 +113,9 @@ class SqliteParticipantStore:
 class SqliteParticipantTransaction:
     """Barrier, business rows, processed events and outbox, committed together."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: OutboxTable) -> None:
         self._database = database
+        self._outbox = outbox
         self._sql = TransactionSql(database)
 
     @property
@@ -106,9 +123,16 @@ class SqliteParticipantTransaction:
         """The business tables."""
         return self._sql
 
-    def savepoint(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def savepoint(self) -> Generator[None, None, None]:
         """A part that can fail alone: what it wrote is rolled back when the block raises."""
-        return self._database.savepoint()
+        size = self._outbox.size
+        try:
+            with self._database.savepoint():
+                yield
+        except BaseException:
+            self._outbox.forget_after(size)
+            raise
 
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
         """What is remembered of an operation, None when it was never seen."""
@@ -171,7 +195,7 @@ class SqliteParticipantTransaction:
 
     def add_outbox(self, rows: Sequence[OutboxRow]) -> None:
         """Write messages to be published."""
-        outbox.add(self._database, rows)
+        self._outbox.add(rows)
 
     def add_dead_letters(self, rows: Sequence[DeadLetter]) -> None:
         """Keep messages that could not be dealt with."""

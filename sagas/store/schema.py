@@ -194,6 +194,29 @@ _FEED = (
     "INSERT INTO totals (name, value) VALUES ('feeding', 0), ('fed', 0)",
 )
 
+_OUTBOX_EMPTIED = (
+    # What was published is taken away from here on, and AUTOINCREMENT gives no number twice: otherwise a row
+    # could be taken away in place of an earlier one. `published_at` stays empty: a row that is there is unpublished.
+    """
+    CREATE TABLE outbox_emptied (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id ANY NOT NULL,
+        event_type TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        created_at INTEGER NOT NULL,
+        published_at INTEGER,
+        aggregate_type TEXT NOT NULL,
+        aggregate_id ANY NOT NULL,
+        topic TEXT NOT NULL,
+        key TEXT NOT NULL,
+        headers BLOB NOT NULL
+    ) STRICT
+    """,
+    "INSERT INTO outbox_emptied SELECT * FROM outbox WHERE published_at IS NULL ORDER BY seq",
+    "DROP TABLE outbox",
+    "ALTER TABLE outbox_emptied RENAME TO outbox",
+)
+
 _DEFINITIONS = (
     # What a run needs of the definition it began under: a release that has only a newer one can compare.
     """
@@ -253,6 +276,7 @@ ORCHESTRATOR: tuple[Migration, ...] = (
     ("orchestrator:005-members", _script(*_MEMBERS)),
     ("orchestrator:006-feed", _script(*_FEED)),
     ("orchestrator:007-definitions", _script(*_DEFINITIONS)),
+    ("orchestrator:008-outbox-emptied", _script(*_OUTBOX_EMPTIED)),
 )
 """The orchestrator's database."""
 
@@ -260,6 +284,7 @@ PARTICIPANT: tuple[Migration, ...] = (
     ("participant:001-barrier", _script(*_BARRIER, *_PROCESSED_EVENTS)),
     ("participant:002-messages", _script(*_OUTBOX, *_DEAD_LETTERS)),
     ("participant:003-dead-letters", _script(*_DEAD_LETTERS_SETTLED)),
+    ("participant:004-outbox-emptied", _script(*_OUTBOX_EMPTIED)),
 )
 """The kit's tables in a participant's database."""
 

@@ -22,11 +22,12 @@ from sagas.ports import (
     OutboxRow,
     StoreTransaction,
 )
-from sagas.store import audit, dead_letters, feed, outbox
+from sagas.store import audit, dead_letters, feed
 from sagas.store.database import Database
 from sagas.store.encoding import blob, pack_id
 from sagas.store.members import LEASE_MS, Members
 from sagas.store.migrations import migrate, require_migrated
+from sagas.store.outbox import OutboxTable
 from sagas.store.records import damaged_instance, read_instance, read_journal_row
 from sagas.store.schema import ORCHESTRATOR
 from sagas.store.transaction import SqliteTransaction
@@ -66,7 +67,8 @@ class SqliteStore:
             self._database.close()
             raise
         self._members = Members(self._database, lease_ms)
-        self._transaction = SqliteTransaction(self._database, self._members)
+        self._outbox = OutboxTable(self._database)
+        self._transaction = SqliteTransaction(self._database, self._members, self._outbox)
 
     @contextmanager
     def transaction(self) -> Generator[StoreTransaction, None, None]:
@@ -80,9 +82,15 @@ class SqliteStore:
             with self._database.transaction():
                 self._members.require()
                 yield self._transaction
+                self._outbox.write()
         except DamagedInstance as damage:
+            self._outbox.has_rolled_back()
             self._set_aside(damage)
             raise
+        except BaseException:
+            self._outbox.has_rolled_back()
+            raise
+        self._outbox.has_committed()
 
     def enter(self, now_ms: int) -> None:
         """Be one of the orchestrators of this database; nothing when this is one already."""
@@ -97,11 +105,19 @@ class SqliteStore:
 
     def unpublished(self, count_max: int) -> list[OutboxRow]:
         """The oldest outbox rows not yet published, in `seq` order."""
-        return outbox.unpublished(self._database, count_max)
+        return self._outbox.unpublished(count_max)
 
     def mark_published(self, seqs: Sequence[int], now_ms: int) -> None:
-        """Note that these outbox rows were acknowledged by the broker, in a transaction of its own."""
-        outbox.mark_published(self._database, seqs, now_ms)
+        """Take away these outbox rows, which the broker has acknowledged, in a transaction of its own."""
+        self._outbox.mark_published(seqs)
+
+    def take_committed(self) -> list[OutboxRow]:
+        """The outbox rows that this object has committed since it was asked last."""
+        return self._outbox.take_committed()
+
+    def note_published(self, seqs: Sequence[int]) -> None:
+        """Have the next transaction of this object, or the next look at the outbox, take these rows away."""
+        self._outbox.note_published(seqs)
 
     def begin_feed(self) -> None:
         """List every journal row for `unfed` from now on, whoever writes it, and once those that are there already."""

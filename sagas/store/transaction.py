@@ -13,10 +13,11 @@ from collections.abc import Collection, Iterable, Sequence
 from sagas.core.instance import Instance
 from sagas.errors import StaleRevision
 from sagas.ports import Changes, ParkedRow, TimerRow
-from sagas.store import audit, dead_letters, feed, outbox
+from sagas.store import audit, dead_letters, feed
 from sagas.store.database import Database, IntegrityError
 from sagas.store.encoding import pack_id, unpack_id
 from sagas.store.members import Members
+from sagas.store.outbox import OutboxTable
 from sagas.store.records import (
     is_live,
     journal_parameters,
@@ -62,9 +63,10 @@ _SEE = "INSERT INTO inbox (message_id, seen_at) VALUES (?, ?)"
 class SqliteTransaction:
     """Reads and writes that are committed together. Valid inside `SqliteStore.transaction()` only."""
 
-    def __init__(self, database: Database, members: Members) -> None:
+    def __init__(self, database: Database, members: Members, outbox: OutboxTable) -> None:
         self._database = database
         self._members = members
+        self._outbox = outbox
 
     def seen(self, message_ids: Collection[str]) -> set[str]:
         """Which of these messages were dealt with before."""
@@ -120,7 +122,7 @@ class SqliteTransaction:
         database.change_many(_UNPARK, [(pack_id(message_id),) for message_id in changes.unparked])
         database.change_many(_PARK, map(parked_parameters, changes.parked))
         database.change_many(_SEE, [(pack_id(message_id), changes.now_ms) for message_id in changes.inbox])
-        outbox.add(database, changes.outbox)
+        self._outbox.add(changes.outbox)
         dead_letters.add(database, changes.dead_letters)
         audit.add(database, changes.audit)
 

@@ -79,7 +79,7 @@ class Node:
         await broker.ensure(self._topics)
         subscription = await broker.subscribe(self.name, self._reads)
         relay = Relay(self._outbox, broker, self._clock, inline)
-        worker = Worker(self._make_work(), subscription, relay, self._clock, inline)
+        worker = Worker(self._make_work(), subscription, relay, self._clock, inline, store_every_ms=0)
         feed = event_store.feed(self._journal, broker, self._clock, inline) if self._journal is not None else None
         self._parts = (broker, feed, relay, worker)
 

@@ -26,7 +26,7 @@ _BROKER_CALLS = (
     "worker.rewind",
     "worker.close",
 )
-_OUTBOX_CALLS = ("relay.unpublished", "relay.mark_published")
+_OUTBOX_CALLS = ("relay.unpublished", "relay.mark_published", "relay.take_committed", "relay.note_published")
 _STORE_CALLS = (
     "store.begin", "store.seen", "store.load", "store.find", "store.due_timers", "store.parked_for",
     "store.parked_expired", "store.write", "store.commit", "store.next_due_ms", "store.in_flight",

@@ -35,6 +35,7 @@ class Programs:
             ORCHESTRATOR: new_database(),
             **{s.participant.name: new_participant_database(m) for s, m in subject.services.items()},
         }
+        self._migrations = {s.participant.name: m for s, m in subject.services.items()}
         self.store = open_store(self._databases[ORCHESTRATOR], LEASE_MS)
         self.stores: dict[str, SqliteParticipantStore] = {
             service.participant.name: open_participant_store(self._databases[service.participant.name], migrations)
@@ -63,9 +64,10 @@ class Programs:
 
     def _service_program(self, service: Service, partitions: int) -> Program:
         participant = service.participant
-        inner = self.stores[participant.name]
+        database, migrations = self._databases[participant.name], self._migrations[participant.name]
 
         def make_service(life: Life) -> tuple[Work, Outbox, Closing]:
+            inner = open_participant_store(database, migrations)
             store = WatchedParticipantStore(life, inner)
             return ServiceWork(service, store), store, inner.close
 

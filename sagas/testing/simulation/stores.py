@@ -14,10 +14,10 @@ from sagas.ports import (
     AuditRow,
     BarrierRow,
     Changes,
+    CommittedOutbox,
     DeadLetter,
     InstanceFilter,
     JournalRow,
-    Outbox,
     OutboxRow,
     ParkedRow,
     ParticipantStore,
@@ -38,7 +38,7 @@ class HandlerBroke(Exception):
 
 
 class _WatchedOutbox:
-    def __init__(self, life: Life, inner: Outbox) -> None:
+    def __init__(self, life: Life, inner: CommittedOutbox) -> None:
         self._life = life
         self._outbox = inner
 
@@ -56,6 +56,19 @@ class _WatchedOutbox:
         self._fail("marking")
         self._outbox.mark_published(seqs, now_ms)
         self._life.reach("relay.mark_published.after")
+
+    def take_committed(self) -> list[OutboxRow]:
+        """What this process has committed since it was asked last."""
+        self._life.reach("relay.take_committed.before")
+        taken = self._outbox.take_committed()
+        self._life.reach("relay.take_committed.after")
+        return taken
+
+    def note_published(self, seqs: Sequence[int]) -> None:
+        """Have these rows marked by the next transaction."""
+        self._life.reach("relay.note_published.before")
+        self._outbox.note_published(seqs)
+        self._life.reach("relay.note_published.after")
 
     def _fail(self, when: str) -> None:
         if self._life.is_mortal and self._life.scene.chance(self._life.scene.faults.store_fails):
