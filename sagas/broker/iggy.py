@@ -1,6 +1,7 @@
 """Apache Iggy as the broker: the port `Broker` on the real client.
 
-Theory of operation. One connection sends, and every subscription has a connection of its own to poll
+Theory of operation. Some connections send, each the messages of its partitions, so that several partitions do not
+wait for each other's messages to be on the broker's disk. Every subscription has a connection of its own to poll
 and commit on, because a connection takes one request at a time and a poll must not wait for a send.
 Whatever is lost comes back by itself at the next call (`iggy_connection.py`), and whatever is unknown is
 raised as BrokerUnavailable: the caller, who has the messages in its outbox, does it again.
@@ -33,11 +34,14 @@ from sagas.broker.iggy_scan import IggyScan
 from sagas.broker.iggy_subscription import IggySubscription
 from sagas.broker.outgoing import checked_name
 from sagas.broker.partitioning import partition_of
-from sagas.errors import BrokerError, SettingsError
+from sagas.errors import BrokerError, BrokerUnavailable, SettingsError
 from sagas.ports import Outgoing, Subscription, TopicSpec
 
 CALL_TIMEOUT_S = 5.0
 """For one request, connecting included once. Longer than two failed dials, shorter than a person's patience."""
+
+SENDERS = 3
+"""Connections that send. The broker has to write what each of them sent, and can do so together."""
 
 SEND_COUNT_MAX = 1000
 """Messages in one request."""
@@ -84,6 +88,7 @@ class IggyBroker:
         self._stream = checked_name("stream", stream)
         self._timeout_s = call_timeout_s
         self._sending = IggyConnection(address, call_timeout_s)
+        self._senders = [self._sending, *(IggyConnection(address, call_timeout_s) for _ in range(SENDERS - 1))]
         self._partitions: dict[str, int] = {}
         self._partitions_epoch = 0
         self._subscriptions: list[IggySubscription] = []
@@ -122,8 +127,24 @@ class IggyBroker:
             for (topic, partition), batch in batches.items()
             for chunk in _chunks(batch, self._send_count_max)
         ]
+        lanes: list[list[tuple[str, int, list[SendMessage]]]] = [[] for _ in self._senders]
         for topic, partition, chunk in made:
-            await self._send(topic, partition, chunk)
+            # By name and number, so that the messages of one partition always take the same way, one after the other.
+            lanes[(partition_of(topic, SENDERS) + partition) % SENDERS].append((topic, partition, chunk))
+        busy = [(connection, lane) for connection, lane in zip(self._senders, lanes, strict=True) if lane]
+        failures: list[BrokerError] = []
+        if len(busy) == 1:
+            await self._send_lane(*busy[0], failures)
+        elif busy:
+            async with anyio.create_task_group() as tasks:
+                for connection, lane in busy:
+                    tasks.start_soon(self._send_lane, connection, lane, failures)
+        if failures:
+            if any(isinstance(failure, BrokerUnavailable) for failure in failures):
+                # The server was away, or is: no other connection has to find that out by another failure.
+                for connection in self._senders:
+                    connection.drop()
+            raise failures[0]
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
         """Join the group on each of `topics`; see `ports.Broker`. Raises BrokerError when a topic is not there."""
@@ -155,14 +176,24 @@ class IggyBroker:
             for subscription in self._subscriptions:
                 if not subscription.is_closed:
                     await subscription.leave()
-            self._sending.close()
+            for connection in self._senders:
+                connection.close()
             await anyio.sleep(SETTLE_S)
 
     # ------------------------------------------------------------------- topics
 
-    async def _send(self, topic: str, partition: int, messages: list[SendMessage]) -> None:
+    async def _send_lane(
+        self, connection: IggyConnection, lane: list[tuple[str, int, list[SendMessage]]], failures: list[BrokerError]
+    ) -> None:
         try:
-            await self._sending.call(
+            for topic, partition, messages in lane:
+                await self._send(connection, topic, partition, messages)
+        except BrokerError as error:
+            failures.append(error)
+
+    async def _send(self, connection: IggyConnection, topic: str, partition: int, messages: list[SendMessage]) -> None:
+        try:
+            await connection.call(
                 f"send to {topic!r}/{partition}",
                 lambda client: client.send_messages(self._stream, topic, partition, messages),
             )

@@ -15,6 +15,7 @@ The client's own defaults would hang when the broker is away and delay small pac
 are set here, nowhere else.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -87,6 +88,11 @@ class IggyConnection:
             raise BrokerUnavailable(f"broker {self._address.server}: {name}: the connection was lost")
         return await self._bounded(name, session, request)
 
+    def drop(self) -> None:
+        """Start afresh at the next call: something else has shown that the server was away."""
+        if self._session is not None:
+            self._give_up(self._session)
+
     def close(self) -> None:
         """Give up the connection for good. The caller lets the loop live for `SETTLE_S` afterwards."""
         self._is_closed = True
@@ -97,19 +103,33 @@ class IggyConnection:
         where = f"broker {self._address.server}: {name}"
         if session.client is None:
             raise BrokerUnavailable(f"{where}: the connection was lost")
+        # By hand, for this is done several times for each message: a cancel scope costs more than the rest of it.
+        is_overdue = False
+
+        def give_up_waiting() -> None:
+            nonlocal is_overdue
+            is_overdue = True
+            answer.cancel()
+
         try:
-            with anyio.fail_after(self._timeout_s):
-                return await request(session.client)
-        except TimeoutError:
+            answer = asyncio.ensure_future(request(session.client))
+            deadline = answer.get_loop().call_later(self._timeout_s, give_up_waiting)
+            try:
+                return await answer
+            finally:
+                deadline.cancel()
+        except asyncio.CancelledError:
             self._give_up(session)
-            raise BrokerUnavailable(f"{where}: no answer within {self._timeout_s:g} s") from None
+            if is_overdue and not _is_cancelled():
+                raise BrokerUnavailable(f"{where}: no answer within {self._timeout_s:g} s") from None
+            # The caller was cancelled: the reply is still to come and nobody would take it off the connection.
+            raise
         except RuntimeError as error:
             raise self._failed(session, where, str(error)) from None
         except (ValueError, TypeError, OverflowError) as error:
             # The client refused an argument before sending it; the connection is as good as before.
             raise Refused(where, str(error)) from None
         except BaseException:
-            # Cancelled: the reply is still to come and nobody would take it off the connection.
             self._give_up(session)
             raise
 
@@ -123,6 +143,11 @@ class IggyConnection:
         session.client = None
         if self._session is session:
             self._session = None
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _config(address: IggyAddress) -> TcpConfig:

@@ -1,10 +1,9 @@
 """Messages as the client has them, to and from ours."""
 
-from uuid import UUID
-
 from apache_iggy import ReceiveMessage, SendMessage
 
 from sagas.broker.outgoing import checked_headers, checked_payload, message_id
+from sagas.core.ids import text_of
 from sagas.ports import Incoming, Outgoing
 
 
@@ -25,12 +24,15 @@ def read_message(topic: str, message: ReceiveMessage) -> Incoming:
     try:
         raw = message.user_headers()
         if raw:
-            headers = {_text(name): _text(value) for name, value in raw.to_scalar_dict().items()}
+            headers = {
+                name if type(name) is str else _text(name): value if type(value) is str else _text(value)
+                for name, value in raw.to_scalar_dict().items()
+            }
     except (ValueError, RuntimeError) as error:
         headers = {}
         defect = f"headers: {str(error)[:200]}"
     return Incoming(
-        id=str(UUID(int=message.id())),
+        id=text_of(message.id()),
         topic=topic,
         partition=message.partition_id(),
         offset=message.offset(),

@@ -21,14 +21,15 @@ What can happen, and why nothing is skipped:
 A position may be behind what another member committed meanwhile (lost and gained between two syncs):
 that repeats messages, and repeats are harmless. No position is ever ahead of what was returned to the caller.
 
-Cost when idle: one request for each owned partition and poll, and one sync for each topic every `RESYNC_S`.
-There is no request that waits for messages, and none that asks about several partitions at once.
+A poll that finds nothing costs one request (`iggy_news.py`), and besides there is one sync for each topic every
+`RESYNC_S`.
 
 A real server keeps group members on its disk: after its restart the member of before can stay on as a
 ghost that owns partitions nobody reads. A member that owns nothing cannot tell that from a group with
 more members than partitions, so it is only logged; the cure is to delete the group and let it be made again.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -39,6 +40,7 @@ from sagas.broker import iggy_wire as wire
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused
 from sagas.broker.iggy_messages import read_message
+from sagas.broker.iggy_news import News
 from sagas.broker.outgoing import MESSAGES_EXPIRED
 from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Incoming, Position
@@ -63,12 +65,13 @@ class IggySubscription:
         self._consumer = Consumer.Group(group)
         # Polling, committing and rewinding read and write the positions: one at a time. Nothing is lost by it,
         # since a connection takes one request at a time anyhow.
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self._next: dict[Partition, int] = {}
         self._order: list[Partition] = []
         self._first = 0
         self._joined_epoch = 0
         self._sync_due_at = 0.0
+        self._news = News(self._topics, self._ask_for_news)
         self._is_closed = False
 
     @property
@@ -80,7 +83,8 @@ class IggySubscription:
         """The next messages, at most `count_max`; see `ports.Subscription`."""
         async with self._turn:
             await self._settle()
-            return await self._sweep(count_max)
+            await self._news.look()
+            return await self._sweep(count_max) if self._news.unread else ()
 
     async def commit(self, positions: Sequence[Position]) -> None:
         """Store offsets; see `ports.Subscription`."""
@@ -125,7 +129,7 @@ class IggySubscription:
         if self._is_closed:
             raise BrokerError(f"group {self._group!r}: this subscription was closed")
         if self._connection.is_connected and self._joined_epoch == self._connection.epoch:
-            if anyio.current_time() < self._sync_due_at:
+            if asyncio.get_running_loop().time() < self._sync_due_at:
                 return
             if await self._sync():
                 return
@@ -187,8 +191,10 @@ class IggySubscription:
             for partition in owned
         }
         self._next = positions
+        if owned != self._order:
+            self._news.forget()
         self._order = owned
-        self._sync_due_at = anyio.current_time() + RESYNC_S
+        self._sync_due_at = asyncio.get_running_loop().time() + RESYNC_S
         return True
 
     async def _start_of(self, topic: str, partition: int) -> int:
@@ -219,6 +225,7 @@ class IggySubscription:
         self._next = {}
         self._order = []
         self._sync_due_at = 0.0
+        self._news.forget()
 
     # ------------------------------------------------------------------- messages
 
@@ -226,9 +233,12 @@ class IggySubscription:
         found: list[Incoming] = []
         reached: dict[Partition, int] = {}
         partitions = len(self._order)
+        is_full = False
         for turn in range(partitions):
             # Each sweep starts one further, so that a full first partition does not starve the rest.
             at = self._order[(self._first + turn) % partitions]
+            if at[0] not in self._news.unread:
+                continue
             polled = await self._poll_one(at, count_max - len(found))
             if polled:
                 if polled[0].offset() > self._next[at]:
@@ -236,8 +246,11 @@ class IggySubscription:
                 found.extend(read_message(at[0], message) for message in polled)
                 reached[at] = found[-1].offset + 1
                 if len(found) >= count_max:
+                    is_full = True
                     break
         self._first += 1
+        if not is_full:
+            self._news.are_read()
         # Only now: a sweep that is cancelled or fails half-way returns nothing, and must not have moved anything.
         self._next.update(reached)
         return found
@@ -278,6 +291,9 @@ class IggySubscription:
         if self._next.get(at, position.offset + 1) <= position.offset:
             # Dealt with since a rewind: no need to read it once more.
             self._next[at] = position.offset + 1
+
+    async def _ask_for_news(self) -> bytes:
+        return await self._raw("get stream", wire.GET_STREAM, wire.stream_at(self._stream))
 
     async def _raw(self, name: str, code: int, body: bytes) -> bytes:
         return await self._connection.call(name, lambda client: client.send_binary_request(code, body))

@@ -10,6 +10,7 @@ import struct
 from typing import NamedTuple
 
 GET_OFFSET = 120
+GET_STREAM = 200
 STORE_OFFSET = 121
 CREATE_TOPIC = 302
 SYNC_GROUP = 606
@@ -19,6 +20,12 @@ _KIND_GROUP = 2
 _KIND_STRING = 2
 _OFFSETS = struct.Struct("<IQQ")
 _SYNC_HEAD = struct.Struct("<QI")
+_STREAM_HEAD = struct.Struct("<IQIQQ")
+_TOPIC_HEAD = struct.Struct("<IQIQBQQQ")
+_LENGTH = struct.Struct("<I")
+
+Stamp = tuple[int, int]
+"""Bytes and messages of a stream or a topic: as long as it is the same, nothing has come."""
 
 
 class StoredOffset(NamedTuple):
@@ -70,6 +77,41 @@ def create_topic(stream: str, topic: str, partitions: int, options: dict[str, st
 def expiry_option(expiry_s: int) -> str:
     """The value of the option `message_expiry`; 0 is for ever."""
     return f"{expiry_s}s" if expiry_s else "unlimited"
+
+
+def stream_at(stream: str) -> bytes:
+    """The body of GET_STREAM."""
+    return name_bytes(stream)
+
+
+def read_stamp(reply: bytes) -> Stamp | None:
+    """The stamp of the whole stream in the reply to GET_STREAM; None when there is no such stream."""
+    if len(reply) < _STREAM_HEAD.size:
+        return None
+    _, _, _, size, messages = _STREAM_HEAD.unpack_from(reply)
+    return size, messages
+
+
+def read_topic_stamps(reply: bytes) -> dict[str, Stamp] | None:
+    """The stamps of its topics by name, in the reply to GET_STREAM; None when it cannot be read."""
+    stamps: dict[str, Stamp] = {}
+    try:
+        at = _behind_options(reply, _STREAM_HEAD.size + 1 + reply[_STREAM_HEAD.size])
+        while at < len(reply):
+            _, _, _, _, _, _, size, messages = _TOPIC_HEAD.unpack_from(reply, at)
+            name = at + _TOPIC_HEAD.size
+            end = name + 1 + reply[name]
+            stamps[reply[name + 1 : end].decode()] = size, messages
+            # The options that were asked for, and those that follow from them.
+            at = _behind_options(reply, _behind_options(reply, end))
+    except (struct.error, IndexError, UnicodeDecodeError):
+        return None
+    return stamps
+
+
+def _behind_options(reply: bytes, at: int) -> int:
+    length: int = _LENGTH.unpack_from(reply, at)[0]
+    return at + _LENGTH.size + length
 
 
 def read_offsets(reply: bytes) -> StoredOffset | None:

@@ -5,8 +5,8 @@ to blame, or whoever publishes could only guess which row to take out.
 """
 
 from collections.abc import Mapping
-from uuid import UUID
 
+from sagas.core.ids import number_of
 from sagas.errors import BrokerError, SettingsError
 from sagas.ports import Outgoing
 
@@ -34,7 +34,7 @@ _HEADER_FRAMING_BYTES = 10  # name and value: one byte of kind and four of lengt
 def message_id(message: Outgoing) -> int:
     """The 128 bits of the message's id. Raises BrokerError when it is not a UUID, or the nil UUID."""
     try:
-        value = UUID(message.id).int
+        value = number_of(message.id)
     except ValueError:
         raise BrokerError(f"message {message.id[:64]!r} to {message.topic!r}: the id has to be a UUID") from None
     if value == 0:
@@ -61,7 +61,7 @@ def checked_headers(message: Outgoing) -> Mapping[str, str]:
     for name, value in message.headers.items():
         if not value:
             continue
-        name_bytes, value_bytes = len(name.encode()), len(value.encode())
+        name_bytes, value_bytes = _size(name), _size(value)
         if not (1 <= name_bytes <= HEADER_BYTES_MAX and value_bytes <= HEADER_BYTES_MAX):
             raise BrokerError(
                 f"message {message.id}: header {name[:64]!r} has a name of {name_bytes} bytes and a value of "
@@ -72,6 +72,10 @@ def checked_headers(message: Outgoing) -> Mapping[str, str]:
     if total > HEADERS_BYTES_MAX:
         raise BrokerError(f"message {message.id}: headers of {total} bytes, at most {HEADERS_BYTES_MAX} can be sent")
     return sent
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def checked_name(what: str, name: str) -> str:

@@ -35,7 +35,18 @@ def derived_id(parent: str, *parts: str) -> str:
 
     `parent` is a UUID in its text form; raises ValueError when it is not.
     """
-    return _uuid7(UUID(parent).int >> _RANDOM_BITS, "\0".join((parent, *parts)))
+    return _uuid7(number_of(parent) >> _RANDOM_BITS, "\0".join((parent, *parts)))
+
+
+def number_of(text: str) -> int:
+    """The 128 bits of a UUID in its text form; raises ValueError when it is none. Without an object: ids are many."""
+    return int(text.replace("-", ""), 16) if _CANONICAL.match(text) else UUID(text).int
+
+
+def text_of(number: int) -> str:
+    """The UUID with these 128 bits, in its text form."""
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def timed_id(time_ms: int, *parts: str) -> str:
@@ -46,4 +57,4 @@ def timed_id(time_ms: int, *parts: str) -> str:
 def _uuid7(time_ms: int, seed: str) -> str:
     hashed = int.from_bytes(blake2b(seed.encode(errors="replace"), digest_size=10).digest())
     value = (time_ms & ((1 << _TIME_BITS) - 1)) << _RANDOM_BITS | hashed
-    return str(UUID(int=value & _VERSION_AND_VARIANT_CLEARED | _VERSION_7_VARIANT_RFC))
+    return text_of(value & _VERSION_AND_VARIANT_CLEARED | _VERSION_7_VARIANT_RFC)

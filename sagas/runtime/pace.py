@@ -6,16 +6,15 @@ import msgspec
 class Pace(msgspec.Struct, kw_only=True):
     """Polls `eager` times every `first_ms`, then backs off by half as much again, up to a cap.
 
-    Iggy has no long poll, so latency at low load is decided here. Polling costs the same two cores that
-    work: with six processes on them, one order at a time takes 60-70 ms at 3 ms a poll and 70-85 ms at
-    1 ms (measured). `busy_cap_ms` holds while answers are awaited, `idle_cap_ms` when nothing is; both
-    bound what an idle process costs.
+    Iggy has no long poll, so latency at low load is decided here. A poll that brings nothing is one request.
+    `busy_cap_ms` holds while answers are awaited, `idle_cap_ms` when nothing is: it bounds what an idle process
+    costs, and how long the first order after a quiet time takes (five such waits, half of the cap each).
     """
 
-    first_ms: float = 3.0
-    eager: int = 200
-    busy_cap_ms: float = 10.0
-    idle_cap_ms: float = 80.0
+    first_ms: float = 1.5
+    eager: int = 300
+    busy_cap_ms: float = 5.0
+    idle_cap_ms: float = 40.0
     empty_polls: int = 0
 
     def reset(self) -> None:

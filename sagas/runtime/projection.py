@@ -154,6 +154,10 @@ class ProjectionWork:
         """Whether it is time to forget."""
         return now_ms - self._forgot_ms >= FORGET_EVERY_MS
 
+    def is_awaiting(self) -> bool:
+        """True, as `after_poll` says."""
+        return True
+
     def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
         """Forget a few processed events now and then. True: somebody may be watching, so the poll is never slow."""
         if self.is_due(now_ms):

@@ -89,7 +89,7 @@ class Relay:
         while await self.flush():
             pass
         if self._committed is not None:
-            await self._offload(self._outbox.mark_published, [], self._clock.now_ms())
+            await self._mark_at_once([])
 
     async def make_room(self) -> None:
         """Publish until few enough rows wait in memory. Raises BrokerError, StoreError."""
@@ -148,4 +148,7 @@ class Relay:
         if self._committed is not None:
             self._committed.note_published(seqs)
         else:
-            await self._offload(self._outbox.mark_published, seqs, self._clock.now_ms())
+            await self._mark_at_once(seqs)
+
+    async def _mark_at_once(self, seqs: list[int]) -> None:
+        await self._offload(self._outbox.mark_published, seqs, self._clock.now_ms())

@@ -52,6 +52,7 @@ class OutboxTable:
 
     def add(self, rows: Iterable[OutboxRow]) -> None:
         """Write rows in their order: in one statement, when the transaction ends."""
+        self._database.require_transaction()
         self._added.extend(rows)
 
     @property

@@ -3,6 +3,8 @@
 import pytest
 
 from sagas.broker import iggy_wire as wire
+from sagas.broker.embedded.replies import stream_details
+from sagas.broker.log import Log
 
 GROUP = b"\x02\x07workers"
 SHOP = b"\x02\x04shop"
@@ -66,3 +68,24 @@ def test_reading_goes_on_after_the_stored_offset_unless_the_log_ends_before_it(
     current: int, stored: int, is_empty: bool, following: int | None
 ) -> None:
     assert wire.StoredOffset(current, stored).next_offset(is_empty=is_empty) == following
+
+
+def test_the_stamps_of_a_stream_and_its_topics_are_read() -> None:
+    log: Log[None] = Log()
+    stream = log.create_stream("s", 1)
+    for name in ("orders", "größe"):
+        log.create_topic("s", name, 2, 1)
+    stream_topic = log.topic("s", "orders")
+    stream_topic.partitions[1].append(None, count=3, size=500, now_us=5)
+    reply = stream_details(stream)
+    assert wire.read_stamp(reply) == (500, 3)
+    assert wire.read_topic_stamps(reply) == {"orders": (500, 3), "größe": (0, 0)}
+
+
+def test_a_stream_that_is_not_there_or_cannot_be_read_has_no_stamps() -> None:
+    assert wire.read_stamp(b"") is None
+    log: Log[None] = Log()
+    stream = log.create_stream("s", 1)
+    log.create_topic("s", "orders", 2, 1)
+    whole = stream_details(stream)
+    assert [wire.read_topic_stamps(whole[:length]) for length in range(40, len(whole) - 1)].count(None) > 40

@@ -58,6 +58,13 @@ class FaultyStore(SqliteStore):
             raise Crashed
         super().mark_published(seqs, now_ms)
 
+    def note_published(self, seqs: Sequence[int]) -> None:
+        """The same, where the note is only one in memory."""
+        if self.crashes_before_marking:
+            self.crashes_before_marking -= 1
+            raise Crashed
+        super().note_published(seqs)
+
     def backup(self) -> "FaultyStore":
         """A copy of everything, as a backup has it."""
         copy = FaultyStore(":memory:")

@@ -16,7 +16,7 @@ from tests.store.builders import (
     an_outbox_row,
 )
 from tests.store.feed_contract import FeedContract
-from tests.store.suite import MANY, write
+from tests.store.suite import MANY, Refused, write, write_and_refuse
 
 
 class MessagesContract(FeedContract):
@@ -70,6 +70,35 @@ class MessagesContract(FeedContract):
         write(store, Changes(outbox=[row]))
         (found,) = store.unpublished(9)
         assert replace(found, seq=0) == row
+
+    def test_what_was_committed_is_handed_over_once_from_the_first_time_it_is_asked_for(self, store: Store) -> None:
+        write(store, Changes(outbox=[an_outbox_row("before")]))
+        assert store.take_committed() == [], "it is in the table, like all that came before"
+        write(store, Changes(outbox=[an_outbox_row("a"), an_outbox_row("b")]))
+        write(store, Changes(outbox=[an_outbox_row("c")]))
+        assert store.take_committed() == store.unpublished(9)[1:]
+        assert store.take_committed() == []
+
+    def test_what_was_rolled_back_is_not_handed_over(self, store: Store) -> None:
+        store.take_committed()
+        with pytest.raises(Refused):
+            write_and_refuse(store, Changes(outbox=[an_outbox_row("a")]))
+        write(store, Changes(outbox=[an_outbox_row("b")]))
+        assert [row.headers["step"] for row in store.take_committed()] == ["b"]
+
+    def test_what_was_noted_as_published_goes_with_the_next_transaction_or_look(self, store: Store) -> None:
+        write(store, Changes(outbox=[an_outbox_row(name) for name in "abcd"]))
+        first, second, third, fourth = store.unpublished(9)
+        store.note_published([first.seq, third.seq])
+        with pytest.raises(ZeroDivisionError), store.transaction():
+            raise ZeroDivisionError
+        write(store, Changes(outbox=[an_outbox_row("e")]))
+        assert [row.headers["step"] for row in store.unpublished(9)] == ["b", "d", "e"]
+        store.note_published([second.seq])
+        assert [row.headers["step"] for row in store.unpublished(9)] == ["d", "e"]
+        store.note_published([fourth.seq])
+        store.mark_published([], NOW_MS)
+        assert [row.headers["step"] for row in store.unpublished(9)] == ["e"]
 
     def test_a_published_row_is_not_offered_again(self, store: Store) -> None:
         write(store, Changes(outbox=[an_outbox_row(name) for name in "abc"]))

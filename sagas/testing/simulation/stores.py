@@ -9,12 +9,10 @@ from contextlib import contextmanager
 
 from sagas.core.envelope import Header
 from sagas.core.instance import Instance, Operation
-from sagas.errors import StoreError
 from sagas.ports import (
     AuditRow,
     BarrierRow,
     Changes,
-    CommittedOutbox,
     DeadLetter,
     InstanceFilter,
     JournalRow,
@@ -31,51 +29,14 @@ from sagas.store.sqlite import SqliteStore
 from sagas.testing.simulation.feeds import WatchedFeed
 from sagas.testing.simulation.history import Effect
 from sagas.testing.simulation.life import Life
+from sagas.testing.simulation.outboxes import WatchedOutbox
 
 
 class HandlerBroke(Exception):
     """What a participant's own code raises when this fault is on."""
 
 
-class _WatchedOutbox:
-    def __init__(self, life: Life, inner: CommittedOutbox) -> None:
-        self._life = life
-        self._outbox = inner
-
-    def unpublished(self, count_max: int) -> list[OutboxRow]:
-        """The oldest rows not yet published."""
-        self._life.reach("relay.unpublished.before")
-        self._fail("reading")
-        found = self._outbox.unpublished(count_max)
-        self._life.reach("relay.unpublished.after")
-        return found
-
-    def mark_published(self, seqs: Sequence[int], now_ms: int) -> None:
-        """Note that these rows were acknowledged."""
-        self._life.reach("relay.mark_published.before")
-        self._fail("marking")
-        self._outbox.mark_published(seqs, now_ms)
-        self._life.reach("relay.mark_published.after")
-
-    def take_committed(self) -> list[OutboxRow]:
-        """What this process has committed since it was asked last."""
-        self._life.reach("relay.take_committed.before")
-        taken = self._outbox.take_committed()
-        self._life.reach("relay.take_committed.after")
-        return taken
-
-    def note_published(self, seqs: Sequence[int]) -> None:
-        """Have these rows marked by the next transaction."""
-        self._life.reach("relay.note_published.before")
-        self._outbox.note_published(seqs)
-        self._life.reach("relay.note_published.after")
-
-    def _fail(self, when: str) -> None:
-        if self._life.is_mortal and self._life.scene.chance(self._life.scene.faults.store_fails):
-            raise StoreError(f"simulated: the database cannot be used, {when}")
-
-
-class WatchedStore(_WatchedOutbox, WatchedFeed):
+class WatchedStore(WatchedOutbox, WatchedFeed):
     """The orchestrator's `Store`."""
 
     def __init__(self, life: Life, inner: SqliteStore) -> None:
@@ -88,13 +49,13 @@ class WatchedStore(_WatchedOutbox, WatchedFeed):
         """One write transaction."""
         life = self._life
         life.reach("store.begin.before")
-        self._fail("beginning")
+        self.fail("beginning")
         with self._inner.transaction() as inner:
             life.reach("store.begin.after")
             watched = WatchedTransaction(life, inner)
             yield watched
             life.reach("store.commit.before")
-            self._fail("committing")
+            self.fail("committing")
         life.scene.now_ms()
         for changes in watched.written:
             life.scene.history.commit(life.name, changes.outbox)
@@ -214,7 +175,7 @@ class WatchedTransaction:
         self._life.reach("store.write.after")
 
 
-class WatchedParticipantStore(_WatchedOutbox):
+class WatchedParticipantStore(WatchedOutbox):
     """A participant's `ParticipantStore`."""
 
     def __init__(self, life: Life, inner: ParticipantStore) -> None:
@@ -226,13 +187,13 @@ class WatchedParticipantStore(_WatchedOutbox):
         """One write transaction."""
         life = self._life
         life.reach("store.begin.before")
-        self._fail("beginning")
+        self.fail("beginning")
         with self._inner.transaction() as inner:
             life.reach("store.begin.after")
             watched = WatchedParticipantTransaction(life, inner)
             yield watched
             life.reach("store.commit.before")
-            self._fail("committing")
+            self.fail("committing")
         life.scene.now_ms()
         life.scene.history.commit(life.name, watched.rows)
         for effect, answer in watched.effects:
