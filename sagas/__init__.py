@@ -6,7 +6,18 @@ What a saga's author needs stands here; what runs sagas is in `sagas.runtime`, w
 
 from sagas.core.definition import Absence, Definition, Unknown
 from sagas.core.flow import Delay, Flow, Step, Wait, unchanged
-from sagas.core.messages import Command, Event, Fault, InProgress, Key, Message, Rejection, Text, Undeliverable
+from sagas.core.messages import (
+    CannotUndo,
+    Command,
+    Event,
+    Fault,
+    InProgress,
+    Key,
+    Message,
+    Rejection,
+    Text,
+    Undeliverable,
+)
 from sagas.core.participants import Participant
 from sagas.core.retry import FOREVER, Retry
 from sagas.core.saga import Saga
@@ -31,6 +42,7 @@ __all__ = [
     "Absence",
     "BrokerError",
     "BrokerUnavailable",
+    "CannotUndo",
     "Command",
     "Definition",
     "DefinitionError",

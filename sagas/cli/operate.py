@@ -99,9 +99,9 @@ def _decide(
 ) -> Decision | str:
     # Imported here: only what acts pays for the runtime and the database.
     from sagas.clock import SystemClock
-    from sagas.runtime.batch import plan
     from sagas.runtime.catalog import Catalog
     from sagas.runtime.orchestrator import Orchestrator
+    from sagas.runtime.planning import plan
     from sagas.store.sqlite import SqliteStore
 
     now_ms = SystemClock().now_ms()

@@ -1,12 +1,106 @@
-"""Which fields of the saga's data its functions read and write, as far as their source shows."""
+"""What the saga's functions read must have been written before, and what runs in parallel must write apart.
 
-from collections.abc import Mapping
+Theory of operation. A field that the start does not give and that only a fold fills in is unset until that fold
+has run. A command or an undo built before that is possible would be built from the default, and nobody would notice:
+it is refused. What a function's source does not show is believed to be right (`sagas/core/source.py`), except in
+parallel branches: there the order of the answers decides which of two folds is the last, so they have to say it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
-from sagas.core.course import Course
+from sagas.core.course import Both, Course, Fork, Leaf
 from sagas.core.definition import StartSpec
-from sagas.core.drafts import Draft
+from sagas.core.drafts import Draft, StepDraft, where_of
+from sagas.core.pauses import WaitDraft
+from sagas.core.retreat import relation
+from sagas.core.source import Fields, given_of, reads_of, writes_of
+from sagas.errors import DefinitionError
 
 
 def check_data_flow(course: Course, drafts: Mapping[str, Draft], start: StartSpec, data_type: type[Any]) -> None:
-    """Refuse."""
+    """Refuse what reads a field before it can be set, and parallel branches that write the same one."""
+    for both in _parallel(course):
+        _check_lanes(both, drafts)
+    given = given_of(start.fold, tuple(getattr(data_type, "__struct_fields__", ())))
+    if given is None:
+        return
+    written = {name: _writes(draft) for name, draft in drafts.items()}
+    if any(fields is None for fields in written.values()):
+        return
+    of_folds = frozenset(field for fields in written.values() for field in fields or ())
+    for name, draft in drafts.items():
+        if isinstance(draft, StepDraft):
+            before = _may_run_before(course, name, written)
+            _check_reads(draft, draft.build, of_folds - given - before, "its command")
+            if draft.undo_build is not None:
+                own = before | (written[name] or frozenset())
+                _check_reads(draft, draft.undo_build, of_folds - given - own, "its undo")
+
+
+def _parallel(course: Course) -> Iterator[Both]:
+    if isinstance(course, Both):
+        yield course
+    if not isinstance(course, Leaf):
+        for part in course.in_line if isinstance(course, Fork) else course.parts:
+            yield from _parallel(part)
+
+
+def _check_lanes(both: Both, drafts: Mapping[str, Draft]) -> None:
+    lanes = [[drafts[name] for name in part.names if _fold(drafts[name]) is not None] for part in both.parts]
+    for draft in (draft for lane in lanes for draft in lane):
+        if _writes(draft) is None:
+            fold = _fold(draft)
+            assert fold is not None
+            raise draft.refuse(
+                "it stands in a parallel branch, and its source does not show which fields its fold writes",
+                f'return `replace(data, …)` from it, or say `@{draft.name}.reply(writes=("field",))`',
+                where_of(fold),
+            )
+    for one, other in combinations(lanes, 2):
+        for first in one:
+            for second in other:
+                _refuse_shared(first, second)
+
+
+def _refuse_shared(first: Draft, second: Draft) -> None:
+    shared = (_writes(first) or frozenset()) & (_writes(second) or frozenset())
+    if shared:
+        fold = _fold(second)
+        assert fold is not None
+        raise second.refuse(
+            f"its fold writes {', '.join(sorted(shared))}, and so does that of {first.name!r} in a parallel branch: "
+            "the later answer would win",
+            "give each a field of its own, or put one step after the other",
+            where_of(fold),
+        )
+
+
+def _fold(draft: Draft) -> Callable[[Any, Any], Any] | None:
+    return draft.fold if isinstance(draft, StepDraft | WaitDraft) else None
+
+
+def _writes(draft: Draft) -> Fields | None:
+    """The fields its fold writes; none for what has no fold; None when that cannot be read."""
+    if isinstance(draft, StepDraft) and draft.writes is not None:
+        return frozenset(draft.writes)
+    fold = _fold(draft)
+    return writes_of(fold) if fold is not None else frozenset()
+
+
+def _may_run_before(course: Course, name: str, written: Mapping[str, Fields | None]) -> Fields:
+    others = (other for other in course.names if other != name and relation(course, name, other) != "after")
+    return frozenset(field for other in others for field in written[other] or ())
+
+
+def _check_reads(draft: StepDraft, build: Callable[[Any], object], unset: Fields, what: str) -> None:
+    missing = sorted(reads_of(build) & unset)
+    if missing:
+        raise DefinitionError(
+            draft.saga,
+            draft.name,
+            f"{what} reads {', '.join(missing)}, which no step before it has set",
+            "set it in the start, or in the fold of a step before this one",
+            where_of(build),
+        )

@@ -141,6 +141,10 @@ class Definition:
         """The step, wait, delay or decision of this name. Raises KeyError."""
         return self.steps.get(name) or self.waits.get(name) or self.delays.get(name) or self.choices[name]
 
+    def takes(self, event_type: str) -> bool:
+        """Whether a wait of this saga takes such an event for its signal."""
+        return any(event_type in wait.signals for wait in self.waits.values())
+
     def encode_data(self, data: object) -> bytes:
         """The saga's own data as JSON."""
         return msgspec.json.encode(data)

@@ -12,7 +12,7 @@ from typing import Any, TypeGuard, get_args
 
 from sagas.core.definition import StepKind, Unknown
 from sagas.core.machine import UNDELIVERABLE
-from sagas.core.messages import Command, Event, Message, field_names, reply_types, tag_of
+from sagas.core.messages import CannotUndo, Command, Event, Message, field_names, reply_types, tag_of
 from sagas.core.participants import Participant
 from sagas.core.retry import Retry
 from sagas.core.upcasting import chain_problem
@@ -89,6 +89,11 @@ def check_build(draft: StepDraft, namespace: Mapping[str, object]) -> None:
     check_name(draft)
     draft.command_type = _command_of(draft, draft.build, namespace)
     draft.replies = reply_types(draft.command_type)
+    unsayable = next((reply for reply in draft.replies if issubclass(reply, CannotUndo)), None)
+    if unsayable is not None:
+        raise draft.refuse(
+            f"it is answered {unsayable.__name__}, which only an undo can be", "declare it on the undo's command"
+        )
     if draft.kind == "pivot" and draft.unknown == "undo":
         raise draft.refuse("a pivot cannot be undone", 'say unknown="ask" or unknown="hold"')
     if draft.kind == "pivot" and draft.unknown == "resend":
@@ -183,6 +188,8 @@ def _command_of(
             where,
         )
     for message_type in (command_type, *reply_types(command_type)):
+        if message_type is CannotUndo:
+            continue
         problem = message_problem(message_type, draft.key)
         if problem:
             raise draft.refuse(f"message {message_type.__name__} {problem[0]}", problem[1], where)

@@ -99,6 +99,16 @@ class Undeliverable(Rejection, tag="sagas.undeliverable"):
     reason: Text = ""
 
 
+class CannotUndo(Rejection, tag="sagas.cannot-undo"):
+    """An undo's word that it cannot be undone, for good: the run gets stuck, and a person looks at it.
+
+    Declared by the undos that may say it: `class FreeRoom(Command[RoomFreed | CannotUndo], tag=…)`, or as a class of
+    one's own derived from it.
+    """
+
+    reason: Text = ""
+
+
 def tag_of(message_type: type[Message]) -> str:
     """The tag under which a message class travels, "" when it has none."""
     tag = message_type.__struct_config__.tag

@@ -11,20 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from sagas.core.definition import Definition
-from sagas.core.effects import CarryOver, ClearTimer, Decision, Input, Operate, Reply, Send, SetTimer
+from sagas.core.effects import ClearTimer, Decision, Input, Operate, Reply, Send, SetTimer
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
-from sagas.ports import (
-    AuditRow,
-    Changes,
-    Incoming,
-    ParkedRow,
-    StoreTransaction,
-    TimerRow,
-)
+from sagas.ports import AuditRow, Changes, Incoming, ParkedRow, StoreTransaction, TimerRow
 from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import dead_letter, published_again
-from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, StartItem
+from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, SignalItem, StartItem, wanted_runs
+from sagas.runtime.planning import carry_over_of, plan
 from sagas.runtime.rows import command_row, journal_row, path_of
 
 PARKED_MS_MAX = 10 * 60 * 1000
@@ -62,8 +56,8 @@ class Batch:
         self._keep(self._transaction.load({i.instance_id for i in items if isinstance(i, ReplyItem)}).values())
         keys: dict[str, set[str]] = {}
         for item in items:
-            if isinstance(item, StartItem):
-                keys.setdefault(item.definition.name, set()).add(item.start.key)
+            for saga, key in wanted_runs(item):
+                keys.setdefault(saga, set()).add(key)
         for saga, wanted in keys.items():
             self._keep(self._transaction.find(saga, wanted).values())
 
@@ -96,8 +90,11 @@ class Batch:
             case PoisonItem(reason=reason):
                 self._bury(item.incoming, reason)
             case StartItem():
-                known = self._ids.get((item.definition.name, item.start.key))
-                self._apply(item.definition, known, item.start, item.incoming)
+                self._take_start(item)
+            case SignalItem():
+                if item.start is not None:
+                    self._take_start(item.start)
+                self._take_signal(item)
             case ReplyItem():
                 self._take_reply(item.incoming, item.instance_id, item.reply)
         self._changes.inbox.append(message_id)
@@ -160,6 +157,21 @@ class Batch:
             self._bury(incoming, reason)
         else:
             self._changes.outbox.append(again)
+
+    def _take_start(self, item: StartItem) -> None:
+        known = self._ids.get((item.definition.name, item.start.key))
+        self._apply(item.definition, known, item.start, item.incoming)
+
+    def _take_signal(self, item: SignalItem) -> None:
+        for saga in item.sagas:
+            instance = self._instances.get(self._ids.get((saga, item.key), ""))
+            definition = self._home_of(instance) if instance is not None else None
+            if instance is None:
+                # The start may come on another topic. The row is for the first saga: it is read again for all of them.
+                self._park(item.incoming, _unborn(saga, item.key))
+                return
+            if definition is not None and definition.takes(item.signal.event_type):
+                self._apply(definition, instance.id, item.signal, item.incoming)
 
     def _take_reply(self, incoming: Incoming, instance_id: str, reply: Reply) -> None:
         instance = self._instances.get(instance_id)
@@ -250,11 +262,15 @@ class Batch:
 
     def unpark(self, read: Callable[[Incoming], Item]) -> None:
         """Try the parked replies of the instances that moved in this batch again."""
-        for row in self._transaction.parked_for(list(self._advanced)) if self._advanced else ():
+        moved = [self._instances[instance_id] for instance_id in self._advanced]
+        born = [_unborn(i.saga, i.key) for i in moved if i.id not in self._read_revisions]
+        for row in self._transaction.parked_for([*self._advanced, *born]) if moved else ():
             self._changes.unparked.append(row.message_id)
             item = read(row.incoming)
             if isinstance(item, ReplyItem):
                 self._take_reply(item.incoming, item.instance_id, item.reply)
+            elif isinstance(item, SignalItem):
+                self._take_signal(item)
 
     def write(self) -> None:
         """Write everything that was decided. Raises StaleRevision when an instance was moved by somebody else."""
@@ -270,26 +286,9 @@ class Batch:
         self._transaction.write(changes)
 
 
-def plan(catalog: Catalog, instance: Instance, message: Operate, now_ms: int) -> Decision | str:
-    """What an action would do, without doing it; in words why it cannot be done."""
-    definition = catalog.exact(instance)
-    if definition is None:
-        definition = catalog.heir(instance)
-        if definition is None:
-            return f"saga {instance.saga!r} version {instance.version} is not loaded here"
-        carried = decide(definition, instance, carry_over_of(instance), now_ms).instance
-        assert carried is not None
-        if message.revision == instance.revision:
-            # The person saw the run as it was before; carrying it over is nothing that happened to it meanwhile.
-            message = msgspec.structs.replace(message, revision=carried.revision)
-        instance = carried
-    decision = decide(definition, instance, message, now_ms)
-    return decision.note if decision.verdict == "violation" else decision
-
-
-def carry_over_of(instance: Instance) -> CarryOver:
-    """The input that puts a run under another definition."""
-    return CarryOver(from_version=instance.version, from_content=instance.content)
+def _unborn(saga: str, key: str) -> str:
+    """Stands for the id of an instance that is not there yet."""
+    return f"{saga}/{key}"
 
 
 def _timer_name(definition: Definition, instance: Instance, name: str) -> str:

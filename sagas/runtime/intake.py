@@ -6,7 +6,7 @@ from typing import cast
 import msgspec
 
 from sagas.core.definition import Definition
-from sagas.core.effects import Reply, Start
+from sagas.core.effects import Reply, Signal, Start
 from sagas.core.envelope import Envelope, Header, Undecodable, decode_data, decode_envelope
 from sagas.core.ids import is_instance_id
 from sagas.core.instance import Operation
@@ -30,6 +30,16 @@ class ReplyItem(msgspec.Struct, frozen=True):
     reply: Reply
 
 
+class SignalItem(msgspec.Struct, frozen=True):
+    """An event that runs of `sagas` with the business key `key` may wait for; `start` if it begins one, too."""
+
+    incoming: Incoming
+    sagas: tuple[str, ...]
+    key: str
+    signal: Signal
+    start: StartItem | None = None
+
+
 class PoisonItem(msgspec.Struct, frozen=True):
     """A message that cannot be dealt with, and why."""
 
@@ -45,7 +55,17 @@ class ForeignItem(msgspec.Struct, frozen=True):
 
 _OPERATIONS: Mapping[str, Operation] = {"do": "do", "undo": "undo"}
 
-Item = StartItem | ReplyItem | PoisonItem | ForeignItem
+Item = StartItem | ReplyItem | SignalItem | PoisonItem | ForeignItem
+
+
+def wanted_runs(item: Item) -> list[tuple[str, str]]:
+    """The runs that an item is for, by saga and business key."""
+    if isinstance(item, StartItem):
+        return [(item.definition.name, item.start.key)]
+    if isinstance(item, SignalItem):
+        started = wanted_runs(item.start) if item.start is not None else []
+        return [*started, *((saga, item.key) for saga in item.sagas)]
+    return []
 
 
 class Intake:
@@ -55,6 +75,7 @@ class Intake:
         # An event that only an older version is started by still starts that: it was published before the newer one.
         by_age = [*sorted(definitions, key=lambda d: d.version), *newest(definitions)]
         self._starts = {(d.start.topic, _tag(d)): d for d in by_age}
+        self._signals = _signals(definitions)
         self._keys = _key_fields(definitions)
 
     @property
@@ -72,9 +93,13 @@ class Intake:
         if Header.INSTANCE in incoming.headers:
             return _reply(incoming, envelope)
         definition = self._starts.get((incoming.topic, envelope.event_type))
-        if definition is None:
-            return ForeignItem(incoming)
-        return _start(incoming, envelope, definition)
+        started = _start(incoming, envelope, definition) if definition is not None else None
+        waiting = self._signals.get((incoming.topic, envelope.event_type), ())
+        if not waiting:
+            return started or ForeignItem(incoming)
+        signal = Signal(event_type=envelope.event_type, data=envelope.data)
+        start = started if isinstance(started, StartItem) else None
+        return SignalItem(incoming, waiting, envelope.key, signal, start)
 
 
 def newest(definitions: Sequence[Definition]) -> list[Definition]:
@@ -85,6 +110,16 @@ def newest(definitions: Sequence[Definition]) -> list[Definition]:
         if known is None or known.version < definition.version:
             by_name[definition.name] = definition
     return list(by_name.values())
+
+
+def _signals(definitions: Sequence[Definition]) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """(topic, event type) → the sagas with a wait that takes it."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for definition in definitions:
+        for wait in definition.waits.values():
+            for event_type in wait.signals:
+                found.setdefault((wait.topic, event_type), {})[definition.name] = None
+    return {heard: tuple(sagas) for heard, sagas in found.items()}
 
 
 def _tag(definition: Definition) -> str:

@@ -13,7 +13,7 @@ class Missing(NamedTuple):
 _VERSIONS = "versions side by side"
 _EPOCHS = "epochs of databases in replies"
 _HANDSHAKE = "a handshake of the commands that are understood"
-_PARALLEL = "parallel branches"
+_FAN_OUT = "fan-out over a list"
 _CHILDREN = "sub-sagas"
 _LOCKS = "semantic locks"
 
@@ -24,12 +24,7 @@ MISSING: dict[int, Missing] = {
     54: Missing("a command is sent before anybody understands it", f"{_HANDSHAKE}; today the saga turns back"),
     55: Missing("a participant goes back to code without the undo handler", _HANDSHAKE),
     56: Missing("a participant's database comes back from a backup", _EPOCHS),
-    57: Missing("one branch is refused while another is under way", _PARALLEL),
-    58: Missing("two branches end at once", _PARALLEL),
-    59: Missing("two branches fold into one field", _PARALLEL),
-    60: Missing("a fan-out over nothing", _PARALLEL),
-    61: Missing("the order of undos over branches", _PARALLEL),
-    62: Missing("the undo of one branch fails while others go on", _PARALLEL),
+    60: Missing("a fan-out over nothing", _FAN_OUT),
     63: Missing("the parent turns back after its child has completed", _CHILDREN),
     64: Missing("the parent's cancel crosses its child's end", _CHILDREN),
     65: Missing("a child's start is sent twice", _CHILDREN),

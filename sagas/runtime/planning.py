@@ -1,0 +1,30 @@
+"""What a person's action would do, before it is done; and the input that puts a run under another definition."""
+
+import msgspec
+
+from sagas.core.effects import CarryOver, Decision, Operate
+from sagas.core.instance import Instance
+from sagas.core.kernel import decide
+from sagas.runtime.catalog import Catalog
+
+
+def plan(catalog: Catalog, instance: Instance, message: Operate, now_ms: int) -> Decision | str:
+    """What an action would do, without doing it; in words why it cannot be done."""
+    definition = catalog.exact(instance)
+    if definition is None:
+        definition = catalog.heir(instance)
+        if definition is None:
+            return f"saga {instance.saga!r} version {instance.version} is not loaded here"
+        carried = decide(definition, instance, carry_over_of(instance), now_ms).instance
+        assert carried is not None
+        if message.revision == instance.revision:
+            # The person saw the run as it was before; carrying it over is nothing that happened to it meanwhile.
+            message = msgspec.structs.replace(message, revision=carried.revision)
+        instance = carried
+    decision = decide(definition, instance, message, now_ms)
+    return decision.note if decision.verdict == "violation" else decision
+
+
+def carry_over_of(instance: Instance) -> CarryOver:
+    """The input that puts a run under another definition."""
+    return CarryOver(from_version=instance.version, from_content=instance.content)
