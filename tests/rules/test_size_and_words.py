@@ -35,6 +35,7 @@ _PAGES = (
     "docs/settings.md",
     "docs/testing.md",
     "docs/versions.md",
+    "docs/writing-sagas.md",
     "Makefile",
 )
 
