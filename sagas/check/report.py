@@ -11,7 +11,7 @@ from sagas.core.machine import Edge, EdgeKind
 UNDO_KINDS: tuple[EdgeKind, ...] = ("undo", "refuse", "undeliverable")
 """The moves that turn a run back and carry it to its end."""
 
-# A success after a refusal breaks the participant's promise, and only the author's code can raise.
+# A success after a refusal (`late`, `sweeping`) breaks a participant's promise; only the author's code can raise.
 _NOT_PROMISED = ("late", "broken")
 
 
@@ -74,7 +74,7 @@ def coverage(definition: Definition, taken: Iterable[tuple[str, str, str]]) -> t
 def _can_be_made(definition: Definition, edge: Edge) -> bool:
     step, _, word = edge.trigger.rpartition(".")
     spec = definition.steps.get(step)
-    if edge.kind in _NOT_PROMISED or word in _NOT_PROMISED:
+    if edge.kind in _NOT_PROMISED or word in _NOT_PROMISED or ".sweeping" in edge.source:
         return False
     if word == "deadline":
         return definition.deadline_ms > 0

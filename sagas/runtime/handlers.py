@@ -59,7 +59,7 @@ def read_handler(
     problem = chain_problem(command_type)
     if problem is not None:
         raise HandlerError(f"command {command_type.__name__} ({where}) {problem[0]}; {problem[1]}")
-    _check_return(function.__name__, where, command_type, signature.return_annotation)
+    _check_return(function.__name__, where, command_type, signature.return_annotation, operation)
     if operation == "undo" and nothing is None:
         missing = [
             f.name for f in msgspec.structs.fields(_done_reply(command_type)) if f.required and f.name != key_field
@@ -88,9 +88,17 @@ def _done_reply(command_type: type[Command[Any]]) -> type[Event]:
     return next(r for r in reply_types(command_type) if not issubclass(r, Rejection))
 
 
-def _check_return(name: str, where: str, command_type: type[Command[Any]], returned: object) -> None:
+def _check_return(
+    name: str, where: str, command_type: type[Command[Any]], returned: object, operation: Operation
+) -> None:
     declared = {*reply_types(command_type), InProgress}
     for member in get_args(returned) or (returned,):
+        if member is InProgress and operation == "undo":
+            # `Service.settle` answers a do only: an undo remembered without an answer would hang its saga for ever.
+            raise HandlerError(
+                f"undo handler {name!r} ({where}) may return InProgress, and nothing settles an undo later; "
+                "answer it when it is done, or raise so that it is asked for again"
+            )
         if member not in declared:
             replies = " | ".join(r.__name__ for r in reply_types(command_type))
             raise HandlerError(

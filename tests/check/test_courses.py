@@ -1,10 +1,14 @@
 """Every form of a course holds: branches, decisions both ways, waits, delays, save-points."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from sagas.check import check
 from sagas.check.courses import later, required
-from tests.core.courses import COURSES
+from sagas.testing import Scenario
+from tests.core.courses import COURSES, Agreed, Begun
 
 STATES_MAX = 4_000
 """Looked at of each, the nearest first; `sagas check` itself goes on."""
@@ -45,3 +49,18 @@ def test_a_way_that_failed_may_be_undone_while_the_next_one_goes_on() -> None:
 def test_a_completed_run_has_passed_what_is_on_every_path() -> None:
     assert required(COURSES["branch_by_refusal"]().course) == {"a": True, "b": False, "r": True}
     assert required(COURSES["ways"]().course) == {"a": True}
+
+
+def test_a_story_takes_signals_and_timers_one_by_one() -> None:
+    definition = COURSES["wait"]()
+    saga: Any = SimpleNamespace(definition=definition)
+    story: Scenario[Any] = Scenario(saga).start_event(Begun(k="k-1"))
+    done: Any = definition.steps["a"].replies["a.done"]
+    story.late("a", done(k="k-1"))
+    assert story.state == "word.waiting"
+    story.signal(Agreed(k="k-1"))
+    assert story.state == "b.pending"
+    story.away(seconds=3600).fires("b", kind="timeout")
+    assert (story.state, story.effect("b")) == ("b.undoing", "unknown")
+    assert len(story.said("b", "undo")) == 1
+    assert story.undrawn == []

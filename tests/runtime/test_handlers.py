@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from sagas import Command, Event, Participant, Rejection
+from sagas.core.messages import InProgress
 from sagas.ports import Sql
 from sagas.runtime.handlers import HandlerError
 from sagas.runtime.participant import Service
@@ -87,3 +88,13 @@ def test_an_undo_that_could_not_answer_when_there_is_nothing_to_undo_is_refused(
     with pytest.raises(HandlerError, match="its reply Left still needs hour"):
         Service(DESK).undoes(leave)
     Service(DESK).undoes(nothing=lambda command: Left(desk_id=command.desk_id, hour=0))(leave)
+
+
+def in_progress_for_ever(sql: Sql, command: Sit) -> Sat | InProgress:
+    return InProgress()
+
+
+def test_an_undo_that_may_stay_in_progress_is_refused_for_nothing_would_ever_answer_it() -> None:
+    Service(DESK).handles(in_progress_for_ever)
+    with pytest.raises(HandlerError, match=r"in_progress_for_ever.*may return InProgress, and nothing settles an undo"):
+        Service(DESK).undoes(in_progress_for_ever)
