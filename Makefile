@@ -68,6 +68,7 @@ rebuild: $(INSTALLED) ## Build the read model anew from the topics, compare it w
 check: $(INSTALLED_DEV) ## Check types, style and format
 	@$(BIN)/python -m mypy
 	@$(BIN)/python -m pyright
+	@$(BIN)/python -m tests.typing
 	@$(BIN)/python -m ruff check
 	@$(BIN)/python -m ruff format --check
 

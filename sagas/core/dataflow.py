@@ -83,7 +83,7 @@ def _fold(draft: Draft) -> Callable[[Any, Any], Any] | None:
 
 def _writes(draft: Draft) -> Fields | None:
     """The fields its fold writes; none for what has no fold; None when that cannot be read."""
-    if isinstance(draft, StepDraft) and draft.writes is not None:
+    if isinstance(draft, StepDraft | WaitDraft) and draft.writes is not None:
         return frozenset(draft.writes)
     fold = _fold(draft)
     return writes_of(fold) if fold is not None else frozenset()

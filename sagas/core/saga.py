@@ -12,8 +12,9 @@ from typing import Generic, TypeVar
 from sagas.core.compile import compile_saga
 from sagas.core.course import Fork, Leaf
 from sagas.core.definition import Absence, Definition, StartSpec, StepKind, Unknown
-from sagas.core.drafts import Draft, StepDraft, check_build, check_start, where_of
+from sagas.core.drafts import Draft, StepDraft, check_build, check_name, check_start, where_of
 from sagas.core.flow import CompensatableStep, Delay, Flow, Step, Wait, callers_line, callers_locals
+from sagas.core.inlining import inlined_course, inlined_draft
 from sagas.core.messages import Command, Event
 from sagas.core.outcomes import NO, YES
 from sagas.core.participants import Participant
@@ -21,6 +22,7 @@ from sagas.core.pauses import ChoiceDraft, DelayDraft, WaitDraft, check_choice, 
 from sagas.core.retry import FOREVER, Retry
 from sagas.errors import DefinitionError
 
+C = TypeVar("C")
 D = TypeVar("D")
 E = TypeVar("E", bound=Event)
 R = TypeVar("R", bound=Event)
@@ -52,6 +54,7 @@ class Saga(Generic[D]):
         self._deadline_ms = int((deadline or 0) * 1000)
         self._drafts: dict[str, Draft] = {}
         self._start: StartSpec | None = None
+        self._course: Flow[D] | None = None
         self._definition: Definition | None = None
 
     @property
@@ -161,8 +164,48 @@ class Saga(Generic[D]):
         drafts = (draft, *then.drafts, *(otherwise.drafts if otherwise is not None else ()))
         return Flow(Fork(Leaf(draft.name, "deciding"), branches), drafts)
 
+    def part(self, child: "Saga[C]") -> Callable[[Callable[[D], C]], Flow[D]]:
+        """A sub-saga: the whole course of `child`, whose effects stay undoable until this saga has settled.
+
+        The decorated function makes the child's data of this saga's. They are kept in the field that is called like
+        the function, `returns: Returns | None = None`; the child's steps are called `returns_…`.
+        """
+
+        def decorate(begin: Callable[[D], C]) -> Flow[D]:
+            name, where = plain_name(begin, self.name), where_of(begin)
+            course = self._check_part(child, name, where)
+            drafts = tuple(inlined_draft(draft, self.name, name, begin) for draft in course.drafts)
+            for draft in drafts:
+                check_name(draft)
+                self.add(draft)
+            return Flow(inlined_course(course.course, name), drafts)
+
+        return decorate
+
+    def _check_part(self, child: "Saga[C]", name: str, where: str) -> Flow[C]:
+        if child._course is None:
+            raise DefinitionError(self.name, name, f"saga {child.name!r} has no flow yet", "close it first", where)
+        if child.key != self.key:
+            raise DefinitionError(
+                self.name,
+                name,
+                f"saga {child.name!r} has the business key {child.key!r}, this one {self.key!r}",
+                "give both the same key: their messages carry it",
+                where,
+            )
+        if name not in getattr(self._data_type, "__struct_fields__", ()):
+            raise DefinitionError(
+                self.name,
+                name,
+                f"{self._data_type.__name__} has no field {name!r} to keep its data in",
+                f"add `{name}: {child._data_type.__name__} | None = None`",
+                where,
+            )
+        return child._course
+
     def flow(self, course: Flow[D]) -> None:
         """Close the definition: check it as a whole and compile it. Raises DefinitionError."""
+        self._course = course
         self._definition = compile_saga(
             name=self.name,
             version=self.version,

@@ -14,7 +14,6 @@ _VERSIONS = "versions side by side"
 _EPOCHS = "epochs of databases in replies"
 _HANDSHAKE = "a handshake of the commands that are understood"
 _FAN_OUT = "fan-out over a list"
-_CHILDREN = "sub-sagas"
 _LOCKS = "semantic locks"
 
 MISSING: dict[int, Missing] = {
@@ -25,9 +24,6 @@ MISSING: dict[int, Missing] = {
     55: Missing("a participant goes back to code without the undo handler", _HANDSHAKE),
     56: Missing("a participant's database comes back from a backup", _EPOCHS),
     60: Missing("a fan-out over nothing", _FAN_OUT),
-    63: Missing("the parent turns back after its child has completed", _CHILDREN),
-    64: Missing("the parent's cancel crosses its child's end", _CHILDREN),
-    65: Missing("a child's start is sent twice", _CHILDREN),
     67: Missing("another saga uses what is later taken back", _LOCKS),
     69: Missing("the holder of a lock is stuck", _LOCKS),
     70: Missing("two sagas wait for each other's lock", _LOCKS),

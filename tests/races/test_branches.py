@@ -1,4 +1,4 @@
-"""Races between the branches of one run."""
+"""Races between the branches of one run, and between a saga and a part of it."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from sagas.core.effects import Operate, Reply, Send, Start
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
 from sagas.core.messages import tag_of
+from tests.core import test_parts as parts
 from tests.core.courses import Data, Maker
 from tests.core.test_flow_mistakes import folds_of_two_branches_into_one_field
 
@@ -103,3 +104,30 @@ def test_race_62_the_undo_of_one_branch_that_fails_keeps_what_the_other_branch_c
     assert (story.run.state, story.sent) == ("a.undoing", ["a undo"])
     story.say("a.Undone", "first.Undone")
     assert (story.run.state, set(story.effects().values())) == ("compensated", {"undone", "refused"})
+
+
+def test_race_63_a_part_that_has_completed_is_undone_when_the_saga_around_it_turns_back() -> None:
+    story = parts.begun()
+    story.expect(parts.PickUp).reply(parts.PickedUp(order_id="o-1", parcel=7))
+    story.expect(parts.Refund).reply(parts.NotRefunded(order_id="o-1", reason="too late"))
+    assert story.state == "fetching_pick_up.undoing"
+    story.expect(parts.SendBack).reply(parts.SentBack(order_id="o-1"))
+    story.expect_compensated()
+
+
+def test_race_64_a_cancel_that_crosses_the_end_of_a_part_undoes_it_all_the_same() -> None:
+    story = parts.begun()
+    asked = story.expect(parts.PickUp)
+    story.operate("cancel")
+    asked.reply(parts.PickedUp(order_id="o-1", parcel=7))
+    story.expect_verdict("late")
+    story.expect(parts.SendBack).reply(parts.SentBack(order_id="o-1"))
+    story.expect_compensated(cause="cancelled by ann")
+
+
+def test_race_65_a_start_that_comes_twice_begins_the_part_only_once() -> None:
+    story = parts.begun().start_event(parts.Returned(order_id="o-1"))
+    story.expect(parts.PickUp).reply(parts.PickedUp(order_id="o-1", parcel=7))
+    story.start_event(parts.Returned(order_id="o-1")).expect_verdict("duplicate")
+    story.expect(parts.Refund).reply(parts.Refunded(order_id="o-1"))
+    story.expect_completed()

@@ -6,11 +6,13 @@ participant's committed transactions, that a message was sent from the topics.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import combinations
 
 from sagas.core.effects import Fire
 from sagas.core.ids import derived_id
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, Instance
 from sagas.core.messages import Event, InProgress, Rejection, Undeliverable, tag_of
+from sagas.core.retreat import relation
 from sagas.testing.simulation.evidence import Evidence
 from sagas.testing.simulation.history import Effect, Violation
 from sagas.testing.simulation.messages import MESSAGE_CHECKS
@@ -53,7 +55,7 @@ def every_saga_ends(evidence: Evidence) -> Iterator[Violation]:
 
 
 def effects_fit_the_end(evidence: Evidence) -> Iterator[Violation]:
-    """Completed: each step took effect once. Turned back: each that did was undone once, and no other."""
+    """Completed: each step on its way took effect once. Turned back: each that did was undone once, and no other."""
     for instance in evidence.instances:
         for what in _misfits(evidence, instance):
             yield Violation("effects fit the end", f"is {instance.state}, but {what}", instance.key)
@@ -74,15 +76,23 @@ def _misfits(evidence: Evidence, instance: Instance) -> Iterator[str]:
         begun = sum(answer == _IN_PROGRESS for answer in answers)
         if done > 1 or undone > 1 or begun > 1:
             yield f"{spec.name} took effect {done} times, was begun {begun} times and undone {undone} times"
-        elif instance.state == COMPLETED and (done != 1 or undone):
+        elif instance.state == COMPLETED and done - undone != _stands(instance, spec.name):
             yield f"{spec.name} took effect {done} times and was undone {undone} times"
         elif instance.state in (COMPENSATED, REJECTED):
+            if spec.undo is None and spec.kind == "compensatable":
+                continue  # it leaves nothing
             if done and spec.undo is None:
                 yield f"{spec.name} took effect and cannot be undone"
             elif done and not undone:
                 yield f"{spec.name} took effect and was not undone"
             elif undone and not done and not begun:
                 yield f"{spec.name} was undone and never took effect"
+
+
+def _stands(instance: Instance, step: str) -> int:
+    """1 for a step that the run's course led through for good, 0 for one of another branch or way."""
+    record = instance.step(step)
+    return 1 if record is not None and record.effect == "done" else 0
 
 
 def _undone(evidence: Evidence, instance: Instance, step: str) -> int:
@@ -96,10 +106,16 @@ def _undone(evidence: Evidence, instance: Instance, step: str) -> int:
 def undone_in_reverse(evidence: Evidence) -> Iterator[Violation]:
     """What took effect later is undone earlier."""
     for instance in evidence.instances:
-        order = list(evidence.definition_of(instance).steps)
+        course = evidence.definition_of(instance).course
         # A record keeps the order in which things happened first.
-        undone = [e.step for e in evidence.history.effects if e.instance_id == instance.id and e.operation == "undo"]
-        if undone != sorted(undone, key=order.index, reverse=True):
+        happened = [(e.step, e.operation) for e in evidence.history.effects if e.instance_id == instance.id]
+        undone = [step for step, operation in happened if operation == "undo"]
+        too_early = (
+            # A way that was begun when the one before it was undone is behind it, and in order.
+            relation(course, first, later) == "after" and (later, "do") in happened[: happened.index((first, "undo"))]
+            for first, later in combinations(undone, 2)
+        )
+        if any(too_early):
             yield Violation("reverse order", f"was undone in the order {', '.join(undone)}", instance.key)
 
 
@@ -108,7 +124,7 @@ def no_open_effect(evidence: Evidence) -> Iterator[Violation]:
     for instance in evidence.instances:
         steps = evidence.definition_of(instance).steps
         for record in instance.steps:
-            if instance.state == COMPLETED and record.effect != "done":
+            if instance.state == COMPLETED and record.effect not in ("done", "refused", "undone"):
                 yield Violation("ledger", f"completed with {record.name} {record.effect}", instance.key)
             elif instance.state in (COMPENSATED, REJECTED) and record.is_open and steps[record.name].undo is not None:
                 yield Violation("ledger", f"{instance.state} with {record.name} {record.effect}", instance.key)
