@@ -20,7 +20,7 @@ COMMANDS = {
     "abandon": "Leave an instance as it is, for ever.",
     "dlq": "Deal with messages that could not be dealt with.",
     "diagram": "Draw a saga as Mermaid text.",
-    "check": "Explore every run of a saga, and draw the shortest that goes wrong.",
+    "check": "Explore every run of a saga, draw the shortest gone wrong.",
     "rollout": "Say what a new version does to live instances.",
     "conformance": "Attack participants, and show what they withstand.",
     "config": "Show the settings, and where each comes from.",

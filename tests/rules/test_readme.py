@@ -17,7 +17,7 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 
 
-PAGES = ("README.md", "docs/testing.md", "docs/versions.md", "docs/writing-sagas.md")
+PAGES = ("README.md", "docs/read-models.md", "docs/testing.md", "docs/versions.md", "docs/writing-sagas.md")
 """Whose Python blocks are run."""
 
 
