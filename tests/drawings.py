@@ -28,8 +28,7 @@ def drawings() -> dict[str, str]:
 
 def example_modules() -> list[str]:
     """The modules of examples/, each with a saga."""
-    names = (path.stem for path in sorted((ROOT / "examples").glob("*.py")))
-    return [f"examples.{name}" for name in names if name != "__init__"]
+    return [f"examples.{path.parent.name}.saga" for path in sorted((ROOT / "examples").glob("*/saga.py"))]
 
 
 def main() -> None:

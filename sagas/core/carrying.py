@@ -71,10 +71,23 @@ def problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instanc
             found.update(_lost_state(old, new, renames, where))
     for record in instance.steps:
         found.update((problem.text, problem) for problem in _step_problems(old, new, renames, record))
+    found.update((text, Problem(text=text)) for text in _wait_problems(old, new, instance))
     if not found:
         texts = _course_problems(old, new, renames, instance)
         found.update((text, Problem(text=text)) for text in texts)
     return list(found.values())
+
+
+def _wait_problems(old: SagaShape, new: SagaShape, instance: Instance) -> Iterable[str]:
+    """Why a signal it waits for, or has had too early, would not be taken any more."""
+    names = {name for name, phase in marks_of(instance.state) if phase == "waiting"} | {s[0] for s in instance.signals}
+    for was, now in ((old.wait(name), new.wait(name)) for name in sorted(names)):
+        if was is None or now is None:
+            continue  # without it, its state is gone
+        if was.topic != now.topic:
+            yield f"wait {now.name!r} took its signals from {was.topic!r} and takes them from {now.topic!r} now"
+        for text in missing_replies(was.signals, now.signals):
+            yield f"wait {now.name!r}: {text}"
 
 
 def _lost_state(

@@ -10,6 +10,7 @@ changed at any time: docstrings, timeouts, retries, the deadline, function bodie
 Types are described by what is on the wire: a list and a tuple are both an array, and field order says nothing.
 """
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
@@ -67,6 +68,15 @@ class StepShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     undo_replies: tuple[MessageShape, ...] = ()
 
 
+class WaitShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A wait: where its signals come, which they are, and what it means that none comes."""
+
+    name: str
+    topic: str
+    absence: str
+    signals: tuple[MessageShape, ...]
+
+
 class SagaShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One version of a saga. `forward` are its moves ahead: (state, trigger, state)."""
 
@@ -80,6 +90,11 @@ class SagaShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     steps: tuple[StepShape, ...]
     states: tuple[str, ...]
     forward: tuple[tuple[str, str, str], ...]
+    waits: tuple[WaitShape, ...] = ()
+
+    def wait(self, name: str) -> WaitShape | None:
+        """The wait `name`, None when there is none."""
+        return next((wait for wait in self.waits if wait.name == name), None)
 
     def step(self, name: str) -> StepShape | None:
         """The step `name`, None when there is none."""
@@ -112,27 +127,43 @@ def shape_of(definition: Definition) -> SagaShape:
         steps=tuple(_step(spec, definition.key) for spec in definition.steps.values()),
         states=tuple(sorted({state for edge in definition.edges for state in (edge.source, edge.dest)})),
         forward=_forward(definition),
+        waits=_waits(definition),
     )
 
 
 def content_of(definition: Definition) -> str:
     """The hash of what matters to a run under way, 16 hexadecimal digits: it is stored with each run."""
     steps = [_hashed(_step(spec, definition.key)) for spec in definition.steps.values()]
-    said = (definition.key, _type(inspect.type_info(definition.data_type), ()), steps, _forward(definition))
+    waits = [msgspec.structs.replace(w, signals=_bare(w.signals)) for w in _waits(definition)]
+    said = (definition.key, _type(inspect.type_info(definition.data_type), ()), steps, waits, _forward(definition))
     return short_hash(msgspec.json.encode(said, order="sorted"))[:8].hex()
 
 
 def _hashed(step: StepShape) -> StepShape:
     # Reading one more old version changes nothing for a run: an upcaster may be added at any time.
-    def bare(message: MessageShape) -> MessageShape:
-        return msgspec.structs.replace(message, oldest=1)
-
     return msgspec.structs.replace(
         step,
-        command=bare(step.command),
-        replies=tuple(sorted(map(bare, step.replies), key=lambda reply: reply.tag)),
-        undo=bare(step.undo) if step.undo else None,
-        undo_replies=tuple(sorted(map(bare, step.undo_replies), key=lambda reply: reply.tag)),
+        command=_bare([step.command])[0],
+        replies=_bare(step.replies),
+        undo=_bare([step.undo])[0] if step.undo else None,
+        undo_replies=_bare(step.undo_replies),
+    )
+
+
+def _bare(messages: Iterable[MessageShape]) -> tuple[MessageShape, ...]:
+    found = (msgspec.structs.replace(message, oldest=1) for message in messages)
+    return tuple(sorted(found, key=lambda message: message.tag))
+
+
+def _waits(definition: Definition) -> tuple[WaitShape, ...]:
+    return tuple(
+        WaitShape(
+            name=wait.name,
+            topic=wait.topic,
+            absence=wait.absence,
+            signals=tuple(_message(signal, definition.key) for signal in wait.signals.values()),
+        )
+        for wait in definition.waits.values()
     )
 
 

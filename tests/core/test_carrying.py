@@ -1,15 +1,17 @@
 """A run of one version under another: what is pinned to it, and what keeps its name when its step gets another."""
 
+from typing import Any
+
 import pytest
 
-from sagas import DefinitionError
+from sagas import DefinitionError, Event, Participant, Saga, unchanged
 from sagas.core.carrying import problems
 from sagas.core.definition import Definition
 from sagas.core.effects import CarryOver, Fire, Operate, Reply, Send, Start
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
 from sagas.core.shape import decode_shape, encode_shape, shape_of
-from tests.core.variants import BANK, DataWithNote, Plan, a_command, variant
+from tests.core.variants import BANK, Begun, Data, DataWithNote, Plan, a_command, a_saga, variant
 
 NOW_MS = 1_760_000_000_000
 PACK = Plan("pack", a_command("pack"), a_command("unpack"))
@@ -154,3 +156,49 @@ def test_carrying_over_twice_changes_nothing() -> None:
 def test_a_rename_that_leads_nowhere_is_refused(renames: dict[str, str], said: str) -> None:
     with pytest.raises(DefinitionError, match=said):
         variant(2, PACK, CHARGE, renames=renames)
+
+
+class Agreed(Event, tag="agreed"):
+    k: str
+
+
+class AgreedByName(Event, tag="agreed"):
+    k: str
+    name: str
+
+
+def a_wait(signal: type[Event], *, on: Participant = BANK, absence: str = "refusal") -> Definition:
+    saga = a_saga(1, PACK)
+    fresh: Saga[Data] = Saga("tale", Data, version=2, key="k")
+
+    def begin(event: Begun) -> Data:
+        return Data(event.k)
+
+    def word(data: Data, said: Event) -> Data:
+        return data
+
+    def pack(data: Data) -> Event:
+        raise NotImplementedError
+
+    word.__annotations__["said"] = signal
+    pack.__annotations__["return"] = saga.definition.steps["pack"].command_type
+    fresh.start(on=BANK)(begin)
+    waits: Any = fresh.wait(on=on, timeout=9, absence=absence)  # type: ignore[arg-type]  # one of the three words
+    step: Any = fresh.step(to=PACK.to, timeout=9, unknown="undo", leaves_nothing=True)(pack)  # type: ignore[arg-type]  # an event stands for its command
+    step.reply(unchanged)
+    fresh.flow(waits(word) >> step)
+    return fresh.definition
+
+
+def test_a_wait_is_part_of_the_content_and_its_signals_must_still_be_taken() -> None:
+    old, named, moved = a_wait(Agreed), a_wait(AgreedByName), a_wait(Agreed, on=PACK.to)
+    assert len({d.content for d in (old, named, moved, a_wait(Agreed, absence="consent"))}) == 4
+    waiting = begun(old)
+    assert waiting.state == "word.waiting"
+
+    def said(new: Definition) -> list[str]:
+        return [problem.text for problem in problems(shape_of(old), shape_of(new), {}, waiting)]
+
+    assert said(old) == []
+    assert said(named) == ["wait 'word': its answer 'agreed': name is new and required"]
+    assert said(moved) == ["wait 'word' took its signals from 'bank' and takes them from 'shop' now"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("sagas", "services")
+PACKAGES = ("sagas", "services", "examples")
 
 
 class Module(NamedTuple):

@@ -97,7 +97,7 @@ def _silent_in(path: str, body: list[ast.stmt]) -> Iterator[str]:
 
 def _is_explained_elsewhere(path: str, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
     # A step of a saga is explained by its command's class, which its annotation names.
-    is_step = path.endswith("saga.py") and path.startswith("services/") and bool(node.decorator_list)
+    is_step = path.endswith("saga.py") and path.startswith(("services/", "examples/")) and bool(node.decorator_list)
     # An overload only adds types to the function that stands below it.
     return is_step or any(dotted(decorator) == "overload" for decorator in node.decorator_list)
 

@@ -1,0 +1,1 @@
+"""What is said about goods that a customer sends back: messages and saga."""

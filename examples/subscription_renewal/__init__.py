@@ -1,0 +1,1 @@
+"""What is said about the renewal of a subscription: messages and saga."""

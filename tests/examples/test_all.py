@@ -1,0 +1,24 @@
+"""What holds for each of the sagas in examples/."""
+
+from pathlib import Path
+
+import pytest
+
+from sagas.cli.definitions import load
+from tests.drawings import FOLDER, ROOT, example_modules
+
+SAGAS = sorted((ROOT / "examples").glob("*/saga.py"))
+
+
+def test_there_are_five() -> None:
+    assert len(SAGAS) == 5
+    assert {d.name for d in load(example_modules())} >= {"transfer", "booking", "renewal", "environment", "return"}
+
+
+@pytest.mark.parametrize("path", SAGAS, ids=lambda path: path.parent.name)
+def test_a_saga_is_under_sixty_lines_and_has_its_drawing_and_its_stories(path: Path) -> None:
+    definitions = load([f"examples.{path.parent.name}.saga"])
+
+    assert path.read_text(encoding="utf-8").count("\n") < 60
+    assert all((FOLDER / f"{definition.name}.mmd").is_file() for definition in definitions)
+    assert (ROOT / "tests" / "examples" / f"test_{path.parent.name}.py").is_file()
