@@ -30,7 +30,11 @@ class LineMoves:
         self.faults: list[Fault] = []
 
     def _deliveries(self, local: Local) -> list[Delivery]:
-        return list(self.outside.deliveries(local, self.is_sent["do"], self.is_sent["undo"]))
+        asked = (local, self.is_sent["do"], self.is_sent["undo"])
+        known = self.line.deliveries.get(asked)
+        if known is None:
+            known = self.line.deliveries[asked] = list(self.outside.deliveries(*asked))
+        return known
 
     # ----------------------------------------------------------------- reduced
 
@@ -89,6 +93,12 @@ class LineMoves:
 
     def _settled(self, number: int, local: Local) -> Local:
         """`local`, or `QUIET` where nothing remains of the step and whatever may still be read changes nothing."""
+        known = self.line.settled.get((number, local))
+        if known is None:
+            known = self.line.settled[number, local] = self._looked_through(number, local)
+        return known
+
+    def _looked_through(self, number: int, local: Local) -> Local:
         node = self.orchestrator.nodes[number]
         record = node.instance.step(self.line.step)
         if record is None or record.effect not in ("undone", "refused") or self.orchestrator.has_ways:

@@ -60,6 +60,10 @@ class Line:
         self.outside = Outside(step, spec, assumptions)
         self.locals: list[Local] = [PRISTINE]
         self._numbers: dict[Local, int] = {PRISTINE: 0}
+        self.settled: dict[tuple[int, Local], Local] = {}
+        """What a local state comes to at a node, as far as it was asked."""
+        self.deliveries: dict[tuple[Local, bool, bool], list[Delivery]] = {}
+        """What can be delivered in a local state, by whether the do and the undo are out."""
         self._seen: set[object] = set()
 
     @property

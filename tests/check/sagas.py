@@ -121,3 +121,10 @@ def _named(function: Any, name: str) -> Any:
 def lines(*kinds: str) -> Sequence[Definition]:
     """The definitions of several such sagas."""
     return [line(k).definition for k in kinds]
+
+
+seven = line("uuuuuPr", deadline=60)
+"""Seven steps in a line: `sagas check tests.check.sagas:seven`."""
+
+branches = line("uu&uu&uu")
+"""Three branches of two steps: `sagas check tests.check.sagas:branches`."""
