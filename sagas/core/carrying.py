@@ -218,6 +218,8 @@ def carry_over(turn: Turn, message: CarryOver) -> None:
         steps=tuple(_renamed_record(record, renames) for record in instance.steps),
         stuck_step=renames.get(instance.stuck_step, instance.stuck_step),
         stuck_from=stuck_from,
+        marks=tuple((renames.get(leaf, leaf), word) for leaf, word in instance.marks),
+        signals=tuple((renames.get(wait, wait), event_type, data) for wait, event_type, data in instance.signals),
         cause=_renamed_text(instance.cause, renames),
         reason=_renamed_text(instance.reason, renames),
     )

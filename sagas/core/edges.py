@@ -40,8 +40,8 @@ from sagas.core.outcomes import ABSENT, NO, OVER, YES, by_hand, handled_refusals
 from sagas.core.retreat import Retreat, lane_mates, relation
 from sagas.errors import SagaError
 
-STATES_MAX = 2_000
-"""Of one machine: parallel branches multiply, and it is made when the saga's module is imported."""
+STATES_MAX = 500
+"""Of one machine: parallel branches multiply, and it is made when the saga's module is imported. 500 take a second."""
 
 
 class TooManyStates(SagaError):

@@ -372,7 +372,7 @@ MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (second_pivot_on_one_path, "it is the second pivot; the first is 'p'", "@saga.retriable"),
     (step_to_undo_behind_a_branch_with_the_pivot, "stands after the pivot 'p'", "put it before"),
     (do_that_says_it_cannot_be_undone, "which only an undo can be", "on the undo's command"),
-    (branches_that_multiply, "its parallel branches multiply to more than 2000 states", "join some"),
+    (branches_that_multiply, "its parallel branches multiply to more than 500 states", "join some"),
     (step_within_its_own_branch, "it stands twice in the flow", "a step runs once"),
     (folds_of_two_branches_into_one_field, "its fold writes number, and so does that of 'a'", "a field of its own"),
     (fold_in_a_branch_that_hides_what_it_writes, "does not show which fields its fold writes", "writes="),
