@@ -57,7 +57,7 @@ def host_orchestrator(definitions: Sequence[Definition], settings: Settings, *, 
             admit(here, store, SystemClock().now_ms(), may_strand=may_strand)
             orchestrator = Orchestrator(here, store, store)
             topics = orchestrator.topic_specs(settings.partitions)
-            work = OrchestratorWork(orchestrator, store)
+            work = OrchestratorWork(orchestrator, store, store)
             journal = _journal(store, settings)
             if journal is not None:
                 topics.append(event_store.topic_spec(settings.partitions))

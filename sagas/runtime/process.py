@@ -71,7 +71,13 @@ async def run_until_stopped(
         if subscription is None:
             return
         sender = Relay(
-            outbox, broker, clock, offload, batch_max=limits.outbox_batch, interval_ms=limits.outbox_interval_ms
+            outbox,
+            broker,
+            clock,
+            offload,
+            batch_max=limits.outbox_batch,
+            committed_max=relay.BATCH_MAX,
+            interval_ms=limits.outbox_interval_ms,
         )
         tasks.start_soon(sender.run)
         if feed is not None:

@@ -45,14 +45,17 @@ class Relay:
         offload: Offload,
         *,
         batch_max: int = BATCH_MAX,
+        committed_max: int = 0,
         interval_ms: int = INTERVAL_MS,
     ) -> None:
+        """`batch_max` rows are read from the table at once, `committed_max` (0: as many) taken from memory."""
         self._outbox = outbox
         self._committed = outbox if isinstance(outbox, CommittedOutbox) else None
         self._broker = broker
         self._clock = clock
         self._offload = offload
         self._batch_max = batch_max
+        self._committed_max = committed_max or batch_max
         self._interval_ms = interval_ms
         self._woken = anyio.Event()
         self._lock = anyio.Lock()
@@ -127,7 +130,7 @@ class Relay:
             if rows:
                 return rows
             self._take()
-        return [self._waiting.popleft() for _ in range(min(self._batch_max, len(self._waiting)))]
+        return [self._waiting.popleft() for _ in range(min(self._committed_max, len(self._waiting)))]
 
     async def _read_table(self, now_ms: int) -> list[OutboxRow]:
         self._is_table_due = True  # until it was read: reading it may fail

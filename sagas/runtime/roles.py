@@ -33,13 +33,26 @@ class Membership(Protocol):
         ...
 
 
+class Inbox(Protocol):
+    """What was dealt with, as far as it has to be remembered."""
+
+    def forget_seen(self, before_ms: int, count_max: int) -> int:
+        """Remove at most `count_max` messages that were seen before `before_ms`, oldest first; how many."""
+        ...
+
+
 class OrchestratorWork:
     """The orchestrator in the loop: messages first, then the timers whose answers cannot be waiting any more.
 
-    `membership` is needed where others work on the same database: it fences off whoever stood still.
+    `membership` is needed where others work on the same database: it fences off whoever stood still. `inbox` is
+    emptied of what no topic can bring again, a few rows in a turn, so that no batch has to wait.
     """
 
-    def __init__(self, orchestrator: Orchestrator, membership: Membership | None = None) -> None:
+    def __init__(
+        self, orchestrator: Orchestrator, membership: Membership | None = None, inbox: Inbox | None = None
+    ) -> None:
+        self._inbox = inbox
+        self._forgot_ms = 0
         self._orchestrator = orchestrator
         self._membership = membership
         self._renewed_ms = 0
@@ -74,6 +87,8 @@ class OrchestratorWork:
     def is_due(self, now_ms: int) -> bool:
         """Whether a timer is due, or it is time to look."""
         due_ms = self._pulse.next_due_ms
+        if self._inbox is not None and now_ms - self._forgot_ms >= FORGET_EVERY_MS:
+            return True
         return (due_ms is not None and due_ms <= now_ms) or now_ms - self._pulse_ms >= PULSE_MS_MAX
 
     def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
@@ -81,6 +96,7 @@ class OrchestratorWork:
         if self._membership is not None and abs(now_ms - self._renewed_ms) >= PULSE_MS_MAX:
             self._membership.renew(caught_up_ms, now_ms)
             self._renewed_ms = now_ms
+        self._forget(now_ms)
         timeouts = 0
         may_fire = self._guard.may_fire(now_ms, self._pulse.next_due_ms)
         while may_fire and caught_up_ms is not None:
@@ -90,6 +106,13 @@ class OrchestratorWork:
         self._pulse, self._pulse_ms = self._orchestrator.pulse(), now_ms
         self._guard.note_timeouts(timeouts, self._pulse.in_flight, now_ms)
         return self._pulse.in_flight > 0
+
+    def _forget(self, now_ms: int) -> None:
+        if self._inbox is None or now_ms - self._forgot_ms < FORGET_EVERY_MS:
+            return
+        # As long as there is more, each turn takes a step: so it keeps up with whatever comes in.
+        if self._inbox.forget_seen(now_ms - PROCESSED_KEPT_MS, PROCESSED_FORGOTTEN_MAX) < PROCESSED_FORGOTTEN_MAX:
+            self._forgot_ms = now_ms
 
 
 class ServiceWork:
@@ -119,6 +142,7 @@ class ServiceWork:
     def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
         """Forget a few processed events now and then. A participant awaits no answers."""
         if self.is_due(now_ms):
-            self._store.forget_processed(now_ms - PROCESSED_KEPT_MS, PROCESSED_FORGOTTEN_MAX)
-            self._forgot_ms = now_ms
+            forgotten = self._store.forget_processed(now_ms - PROCESSED_KEPT_MS, PROCESSED_FORGOTTEN_MAX)
+            if forgotten < PROCESSED_FORGOTTEN_MAX:
+                self._forgot_ms = now_ms  # otherwise there is more: each turn takes a step
         return False

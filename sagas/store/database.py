@@ -50,9 +50,13 @@ MEMORY = ":memory:"
 
 _FILE_MODE = 0o600
 
+LOG_BYTES_MAX = 64 * 1024 * 1024
+"""What stays of the write-ahead log after a reader has kept it from being emptied, and it grew."""
+
 _SETTINGS = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
     "PRAGMA synchronous = FULL",
+    f"PRAGMA journal_size_limit = {LOG_BYTES_MAX}",
     "PRAGMA foreign_keys = ON",
     # A file can carry functions in its schema and cells that lie about their size: trust neither.
     "PRAGMA trusted_schema = OFF",

@@ -277,6 +277,7 @@ ORCHESTRATOR: tuple[Migration, ...] = (
     ("orchestrator:006-feed", _script(*_FEED)),
     ("orchestrator:007-definitions", _script(*_DEFINITIONS)),
     ("orchestrator:008-outbox-emptied", _script(*_OUTBOX_EMPTIED)),
+    ("orchestrator:009-inbox-age", _script("CREATE INDEX inbox_age ON inbox (seen_at)")),
 )
 """The orchestrator's database."""
 

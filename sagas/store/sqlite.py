@@ -43,6 +43,12 @@ _KEEP_DEFINITION = """
     INSERT INTO definitions (saga, version, content, shape, first_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
+_FORGET_SEEN = """
+    DELETE FROM inbox WHERE message_id IN (
+        SELECT message_id FROM inbox WHERE seen_at < ? ORDER BY seen_at LIMIT ?
+    )
+"""
+
 _log = logging.getLogger("sagas.store")
 
 
@@ -118,6 +124,12 @@ class SqliteStore:
     def note_published(self, seqs: Sequence[int]) -> None:
         """Have the next transaction of this object, or the next look at the outbox, take these rows away."""
         self._outbox.note_published(seqs)
+
+    def forget_seen(self, before_ms: int, count_max: int) -> int:
+        """Remove at most `count_max` messages seen before `before_ms` from the inbox, oldest first; how many."""
+        with self._database.transaction():
+            self._members.require()
+            return self._database.change(_FORGET_SEEN, (before_ms, max(0, count_max)))
 
     def begin_feed(self) -> None:
         """List every journal row for `unfed` from now on, whoever writes it, and once those that are there already."""

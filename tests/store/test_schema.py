@@ -99,6 +99,7 @@ def test_migrations_are_listed_in_their_order_with_their_time(path: Path) -> Non
         "orchestrator:006-feed",
         "orchestrator:007-definitions",
         "orchestrator:008-outbox-emptied",
+        "orchestrator:009-inbox-age",
     ]
     assert database.value("SELECT min(applied_at) FROM schema_migrations") > 1_700_000_000_000, "milliseconds"
     database.close()
@@ -272,3 +273,24 @@ def test_two_migrations_of_one_name_are_refused(path: Path) -> None:
     with pytest.raises(StoreError, match="rename the later one"):
         SqliteParticipantStore(path, [("001", stock), ("001", prices)])
     assert not path.exists()
+
+
+# --------------------------------------------------------------------------- what is not kept for ever
+
+
+def test_the_inbox_forgets_its_oldest_messages_a_few_at_a_time(path: Path) -> None:
+    store = SqliteStore(path)
+    for age in range(6):
+        with store.transaction() as transaction:
+            transaction.write(Changes(now_ms=NOW_MS - age, inbox=[f"message {age}"]))
+    assert store.forget_seen(NOW_MS - 1, 3) == 3
+    assert column(path, "inbox", "seen_at") == [NOW_MS, NOW_MS - 1, NOW_MS - 2]
+    assert (store.forget_seen(NOW_MS - 1, 3), store.forget_seen(NOW_MS - 1, 3)) == (1, 0)
+    assert column(path, "inbox", "seen_at") == [NOW_MS, NOW_MS - 1]
+    store.close()
+
+
+def test_the_log_beside_a_file_is_cut_after_a_burst(path: Path) -> None:
+    database = Database(path)
+    assert database.value("PRAGMA journal_size_limit") == 64 * 1024 * 1024
+    database.close()
