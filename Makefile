@@ -20,7 +20,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --upgrade --universal --pytho
 FAULTS := $(foreach name,chaos takeover shorter_log database_faults,tests/e2e/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser faults sim sweep mutants races chaos conformance up down rebuild check coverage format diagrams pages bench bench-peers lock clean
+.PHONY: help demo test browser faults sim sweep mutants races scaling chaos conformance up down rebuild check coverage format diagrams pages bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -46,6 +46,9 @@ sweep: $(INSTALLED) ## Crash at every port call of every story
 
 races: $(INSTALLED) ## Say for each known race which test holds it, and its result
 	@$(BIN)/python -m tests.races.table $(ARGS)
+
+scaling: $(INSTALLED) ## Scale a group of workers 1, 3, 4, 2, say who owns what, and prove that nothing is lost
+	@$(BIN)/python -m services.scaling $(ARGS)
 
 chaos: $(INSTALLED) ## Kill and freeze real processes under load, KILLS=200 times, and prove that nothing is lost
 	@$(BIN)/python -m services.chaos --kills $(KILLS) $(ARGS)

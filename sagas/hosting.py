@@ -22,13 +22,14 @@ from sagas.errors import SagaError
 from sagas.ports import Migration, Outbox, TopicSpec
 from sagas.runtime import event_store
 from sagas.runtime.admission import admit
+from sagas.runtime.consumer import Consumer, ConsumerWork
 from sagas.runtime.offload import Thread
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.participant import Service
 from sagas.runtime.process import Limits, run_until_stopped, stop_on_signals
 from sagas.runtime.projection import Projection, ProjectionWork
 from sagas.runtime.roles import OrchestratorWork, ServiceWork
-from sagas.runtime.worker import Work
+from sagas.runtime.worker import Delivery, Work
 from sagas.store.generations import Generations
 from sagas.store.participant import SqliteParticipantStore
 from sagas.store.sqlite import SqliteStore
@@ -149,6 +150,27 @@ async def _turn(generations: Generations, generation: int, stop: anyio.Event, tu
     turn.set()
 
 
+def host_consumer(consumer: Consumer, migrations: Sequence[Migration] = (), *, stream: str = "sagas") -> int:
+    """Read the events of `consumer` until SIGTERM, its settings from the environment and `pyproject.toml`.
+
+    `migrations` make its own tables; `stream` is the stream when neither of them says another.
+    The exit code: 0, or 1 with a line on stderr.
+    """
+    name = consumer.name
+    try:
+        settings = read_settings(os.environ, folder=Path.cwd(), stream=stream).settings
+    except SagaError as error:
+        return _fail(name, error)
+
+    def start() -> None:
+        with closing(SqliteParticipantStore(settings.database(name), migrations)) as store:
+            topics = consumer.topic_specs(settings.partitions)
+            work = ConsumerWork(consumer, store)
+            anyio.run(_host, name, settings, work, store, topics, consumer.topics, None, consumer.delivery)
+
+    return _guarded(name, settings, start)
+
+
 async def _host(
     name: str,
     settings: Settings,
@@ -157,6 +179,7 @@ async def _host(
     topics: Sequence[TopicSpec],
     subscribe_to: Sequence[str],
     journal: Outbox | None = None,
+    delivery: Delivery = "at-least-once",
 ) -> None:
     stop = anyio.Event()
     offload = Thread()
@@ -185,6 +208,7 @@ async def _host(
                     outbox_batch=settings.outbox_batch,
                     outbox_interval_ms=settings.outbox_interval_ms,
                 ),
+                delivery=delivery,
             )
         finally:
             with anyio.CancelScope(shield=True):

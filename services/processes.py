@@ -26,6 +26,9 @@ STOREFRONT = "storefront"
 FRONT = (PROJECTOR, STOREFRONT)
 """What customers see, and what makes it; the demo and the storms do without."""
 
+CONSUMERS = ("notifications", "analytics", "auditlog")
+"""Who reads the events of the others, each at its own place."""
+
 PORT_USUAL = 8090
 """Iggy's own."""
 
@@ -63,8 +66,10 @@ def saga_programs() -> tuple[Program, ...]:
 
 
 def front_programs() -> tuple[Program, ...]:
-    """What customers see, and what makes it."""
-    return tuple(Program(name=name, command=(sys.executable, "-m", f"services.{name}")) for name in FRONT)
+    """What customers see, what makes it, and who reads along."""
+    return tuple(
+        Program(name=name, command=(sys.executable, "-m", f"services.{name}")) for name in (*FRONT, *CONSUMERS)
+    )
 
 
 def free_address(*ports: int) -> str:
@@ -98,7 +103,7 @@ def make_folders(folder: Path) -> None:
 
 def stop_leftovers(folder: Path) -> list[str]:
     """End what an earlier start left running in this folder; the names of what was there."""
-    known = (*FRONT, *SERVICES, ORCHESTRATOR, BROKER)
+    known = (*FRONT, *CONSUMERS, *SERVICES, ORCHESTRATOR, BROKER)
     names = [name for name in known if pidfile.holder(pid_path(folder, name)) is not None]
     pidfile.stop([pid_path(folder, name) for name in names if name != BROKER])
     pidfile.stop([pid_path(folder, BROKER)])

@@ -167,6 +167,14 @@ class IggyBroker:
         """All of a topic from its oldest message on, in no group. Its connection is given up by its own `close`."""
         return IggyScan(IggyConnection(self._address, self._timeout_s), self._stream, checked_name("topic", topic))
 
+    async def owners(self, group: str, topic: str) -> list[tuple[int, ...]]:
+        """The partitions of each member of a group, as the broker says; [] when there is no such group."""
+        details = await self._sending.call(
+            f"get group {group!r} of topic {topic!r}",
+            lambda client: client.get_consumer_group(self._stream, topic, group),
+        )
+        return [] if details is None else [tuple(sorted(member.partitions)) for member in details.members]
+
     async def close(self) -> None:
         """Give up the connections; see `ports.Broker`. Lets the loop live long enough for the client to end."""
         if self._is_closed:

@@ -79,6 +79,11 @@ class IggySubscription:
         """Whether `close` was called."""
         return self._is_closed
 
+    @property
+    def owned(self) -> Sequence[Partition]:
+        """The partitions that the broker has given us, as of the last time it was asked."""
+        return tuple(self._order)
+
     async def poll(self, count_max: int) -> Sequence[Incoming]:
         """The next messages, at most `count_max`; see `ports.Subscription`."""
         async with self._turn:

@@ -20,7 +20,7 @@ from sagas.ports import Broker, Clock, Outbox, Subscription, TopicSpec
 from sagas.runtime import relay, worker
 from sagas.runtime.offload import Offload
 from sagas.runtime.relay import Relay
-from sagas.runtime.worker import Work, Worker
+from sagas.runtime.worker import Delivery, Work, Worker
 
 DRAIN_S_MAX = 9.0
 """Of a drain: an orchestrator of containers typically kills 10 s after SIGTERM."""
@@ -56,6 +56,7 @@ async def run_until_stopped(
     before_joining: Callable[[int], None] | None = None,
     feed: Relay | None = None,
     limits: Limits = LIMITS,
+    delivery: Delivery = "at-least-once",
 ) -> None:
     """Work until `stop` is set, then drain. `feed` is a second relay, that tells others of the journal.
 
@@ -83,7 +84,7 @@ async def run_until_stopped(
         if feed is not None:
             tasks.start_soon(feed.run)
         on_ready()
-        await Worker(work, subscription, sender, clock, offload, batch_max=limits.poll_max).run(stop)
+        await Worker(work, subscription, sender, clock, offload, batch_max=limits.poll_max, delivery=delivery).run(stop)
         await _drain(sender, subscription, feed, tasks)
 
 

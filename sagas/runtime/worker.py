@@ -7,11 +7,14 @@ cannot be written (busy, full) nothing is acknowledged: the subscription goes ba
 again later. When the engine itself fails on a batch, its messages are dealt with one by one, and the one that fails
 alone is published again a few times and then becomes a dead letter (`dead_letters.py`): a poison message
 never blocks its partition.
+
+A worker whose delivery is *at most once* stores the offsets before it works: what a crash or a failing database
+interrupts is lost, and nothing comes twice. For figures that may miss some, never for sagas.
 """
 
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import anyio
 
@@ -30,6 +33,9 @@ UNSTOPPED_MS_MAX = 50
 
 RETRY_MS_FIRST = 50
 RETRY_MS_MAX = 2_000
+
+Delivery = Literal["at-least-once", "at-most-once"]
+"""Whether offsets are stored after the work, so that a crash repeats it, or before, so that a crash loses it."""
 
 _log = logging.getLogger("sagas.worker")
 
@@ -75,7 +81,9 @@ class Worker:
         pace: Pace | None = None,
         batch_max: int = BATCH_MAX,
         store_every_ms: int = STORE_EVERY_MS,
+        delivery: Delivery = "at-least-once",
     ) -> None:
+        self._is_at_most_once = delivery == "at-most-once"
         self._work = work
         self._subscription = subscription
         self._relay = relay
@@ -114,11 +122,14 @@ class Worker:
         await self._relay.make_room()
         started_ms = self._clock.now_ms()
         batch = await self._subscription.poll(self._batch_max)
+        if batch and self._is_at_most_once:
+            await self._subscription.commit(positions(batch))
         if batch:
             await self._deal_with(batch)
             self._relay.wake()
             self._is_busy = self._work.is_awaiting()
-            self._note_offsets(batch)
+            if not self._is_at_most_once:
+                self._note_offsets(batch)
         caught_up_ms = started_ms if len(batch) < self._batch_max else None
         if self._work.is_due(started_ms):
             self._is_busy = await self._offload(self._work.after_poll, caught_up_ms, self._clock.now_ms())

@@ -1,0 +1,154 @@
+"""A consumer: a service that reads events which were not sent to it, with a group and offsets of its own.
+
+Theory of operation. Two promises are possible, and each consumer chooses one (`Delivery`).
+
+    at-least-once   offsets are stored after the work. A crash between repeats messages: each event's id goes into
+                    `processed_events` in the transaction that holds what the handler wrote, and a repeat is passed
+                    over. So a change happens once, though its message may come more often.
+    at-most-once    offsets are stored before the work. A crash between loses what was read and not dealt with, and
+                    nothing comes twice; so nothing is remembered, and there is nothing to clean.
+
+What a handler returns goes to the consumer's outbox in the same transaction, and is published by its relay. What
+cannot be read, or makes the handler fail, is kept as a dead letter, and its partition goes on.
+
+Ids are remembered for `kept_ms`, which must not be shorter than the topics keep their messages, and forgotten in
+small steps: never more than `PROCESSED_FORGOTTEN_MAX` rows in one transaction.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from sagas.core.envelope import Undecodable, decode_envelope
+from sagas.core.participants import Participant
+from sagas.ports import Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, Sql, TopicSpec
+from sagas.runtime.dead_letters import dead_letter
+from sagas.runtime.roles import FORGET_EVERY_MS, PROCESSED_FORGOTTEN_MAX, PROCESSED_KEPT_MS
+from sagas.runtime.worker import Delivery
+
+_log = logging.getLogger("sagas.consumer")
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as a handler is given it: `data` is its JSON, `at_ms` its own time, `payload` the whole of it."""
+
+    id: str
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    event_type: str
+    at_ms: int
+    data: bytes
+    payload: bytes
+    headers: Mapping[str, str] = {}
+
+
+Handler = Callable[[Sql, Seen], Sequence[OutboxRow]]
+"""Writes what follows from an event, and returns what is to be published of it, () for nothing."""
+
+
+class Consumer:
+    """`handler` is called for every event of `sources`; `name` is that of its group and its database file.
+
+    `publishes` are the topics that its rows go to.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sources: Sequence[Participant],
+        handler: Handler,
+        *,
+        delivery: Delivery = "at-least-once",
+        publishes: Sequence[TopicSpec] = (),
+    ) -> None:
+        self.name = name
+        self.delivery: Delivery = delivery
+        self.publishes = tuple(publishes)
+        self._keys = {source.events: source.key for source in sources}
+        self._handler = handler
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics to read."""
+        return tuple(self._keys)
+
+    def topic_specs(self, partitions: int) -> list[TopicSpec]:
+        """The topics that must be there, read or written."""
+        return [*(TopicSpec(name=name, partitions=partitions) for name in self._keys), *self.publishes]
+
+    def handle(self, transaction: ParticipantTransaction, incoming: Incoming, now_ms: int) -> bool:
+        """Deal with one message; whether it was not a repeat."""
+        envelope = decode_envelope(incoming.payload, self._keys[incoming.topic])
+        if incoming.defect or isinstance(envelope, Undecodable):
+            reason = incoming.defect or (envelope.reason if isinstance(envelope, Undecodable) else "")
+            self.bury(transaction, incoming, reason, now_ms)
+            return True
+        if self.delivery == "at-least-once" and not transaction.processed(incoming.id, envelope.event_type, now_ms):
+            return False
+        seen = Seen(
+            id=incoming.id,
+            topic=incoming.topic,
+            partition=incoming.partition,
+            offset=incoming.offset,
+            key=envelope.key,
+            event_type=envelope.event_type,
+            at_ms=envelope.timestamp_ms,
+            data=envelope.data,
+            payload=incoming.payload,
+            headers=incoming.headers,
+        )
+        rows = self._handler(transaction.sql, seen)
+        if rows:
+            transaction.add_outbox(rows)
+        return True
+
+    def bury(self, transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int) -> None:
+        """Keep a message that cannot be dealt with, once."""
+        letter, notice = dead_letter(
+            incoming, reason, now_ms, read_by=self.name, key_field=self._keys.get(incoming.topic, "")
+        )
+        if transaction.processed(notice.id, notice.event_type, now_ms):
+            _log.warning("dead letter from %s/%d at %d: %s", letter.topic, letter.partition, letter.offset, reason)
+            transaction.add_dead_letters([letter])
+
+
+class ConsumerWork:
+    """A consumer in the worker's loop. `handled` and `repeats` count what it did since it was made."""
+
+    def __init__(self, consumer: Consumer, store: ParticipantStore, *, kept_ms: int = PROCESSED_KEPT_MS) -> None:
+        self._consumer = consumer
+        self._store = store
+        self._kept_ms = kept_ms
+        self._forgot_ms = 0
+        self.handled = 0
+        self.repeats = 0
+
+    def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
+        """Deal with a batch in one transaction. What a handler raises leaves nothing of it."""
+        with self._store.transaction() as transaction:
+            new = sum(self._consumer.handle(transaction, incoming, now_ms) for incoming in batch)
+        self.handled += new
+        self.repeats += len(batch) - new
+
+    def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
+        """Keep a message whose handler fails as a dead letter, and go on."""
+        with self._store.transaction() as transaction:
+            self._consumer.bury(transaction, incoming, reason, now_ms)
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether it is time to forget."""
+        return now_ms - self._forgot_ms >= FORGET_EVERY_MS
+
+    def is_awaiting(self) -> bool:
+        """Never: a consumer asks nobody anything."""
+        return False
+
+    def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
+        """Forget a few processed events now and then. A consumer awaits no answers."""
+        if self.is_due(now_ms):
+            self._store.forget_processed(now_ms - self._kept_ms, PROCESSED_FORGOTTEN_MAX)
+            self._forgot_ms = now_ms
+        return False

@@ -1,0 +1,1 @@
+"""Tells customers how their order stands: each event once, whatever crashes."""
