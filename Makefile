@@ -20,7 +20,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --upgrade --universal --pytho
 FAULTS := $(foreach name,chaos takeover shorter_log database_faults,tests/e2e/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser faults sim sweep mutants races scaling chaos conformance up down rebuild check coverage format diagrams pages bench bench-peers lock clean
+.PHONY: help demo test browser faults sim sweep mutants races scaling producers chaos conformance up down rebuild check coverage format diagrams pages guide bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -49,6 +49,9 @@ races: $(INSTALLED) ## Say for each known race which test holds it, and its resu
 
 scaling: $(INSTALLED) ## Scale a group of workers 1, 3, 4, 2, say who owns what, and prove that nothing is lost
 	@$(BIN)/python -m services.scaling $(ARGS)
+
+producers: $(INSTALLED) ## Have an old and a new release place orders at once, and compare each total
+	@$(BIN)/python -m services.producers $(ARGS)
 
 chaos: $(INSTALLED) ## Kill and freeze real processes under load, KILLS=200 times, and prove that nothing is lost
 	@$(BIN)/python -m services.chaos --kills $(KILLS) $(ARGS)
@@ -81,6 +84,9 @@ coverage: $(INSTALLED_DEV) ## Say which branches of the core and the barrier the
 
 format: $(INSTALLED_DEV) ## Write the format that `make check` wants
 	@$(BIN)/python -m ruff format
+
+guide: $(INSTALLED) ## Write docs/guide.md anew, from its table
+	@$(BIN)/python -m tests.guide
 
 diagrams: $(INSTALLED) ## Draw the sagas anew, from their definitions
 	@$(BIN)/python -m tests.drawings

@@ -1,10 +1,15 @@
 """Messages as the client has them, to and from ours."""
 
+import logging
+from collections.abc import Sequence
+
 from apache_iggy import ReceiveMessage, SendMessage
 
-from sagas.broker.outgoing import checked_headers, checked_payload, message_id
+from sagas.broker.outgoing import MESSAGES_EXPIRED, checked_headers, checked_payload, message_id
 from sagas.core.ids import text_of
 from sagas.ports import Incoming, Outgoing
+
+_log = logging.getLogger("sagas.broker")
 
 
 def make_message(message: Outgoing) -> SendMessage:
@@ -41,6 +46,14 @@ def read_message(topic: str, message: ReceiveMessage) -> Incoming:
         headers=headers,
         defect=defect,
     )
+
+
+def read_batch(at: tuple[str, int], messages: Sequence[ReceiveMessage], expected: int, group: str) -> list[Incoming]:
+    """What was read of a topic's partition; says so when the offset that was expected first has expired."""
+    missed = messages[0].offset() - expected
+    if missed > 0:
+        _log.warning(MESSAGES_EXPIRED, missed, *at, group)
+    return [read_message(at[0], message) for message in messages]
 
 
 def _text(value: str | bytes | bool | int | float) -> str:

@@ -21,8 +21,7 @@ What can happen, and why nothing is skipped:
 A position may be behind what another member committed meanwhile (lost and gained between two syncs):
 that repeats messages, and repeats are harmless. No position is ever ahead of what was returned to the caller.
 
-A poll that finds nothing costs one request (`iggy_news.py`), and besides there is one sync for each topic every
-`RESYNC_S`.
+A poll that finds nothing costs one request (`iggy_news.py`), and each topic one sync every `RESYNC_S` besides.
 
 A real server keeps group members on its disk: after its restart the member of before can stay on as a
 ghost that owns partitions nobody reads. A member that owns nothing cannot tell that from a group with
@@ -39,9 +38,8 @@ from apache_iggy import Consumer, PollingStrategy, ReceiveMessage
 from sagas.broker import iggy_wire as wire
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused
-from sagas.broker.iggy_messages import read_message
+from sagas.broker.iggy_messages import read_batch
 from sagas.broker.iggy_news import News
-from sagas.broker.outgoing import MESSAGES_EXPIRED
 from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Incoming, Position
 
@@ -246,9 +244,7 @@ class IggySubscription:
                 continue
             polled = await self._poll_one(at, count_max - len(found))
             if polled:
-                if polled[0].offset() > self._next[at]:
-                    _log.warning(MESSAGES_EXPIRED, polled[0].offset() - self._next[at], *at, self._group)
-                found.extend(read_message(at[0], message) for message in polled)
+                found.extend(read_batch(at, polled, self._next[at], self._group))
                 reached[at] = found[-1].offset + 1
                 if len(found) >= count_max:
                     is_full = True

@@ -59,7 +59,13 @@ class Reader:
         self._subscription = _Mortal(await self._broker.subscribe(self._consumer.name, self._consumer.topics))
         self._relay = Relay(self.store, self._broker, self._clock, inline)
         self._worker = Worker(
-            self.work, self._subscription, self._relay, self._clock, inline, store_every_ms=0, delivery=self._consumer.delivery
+            self.work,
+            self._subscription,
+            self._relay,
+            self._clock,
+            inline,
+            store_every_ms=0,
+            delivery=self._consumer.delivery,
         )
 
     async def turn(self) -> int:

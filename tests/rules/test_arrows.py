@@ -25,6 +25,7 @@ ENTRY_POINTS = (
     "services.orders.__main__",
     "services.payments.__main__",
     "services.shipping.__main__",
+    "services.producers",
     "services.projector.__main__",
     "services.scaling",
     "services.scaling_worker",
@@ -42,6 +43,7 @@ CLOCK_READERS = (
     "services.herd",
     "services.pidfile",
     "services.processes",
+    "services.producers",
     "services.up",
 )
 

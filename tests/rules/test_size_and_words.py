@@ -32,6 +32,7 @@ _PAGES = (
     "CHANGELOG.md",
     "docs/benchmarks.md",
     "docs/cli.md",
+    "docs/guide.md",
     "docs/read-models.md",
     "docs/settings.md",
     "docs/testing.md",
