@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from sagas.cli.definitions import load
+from sagas.cli.main import cli
 from tests.drawings import FOLDER, ROOT, example_modules
 
 SAGAS = sorted((ROOT / "examples").glob("*/saga.py"))
@@ -22,3 +24,11 @@ def test_a_saga_is_under_sixty_lines_and_has_its_drawing_and_its_stories(path: P
     assert path.read_text(encoding="utf-8").count("\n") < 60
     assert all((FOLDER / f"{definition.name}.mmd").is_file() for definition in definitions)
     assert (ROOT / "tests" / "examples" / f"test_{path.parent.name}.py").is_file()
+
+
+@pytest.mark.parametrize("path", SAGAS, ids=lambda path: path.parent.name)
+def test_no_run_of_it_goes_wrong(path: Path) -> None:
+    checked = CliRunner().invoke(cli, ["check", f"examples.{path.parent.name}.saga"])
+
+    assert checked.exit_code == 0, checked.output
+    assert ": OK\n" in checked.stdout
