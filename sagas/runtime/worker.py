@@ -95,6 +95,7 @@ class Worker:
         self._unstored: dict[tuple[str, int], Position] = {}
         self._noted_ms = 0
         self._is_busy = True
+        self._has_decided = False
         self._retry_ms = RETRY_MS_FIRST
 
     async def run(self, stop: anyio.Event) -> None:
@@ -119,12 +120,15 @@ class Worker:
 
     async def turn(self) -> int:
         """One round: poll, deal with it, store offsets; how many messages came. Raises BrokerError, StoreError."""
-        await self._relay.make_room()
+        if self._has_decided:
+            await self._relay.make_room()
+            self._has_decided = False
         started_ms = self._clock.now_ms()
         batch = await self._subscription.poll(self._batch_max)
         if batch and self._is_at_most_once:
             await self._subscription.commit(positions(batch))
         if batch:
+            self._has_decided = True
             await self._deal_with(batch)
             self._relay.wake()
             self._is_busy = self._work.is_awaiting()
