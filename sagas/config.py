@@ -171,6 +171,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         _text("SAGAS_STOREFRONT_ADDRESS", "Where the storefront listens.", pattern=_ADDRESS, expected=_HOST_AND_PORT),
     ] = "127.0.0.1:8000"
+    metrics_port: Annotated[
+        int,
+        _number(
+            "SAGAS_METRICS_PORT",
+            "The port of a process's pages /metrics, /health/live and /health/ready; 0 for none. `make up` counts on "
+            "from it, one for each process. Needs the extra `web`.",
+            0,
+            65_535,
+        ),
+    ] = 0
+    metrics_host: Annotated[
+        str,
+        _text(
+            "SAGAS_METRICS_HOST",
+            "The address these pages are served on. They have no password: other than on loopback only where nobody "
+            "else can reach them, as in a network of containers.",
+            pattern=r"\A[A-Za-z0-9.:-]{1,253}\Z",
+            expected="an address of this machine, such as 127.0.0.1 or 0.0.0.0",
+        ),
+    ] = "127.0.0.1"
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"],
         _row("SAGAS_LOG_LEVEL", "The least important lines of the log that processes write to stderr."),

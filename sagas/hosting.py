@@ -7,8 +7,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -19,6 +20,7 @@ from sagas.config_layers import read_settings
 from sagas.core.definition import Definition
 from sagas.core.starting import started_on
 from sagas.errors import SagaError
+from sagas.measuring import measured_broker, measured_participant_store, measured_store, watching_of
 from sagas.ports import Migration, Outbox, TopicSpec
 from sagas.runtime import event_store
 from sagas.runtime.admission import admit
@@ -33,6 +35,9 @@ from sagas.runtime.worker import Delivery, Work
 from sagas.store.generations import Generations
 from sagas.store.participant import SqliteParticipantStore
 from sagas.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from sagas.metrics.watching import Watching
 
 ORCHESTRATOR = "orchestrator"
 """The name of the orchestrator's process, database file and consumer group."""
@@ -53,16 +58,20 @@ def host_orchestrator(definitions: Sequence[Definition], settings: Settings, *, 
     """
 
     def start() -> None:
-        with closing(SqliteStore(settings.database(ORCHESTRATOR), lease_ms=settings.lease_ms)) as store:
+        with ExitStack() as tasks:
+            store = tasks.enter_context(
+                closing(SqliteStore(settings.database(ORCHESTRATOR), lease_ms=settings.lease_ms))
+            )
             here = started_on(definitions, settings.topic)
             admit(here, store, SystemClock().now_ms(), may_strand=may_strand)
-            orchestrator = Orchestrator(here, store, store)
+            watching = tasks.enter_context(watching_of(ORCHESTRATOR, settings))
+            orchestrator = Orchestrator(here, measured_store(store, watching), store)
             topics = orchestrator.topic_specs(settings.partitions)
             work = OrchestratorWork(orchestrator, store, store)
             journal = _journal(store, settings)
             if journal is not None:
                 topics.append(event_store.topic_spec(settings.partitions))
-            anyio.run(_host, ORCHESTRATOR, settings, work, store, topics, orchestrator.topics, journal)
+            anyio.run(_host, ORCHESTRATOR, settings, work, store, topics, orchestrator.topics, watching, journal)
 
     return _guarded(ORCHESTRATOR, settings, start)
 
@@ -80,10 +89,13 @@ def host_service(service: Service, migrations: Sequence[Migration] = (), *, stre
         return _fail(name, error)
 
     def start() -> None:
-        with closing(SqliteParticipantStore(settings.database(name), migrations)) as store:
+        with (
+            closing(SqliteParticipantStore(settings.database(name), migrations)) as store,
+            watching_of(name, settings) as watching,
+        ):
             topics = service.topic_specs(settings.partitions)
-            work = ServiceWork(service, store)
-            anyio.run(_host, name, settings, work, store, topics, [service.participant.commands])
+            work = ServiceWork(service, measured_participant_store(store, service.participant.events, watching))
+            anyio.run(_host, name, settings, work, store, topics, [service.participant.commands], watching)
 
     return _guarded(name, settings, start)
 
@@ -97,17 +109,22 @@ def host_projection(projection: Projection, *, stream: str = "sagas") -> int:
         settings = read_settings(os.environ, folder=Path.cwd(), stream=stream).settings
     except SagaError as error:
         return _fail(projection.name, error)
-    return _guarded(projection.name, settings, lambda: anyio.run(_host_projection, projection, settings))
+
+    def start() -> None:
+        with watching_of(projection.name, settings, has_database=False) as watching:
+            anyio.run(_host_projection, projection, settings, watching)
+
+    return _guarded(projection.name, settings, start)
 
 
-async def _host_projection(projection: Projection, settings: Settings) -> None:
+async def _host_projection(projection: Projection, settings: Settings, watching: "Watching | None") -> None:
     generations, clock, stop = Generations(settings.data_dir, projection.name), SystemClock(), anyio.Event()
     broker = broker_of(settings)
     was_ready: list[None] = []
 
     def on_ready() -> None:
         if not was_ready:
-            _say_ready(projection.name, settings)
+            _say_ready(projection.name, settings, watching)
         was_ready.append(None)
 
     async with anyio.create_task_group() as tasks:
@@ -126,7 +143,7 @@ async def _host_projection(projection: Projection, settings: Settings) -> None:
                         await run_until_stopped(
                             work=ProjectionWork(projection, store),
                             outbox=store,
-                            broker=broker,
+                            broker=measured_broker(broker, watching),
                             clock=clock,
                             offload=Thread(),
                             group=generations.group(generation),
@@ -134,6 +151,7 @@ async def _host_projection(projection: Projection, settings: Settings) -> None:
                             subscribe_to=projection.topics,
                             stop=turn,
                             on_ready=on_ready,
+                            limits=limits_of(settings),
                         )
                         turning.cancel_scope.cancel()
         finally:
@@ -163,10 +181,13 @@ def host_consumer(consumer: Consumer, migrations: Sequence[Migration] = (), *, s
         return _fail(name, error)
 
     def start() -> None:
-        with closing(SqliteParticipantStore(settings.database(name), migrations)) as store:
+        with (
+            closing(SqliteParticipantStore(settings.database(name), migrations)) as store,
+            watching_of(name, settings) as watching,
+        ):
             topics = consumer.topic_specs(settings.partitions)
             work = ConsumerWork(consumer, store)
-            anyio.run(_host, name, settings, work, store, topics, consumer.topics, None, consumer.delivery)
+            anyio.run(_host, name, settings, work, store, topics, consumer.topics, watching, None, consumer.delivery)
 
     return _guarded(name, settings, start)
 
@@ -178,6 +199,7 @@ async def _host(
     outbox: Outbox,
     topics: Sequence[TopicSpec],
     subscribe_to: Sequence[str],
+    watching: "Watching | None",
     journal: Outbox | None = None,
     delivery: Delivery = "at-least-once",
 ) -> None:
@@ -189,25 +211,23 @@ async def _host(
     feed = event_store.feed(journal, feeding, SystemClock(), offload) if journal and feeding else None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_on_signals, stop)
+        if watching is not None:
+            tasks.start_soon(watching.follow_lag, lambda: broker.lag(name, subscribe_to))
         try:
             await run_until_stopped(
                 work=work,
                 outbox=outbox,
-                broker=broker,
+                broker=measured_broker(broker, watching),
                 clock=SystemClock(),
                 offload=offload,
                 group=name,
                 topics=topics,
                 subscribe_to=subscribe_to,
                 stop=stop,
-                on_ready=lambda: _say_ready(name, settings),
+                on_ready=lambda: _say_ready(name, settings, watching),
                 before_joining=work.join if isinstance(work, OrchestratorWork) else None,
                 feed=feed,
-                limits=Limits(
-                    poll_max=settings.poll_max_count,
-                    outbox_batch=settings.outbox_batch,
-                    outbox_interval_ms=settings.outbox_interval_ms,
-                ),
+                limits=limits_of(settings),
                 delivery=delivery,
             )
         finally:
@@ -229,6 +249,15 @@ def _journal(store: SqliteStore, settings: Settings) -> Outbox | None:
     return None
 
 
+def limits_of(settings: Settings) -> Limits:
+    """How much a process takes at once."""
+    return Limits(
+        poll_max=settings.poll_max_count,
+        outbox_batch=settings.outbox_batch,
+        outbox_interval_ms=settings.outbox_interval_ms,
+    )
+
+
 def broker_of(settings: Settings) -> IggyBroker:
     """The broker that the settings name. Raises SettingsError."""
     return IggyBroker.from_connection_string(
@@ -239,7 +268,9 @@ def broker_of(settings: Settings) -> IggyBroker:
     )
 
 
-def _say_ready(name: str, settings: Settings) -> None:
+def _say_ready(name: str, settings: Settings, watching: "Watching | None") -> None:
+    if watching is not None:
+        watching.is_started = True
     sys.stdout.write(f"ready {name} {masked(settings.connection_string)} stream {settings.stream}\n")
     sys.stdout.flush()
 

@@ -254,3 +254,16 @@ class Sql(Protocol):
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
         """Run one statement."""
         ...
+
+
+class Gauges(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits in a database. Times are Unix time in milliseconds, None when nothing waits."""
+
+    outbox_rows: int
+    outbox_oldest_ms: int | None
+    letters_open: int
+    timers_overdue: int = 0
+    timer_oldest_ms: int | None = None
+    in_flight: int = 0
+    stuck: Mapping[str, int] = {}
+    """Instances that wait for a person, by saga."""

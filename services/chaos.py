@@ -32,7 +32,7 @@ from services.contracts import STREAM
 from services.herd import Herd
 from services.memory import growth_of
 from services.place import Place, begun, names_a_server, place_of
-from services.processes import ORCHESTRATOR, ProcessError, log_path, make_folders
+from services.processes import ORCHESTRATOR, ProcessError, log_path, make_folders, with_metrics
 from services.proof import Proof, ServiceFiles, prove_files
 from services.stories import Story, kind_of, message_of
 
@@ -100,7 +100,9 @@ def run(folder: Path, kills: int, seed: int, pause_s: float = PAUSE_S) -> int:
     place = place_of(os.environ, folder, stream=stream, always_stream=True)
     _say(f"{place.broker_line}\nseed       {seed}, {kills} blows")
     started_s = time.monotonic()
-    with Herd(folder, place.programs, place.environ(os.environ), chance) as herd:
+    with Herd(
+        folder, with_metrics(place.programs, place.settings.metrics_port), place.environ(os.environ), chance
+    ) as herd:
         herd.start()
         storm = Storm(place, herd, chance)
         anyio.run(storm.rage, kills, pause_s)

@@ -28,7 +28,7 @@ from sagas.store.sqlite import SqliteStore
 from services.contracts import STREAM
 from services.orders.saga import order_saga
 from services.place import Place, place_of, sagas_command
-from services.processes import SERVICES, Fleet, ProcessError, make_folders, stop_leftovers
+from services.processes import SERVICES, Fleet, ProcessError, make_folders, stop_leftovers, with_metrics
 from services.proof import Proof, ServiceFiles, prove_files
 from services.stories import Story, kind_of, message_of
 
@@ -74,7 +74,9 @@ def run(folder: Path, count: int) -> int:
     place = place_of(os.environ, folder, stream=stream, always_stream=True)
     print(place.broker_line)
     started_s = time.monotonic()
-    with Fleet(folder, place.programs, place.environ(os.environ, event_store=True)) as fleet:
+    with Fleet(
+        folder, with_metrics(place.programs, place.settings.metrics_port), place.environ(os.environ, event_store=True)
+    ) as fleet:
         fleet.start()
         print(f"services   {'  '.join(SERVICES)}   ready in {elapsed(_since_ms(started_s))}", flush=True)
         stories = [_story(number) for number in range(1, count + 1)]

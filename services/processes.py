@@ -46,10 +46,11 @@ class ProcessError(SagaError):
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """A process to run: its name and its command."""
+    """A process to run: its name, its command, and what its environment has besides everybody's."""
 
     name: str
     command: tuple[str, ...]
+    environ: Mapping[str, str] = {}
 
 
 def broker_program(address: str, folder: Path) -> Program:
@@ -69,6 +70,21 @@ def front_programs() -> tuple[Program, ...]:
     """What customers see, what makes it, and who reads along."""
     return tuple(
         Program(name=name, command=(sys.executable, "-m", f"services.{name}")) for name in (*FRONT, *CONSUMERS)
+    )
+
+
+def with_metrics(programs: Sequence[Program], port: int) -> tuple[Program, ...]:
+    """`programs` with their metrics on `port` and those behind it, one for each but the broker; none when it is 0."""
+    if not port:
+        return tuple(programs)
+    measured = [program.name for program in programs if program.name != BROKER]
+    return tuple(
+        msgspec.structs.replace(
+            program, environ={**program.environ, "SAGAS_METRICS_PORT": str(port + measured.index(program.name))}
+        )
+        if program.name in measured
+        else program
+        for program in programs
     )
 
 
@@ -136,7 +152,7 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env=self._environ,
+                    env={**self._environ, **self._program.environ},
                     start_new_session=True,
                     pass_fds=(descriptor,),
                 )

@@ -28,6 +28,7 @@ from services.processes import (
     make_folders,
     pid_path,
     stop_leftovers,
+    with_metrics,
 )
 
 SUPERVISOR = "supervisor"
@@ -88,7 +89,8 @@ def supervise(folder: Path) -> int:
     place = place_of(os.environ, folder, stream=STREAM)
     storefront = os.environ.get(STOREFRONT_ADDRESS) or free_address(STOREFRONT_PORT)
     environ = {**place.environ(os.environ, event_store=True), STOREFRONT_ADDRESS: storefront}
-    with Fleet(folder, (*place.programs, *front_programs()), environ) as fleet:
+    programs = with_metrics((*place.programs, *front_programs()), place.settings.metrics_port)
+    with Fleet(folder, programs, environ) as fleet:
         fleet.start()
         _say(_introduction(place, storefront))
         _say("ready")

@@ -29,6 +29,7 @@ from sagas.broker.connection_string import (
 )
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused
+from sagas.broker.iggy_lag import lag_of
 from sagas.broker.iggy_messages import make_message
 from sagas.broker.iggy_scan import IggyScan
 from sagas.broker.iggy_subscription import IggySubscription
@@ -174,6 +175,10 @@ class IggyBroker:
             lambda client: client.get_consumer_group(self._stream, topic, group),
         )
         return [] if details is None else [tuple(sorted(member.partitions)) for member in details.members]
+
+    async def lag(self, group: str, topics: Sequence[str]) -> dict[str, int]:
+        """How many messages of each topic `group` has not dealt with yet: a request a partition. Raises BrokerError."""
+        return {topic: await lag_of(self._sending, self._stream, topic, group) for topic in topics}
 
     async def close(self) -> None:
         """Give up the connections; see `ports.Broker`. Lets the loop live long enough for the client to end."""

@@ -5,13 +5,17 @@ import os
 import socket
 import sys
 from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
-from sagas.broker.iggy import IggyBroker
 from sagas.clock import SystemClock
 from sagas.config import Settings
+from sagas.config_layers import read_settings
 from sagas.errors import SagaError
+from sagas.hosting import broker_of
+from sagas.measuring import measured_broker, watching_of
 from sagas.ports import TopicSpec
 from sagas.runtime.offload import Thread
 from sagas.runtime.process import stop_on_signals
@@ -28,6 +32,9 @@ from services.storefront.settings import StorefrontSettings
 from services.storefront.tables import MIGRATIONS
 from services.storefront.watch import Watch
 
+if TYPE_CHECKING:
+    from sagas.metrics.watching import Watching
+
 NAME = "storefront"
 
 FORGET_EVERY_S = 60.0
@@ -38,18 +45,21 @@ _FILE_MASK = 0o077  # what customers ordered is their and our business only
 def main() -> int:
     """Serve until SIGTERM. The exit code: 0, or 1 with a line on stderr."""
     os.umask(_FILE_MASK)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {NAME} %(levelname)s %(name)s: %(message)s"
-    )
     try:
-        settings = Settings.from_environ(os.environ, stream=STREAM)
+        settings = read_settings(os.environ, folder=Path.cwd(), stream=STREAM).settings
         own = StorefrontSettings.from_environ(os.environ)
+        logging.basicConfig(
+            stream=sys.stderr,
+            level=settings.log_level,
+            format=f"%(asctime)s {NAME} %(levelname)s %(name)s: %(message)s",
+        )
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with (
             closing(SqliteParticipantStore(settings.database(NAME), MIGRATIONS)) as store,
             closing(listening(own.host, own.port)) as listener,
+            watching_of(NAME, settings) as watching,
         ):
-            anyio.run(_serve, settings, own, store, listener)
+            anyio.run(_serve, settings, own, store, listener, watching)
     except (SagaError, OSError) as error:
         sys.stderr.write(f"{NAME}: {error}\n")
         return 1
@@ -59,11 +69,19 @@ def main() -> int:
 
 
 async def _serve(
-    settings: Settings, own: StorefrontSettings, store: SqliteParticipantStore, listener: socket.socket
+    settings: Settings,
+    own: StorefrontSettings,
+    store: SqliteParticipantStore,
+    listener: socket.socket,
+    watching: "Watching | None",
 ) -> None:
     clock, offload, stop = SystemClock(), Thread(), anyio.Event()
-    broker = IggyBroker.from_connection_string(settings.connection_string, stream=settings.stream)
-    relay = Relay(store, broker, clock, offload)
+    real = broker_of(settings)
+    broker = measured_broker(real, watching)
+    relay = Relay(
+        store, broker, clock, offload, batch_max=settings.outbox_batch, interval_ms=settings.outbox_interval_ms
+    )
+    topic = settings.topic or ORDERS.events
     reader, looking = Reader(settings.data_dir), Thread()
     watch = Watch(reader, clock, looking)
     parts = Parts(
@@ -79,6 +97,7 @@ async def _serve(
         looking=looking,
         watch=watch,
         streams=Streams(),
+        topic=topic,
     )
     address = "{}:{}".format(*listener.getsockname()[:2])
     async with anyio.create_task_group() as tasks:
@@ -91,13 +110,13 @@ async def _serve(
                 listener,
                 relay=relay,
                 broker=broker,
-                topics=[TopicSpec(name=ORDERS.events, partitions=settings.partitions)],
+                topics=[TopicSpec(name=topic, partitions=settings.partitions)],
                 stop=stop,
-                on_ready=lambda: _say_ready(address),
+                on_ready=lambda: _say_ready(address, watching),
             )
         finally:
             with anyio.CancelScope(shield=True):
-                await broker.close()
+                await real.close()
         tasks.cancel_scope.cancel()
 
 
@@ -110,7 +129,9 @@ async def _forget(parts: Parts) -> None:
             logging.getLogger(NAME).warning("old keys are forgotten later: %s", error)
 
 
-def _say_ready(address: str) -> None:
+def _say_ready(address: str, watching: "Watching | None") -> None:
+    if watching is not None:
+        watching.is_started = True
     sys.stdout.write(f"ready {NAME} http://{address}/\n")
     sys.stdout.flush()
 

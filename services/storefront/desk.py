@@ -34,8 +34,8 @@ Outcome = Placement | Conflict | tuple[FieldError, ...]
 """The order as it was placed, now or earlier; or why it is not."""
 
 
-def place(store: ParticipantStore, key: str, wanted: PlaceOrder, now_ms: int) -> Outcome:
-    """Place the order of `key`, once. Raises StoreError; then nothing was placed."""
+def place(store: ParticipantStore, key: str, wanted: PlaceOrder, now_ms: int, topic: str = ORDERS.events) -> Outcome:
+    """Place the order of `key`, once, by an event to `topic`. Raises StoreError; then nothing was placed."""
     fingerprint = short_hash(msgspec.json.encode(wanted))
     with store.transaction() as transaction:
         known = tables.find(transaction.sql, key)
@@ -53,7 +53,7 @@ def place(store: ParticipantStore, key: str, wanted: PlaceOrder, now_ms: int) ->
             accepted_ms=now_ms,
         )
         tables.write_down(transaction.sql, placement)
-        transaction.add_outbox([_event(order_id, wanted, total, now_ms)])
+        transaction.add_outbox([_event(order_id, wanted, total, now_ms, topic)])
         return placement
 
 
@@ -79,7 +79,7 @@ def _answer(order_id: str, total: str, now_ms: int) -> bytes:
     return msgspec.json.encode(accepted)
 
 
-def _event(order_id: str, wanted: PlaceOrder, total: str, now_ms: int) -> OutboxRow:
+def _event(order_id: str, wanted: PlaceOrder, total: str, now_ms: int, topic: str) -> OutboxRow:
     event = OrderCreated(order_id=order_id, items=wanted.items, total=total, card=wanted.card, address=wanted.address)
     message_id = derived_id(order_id, "placed")
     return OutboxRow(
@@ -89,6 +89,6 @@ def _event(order_id: str, wanted: PlaceOrder, total: str, now_ms: int) -> Outbox
         created_at=now_ms,
         aggregate_type="order",
         aggregate_id=order_id,
-        topic=ORDERS.events,
+        topic=topic,
         key=order_id,
     )

@@ -44,7 +44,7 @@ async def place_order(parts: Parts, request: Request) -> Response:
         return answer(problem(HTTPStatus.BAD_REQUEST, wanted))
     if isinstance(wanted, tuple):
         return answer(problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the order cannot be taken as it is", wanted))
-    outcome = await parts.offload(desk.place, parts.store, key, wanted, parts.clock.now_ms())
+    outcome = await parts.offload(desk.place, parts.store, key, wanted, parts.clock.now_ms(), parts.topic)
     match outcome:
         case Placement():
             parts.wake()

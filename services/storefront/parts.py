@@ -7,6 +7,7 @@ import msgspec
 
 from sagas.ports import Broker, Clock, ParticipantStore
 from sagas.runtime.offload import Offload
+from services.contracts import ORDERS
 from services.readmodel.reader import Reader
 from services.storefront.limits import Streams, TokenBucket
 from services.storefront.watch import Watch
@@ -32,3 +33,4 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     looking: Offload
     watch: Watch
     streams: Streams
+    topic: str = ORDERS.events

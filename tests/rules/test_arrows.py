@@ -36,6 +36,7 @@ ENTRY_POINTS = (
 # Who may look at a clock: the adapter, the engine's own server, and what starts and watches processes.
 CLOCK_READERS = (
     "sagas.clock",
+    "sagas.metrics",
     "sagas.testing",
     "sagas.broker.embedded",
     "services.chaos",
@@ -167,6 +168,19 @@ def test_the_check_sees_the_core_only_and_is_as_pure() -> None:
     assert impure == []
 
 
+def test_metrics_wrap_ports_and_see_no_adapter_and_no_runtime() -> None:
+    assert unwanted(under("sagas.metrics"), ("sagas.metrics", *INSIDE)) == []
+    # It is loaded only where it is switched on: the engine runs without prometheus-client.
+    found = [
+        f"{module.path}:{found.line}"
+        for module in modules()
+        if not is_within(module.name, "sagas.metrics", "sagas.measuring")
+        for found in imports(module)
+        if is_within(found.name, "sagas.metrics") and not found.is_typing
+    ]
+    assert found == []
+
+
 def test_nobody_but_the_entry_points_sees_the_command_line_or_the_hosting() -> None:
     assert touching(("sagas.cli", "sagas.hosting"), ENTRY_POINTS) == []
 
@@ -225,6 +239,7 @@ def test_only_the_clock_reads_a_clock() -> None:
         (("transitions",), ("sagas.core.machine",)),
         (("sqlite_utils", "pysqlite3", "sqlite3"), ("sagas.store",)),
         (("xxhash",), ("sagas.broker",)),
+        (("prometheus_client",), ("sagas.metrics",)),
         (("starlette", "uvicorn"), ("services.storefront",)),
         (("click", "rich_click"), ("sagas.cli", "sagas.testing.simulation.__main__")),
         (("rich",), ("sagas.cli", "sagas.testing.simulation.__main__", "services.chaos", "services.demo")),
