@@ -20,7 +20,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --upgrade --universal --pytho
 FAULTS := $(foreach name,chaos takeover shorter_log database_faults,tests/e2e/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser faults sim sweep mutants races scaling producers chaos conformance up down rebuild check coverage format diagrams pages guide bench bench-peers lock clean
+.PHONY: help demo test browser faults sim sweep mutants races scaling producers chaos conformance up down rebuild check coverage format diagrams pages alerts guide bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -93,6 +93,12 @@ diagrams: $(INSTALLED) ## Draw the sagas anew, from their definitions
 
 pages: $(INSTALLED) ## Write anew the pages that are made from code
 	@$(BIN)/python -m sagas.cli.settings_page > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+
+alerts: ## Have Prometheus check the alert rules and run their tests
+	@command -v promtool > /dev/null || { \
+		echo "promtool is needed, it comes with Prometheus: apt-get install prometheus, or https://prometheus.io/download" >&2; exit 1; }
+	@cd deploy/prometheus && promtool check config --syntax-only prometheus.yaml && promtool check rules alerts.yaml && \
+		promtool test rules alerts_test.yaml
 
 bench: $(INSTALLED) ## Measure what the README quotes: ARGS=--quick for a look, ARGS="system limits" for some rows
 	@$(BIN)/python -m benchmarks $(ARGS)
