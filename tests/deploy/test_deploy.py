@@ -38,11 +38,7 @@ PUBLISHED = {
 _METRIC = re.compile(r"\bsagas_[a-z_]+\b")
 
 
-def of_each() -> Any:
-    return pytest.mark.parametrize("name", list(SERVICES))
-
-
-@of_each()
+@pytest.mark.parametrize("name", list(SERVICES))
 def test_every_service_is_pinned_watched_without_rights_and_started_again(name: str) -> None:
     service = SERVICES[name]
     image, _, tag = service["image"].partition(":")
@@ -59,7 +55,7 @@ def test_the_processes_are_those_of_make_up() -> None:
     assert set(OURS) == {"orchestrator", "orders", "inventory", "payments", "shipping", "projector", "storefront"}
 
 
-@of_each()
+@pytest.mark.parametrize("name", list(SERVICES))
 def test_only_the_documented_ports_are_published_and_on_loopback_only(name: str) -> None:
     ports = [str(port).split(":") for port in SERVICES[name].get("ports", ())]
 
@@ -94,7 +90,7 @@ def test_a_process_of_ours_has_settings_that_are_there_and_right(name: str) -> N
     assert any(volume.endswith(f":{settings.data_dir}") for volume in OURS[name]["volumes"])
 
 
-@of_each()
+@pytest.mark.parametrize("name", list(SERVICES))
 def test_what_a_service_waits_for_uses_and_mounts_is_there(name: str) -> None:
     service = SERVICES[name]
 
