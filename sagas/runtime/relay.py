@@ -8,6 +8,8 @@ A database that hands over what it has just committed (`CommittedOutbox`) is not
 to the broker, and what was acknowledged is marked by its next transaction. The table counts all the same. It is read at
 the start, after anything that failed, when too much waits in memory, and every `interval_ms`: for what a crash
 left behind and for what others write to it. Reading it, the rows in memory are dropped first, for they are in it.
+A gap in the numbers says that somebody else has committed in between: then it is read as well, or a command of
+this process could overtake an earlier one that another has decided and not published.
 """
 
 import logging
@@ -125,12 +127,21 @@ class Relay:
         now_ms = self._clock.now_ms()
         interval_ms = max(BUSY_INTERVAL_MS, self._interval_ms) if self._waiting else self._interval_ms
         # Either way: a clock that was set back would put it off until it has caught up.
-        if self._is_table_due or abs(now_ms - self._read_ms) >= interval_ms:
+        if self._is_table_due or self._has_gap() or abs(now_ms - self._read_ms) >= interval_ms:
             rows = await self._read_table(now_ms)
             if rows:
                 return rows
             self._take()
-        return [self._waiting.popleft() for _ in range(min(self._committed_max, len(self._waiting)))]
+            if self._has_gap():
+                return await self._read_table(now_ms)
+        batch: list[OutboxRow] = []
+        while self._waiting and len(batch) < self._committed_max and not self._has_gap():
+            batch.append(self._waiting.popleft())
+            self._read_up_to = batch[-1].seq
+        return batch
+
+    def _has_gap(self) -> bool:
+        return bool(self._waiting) and self._waiting[0].seq != self._read_up_to + 1
 
     async def _read_table(self, now_ms: int) -> list[OutboxRow]:
         self._is_table_due = True  # until it was read: reading it may fail
