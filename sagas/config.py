@@ -206,7 +206,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 40_000
     outbox_batch: Annotated[
         int, _number("SAGAS_OUTBOX_BATCH", "Rows that the relay takes from the outbox at once.", 1, 10_000)
-    ] = 100
+    ] = 1_000
     outbox_interval_ms: Annotated[
         int,
         _number(
