@@ -119,7 +119,8 @@ async def _connect(
             return await broker.subscribe(group, subscribe_to)
         except (BrokerError, StoreError) as error:
             if not was_told:
-                _log.warning("waiting to begin: %s", error)
+                awaited = "broker" if isinstance(error, BrokerError) else "database"
+                _log.warning("waiting for the %s: %s", awaited, error)
                 was_told = True
             with anyio.move_on_after(CONNECT_RETRY_S):
                 await stop.wait()
