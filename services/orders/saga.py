@@ -1,6 +1,7 @@
 """The order saga: create, reserve, pay, ship; refused or unanswered halfway, it turns back."""
 
 import msgspec
+from msgspec.structs import replace
 
 from sagas import Saga, unchanged
 from services.contracts import (
@@ -47,14 +48,7 @@ def begin(event: OrderCreated) -> OrderData:
 
 @order_saga.step(to=ORDERS, timeout=30, unknown="undo")
 def create(order: OrderData) -> CreateOrder:
-    return CreateOrder(
-        order_id=order.order_id,
-        items=order.items,
-        total=order.total,
-        card=order.card,
-        address=order.address,
-        currency=order.currency,
-    )
+    return msgspec.convert(order, CreateOrder, from_attributes=True)
 
 
 @create.undo
@@ -84,11 +78,7 @@ def _(order: OrderData) -> RefundPayment:
 
 @pay.reply
 def _(order: OrderData, reply: PaymentProcessed | PaymentFailed) -> OrderData:
-    match reply:
-        case PaymentProcessed(payment_id=payment_id):
-            return msgspec.structs.replace(order, payment_id=payment_id)
-        case PaymentFailed():
-            return order
+    return order if isinstance(reply, PaymentFailed) else replace(order, payment_id=reply.payment_id)
 
 
 @order_saga.pivot(to=SHIPPING, timeout=60, unknown="ask")
@@ -98,11 +88,7 @@ def ship(order: OrderData) -> ShipOrder:
 
 @ship.reply
 def _(order: OrderData, reply: OrderShipped | ShipmentFailed) -> OrderData:
-    match reply:
-        case OrderShipped(tracking=tracking):
-            return msgspec.structs.replace(order, tracking=tracking)
-        case ShipmentFailed():
-            return order
+    return order if isinstance(reply, ShipmentFailed) else replace(order, tracking=reply.tracking)
 
 
 create.reply(unchanged)

@@ -11,13 +11,14 @@ from services.contracts import (
     INVENTORY,
     PAYMENTS,
     InventoryReserved,
-    Item,
     OrderCreated,
     PaymentProcessed,
     ProcessPayment,
     ReserveInventory,
 )
-from services.orders.saga import OrderData, order_saga
+from services.orders.saga import order_saga
+from tests.core.trip import Trip
+from tests.core.trip import trip_saga as hotel_saga
 from tests.scenarios.order_parts import PLACED, RESERVED, SHIPPED, created, paid, placed, reserved
 
 DEPOT = Participant("depot", key="trip_id")
@@ -132,7 +133,7 @@ def test_a_message_that_would_not_survive_the_wire_fails() -> None:
     with pytest.raises(AssertionError, match="cannot be read where it is sent to"):
         Scenario(order_saga).start_event(OrderCreated(order_id="o-1", items=(), total="1"))
     with pytest.raises(AssertionError, match="cannot be read where it is sent to"):
-        Scenario(order_saga).given(OrderData("o-1", (Item("123", 1),), "1.234", "card-ok", "here"))
+        Scenario(hotel_saga).given(Trip("t-1", 2**60))
 
 
 def test_an_event_that_does_not_start_the_saga_fails() -> None:
