@@ -79,7 +79,10 @@ check: $(INSTALLED_DEV) ## Check types, style and format
 	@$(BIN)/python -m ruff format --check
 
 coverage: $(INSTALLED_DEV) ## Say which branches of the core and the barrier the tests run
-	@$(BIN)/python -m coverage run -m pytest -q tests/core tests/runtime tests/services tests/scenarios tests/cli tests/races tests/testing
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest -q tests/core tests/runtime tests/services tests/scenarios tests/cli tests/races tests/testing \
+		tests/examples tests/simulation/test_branches.py
+	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
 format: $(INSTALLED_DEV) ## Write the format that `make check` wants

@@ -124,6 +124,11 @@ class Worker:
             await self._relay.make_room()
             self._has_decided = False
         started_ms = self._clock.now_ms()
+        is_due = self._work.is_due(started_ms)
+        if is_due:
+            # While something of a partition is read and not stored, the broker may be about to give it to another
+            # member, and then nobody reads it: who has stored all can say that there was nothing more to read.
+            await self._store_offsets()
         batch = await self._subscription.poll(self._batch_max)
         if batch and self._is_at_most_once:
             await self._subscription.commit(positions(batch))
@@ -135,7 +140,7 @@ class Worker:
             if not self._is_at_most_once:
                 self._note_offsets(batch)
         caught_up_ms = started_ms if len(batch) < self._batch_max else None
-        if self._work.is_due(started_ms):
+        if is_due:
             self._is_busy = await self._offload(self._work.after_poll, caught_up_ms, self._clock.now_ms())
             self._relay.wake()
         # Either way: a clock that was set back would put it off until it has caught up.
