@@ -41,6 +41,33 @@ def test_a_page_of_the_list_as_json_has_the_documented_shape(full: Terminal) -> 
     }
 
 
+REFUSED_AND_RELEASED: list[dict[str, object]] = [
+    {
+        "name": "pay",
+        "step": "pay",
+        "operation": "do",
+        "outcome": "refused",
+        "why": "card declined",
+        "reply": "PaymentFailed",
+        "attempts": 1,
+        "sent_ms": NOW_MS + 20,
+        "answered_ms": NOW_MS + 30,
+    },
+    {
+        "name": "release",
+        "step": "reserve",
+        "operation": "undo",
+        "outcome": "ok",
+        "why": "",
+        "reply": "InventoryReleased",
+        "attempts": 1,
+        "sent_ms": NOW_MS + 30,
+        "answered_ms": NOW_MS + 40,
+    },
+]
+"""The operations in the middle of the story of an order whose card was declined."""
+
+
 def test_a_story_as_json_has_the_documented_shape(full: Terminal) -> None:
     story = full.json("show", "o-1")
 
@@ -70,30 +97,7 @@ def test_a_story_as_json_has_the_documented_shape(full: Terminal) -> None:
             "tracking": "",
         },
     }
-    assert operations[2:4] == [
-        {
-            "name": "pay",
-            "step": "pay",
-            "operation": "do",
-            "outcome": "refused",
-            "why": "card declined",
-            "reply": "PaymentFailed",
-            "attempts": 1,
-            "sent_ms": NOW_MS + 20,
-            "answered_ms": NOW_MS + 30,
-        },
-        {
-            "name": "release",
-            "step": "reserve",
-            "operation": "undo",
-            "outcome": "ok",
-            "why": "",
-            "reply": "InventoryReleased",
-            "attempts": 1,
-            "sent_ms": NOW_MS + 30,
-            "answered_ms": NOW_MS + 40,
-        },
-    ]
+    assert operations[2:4] == REFUSED_AND_RELEASED
     assert journal[3] == {
         "revision": 4,
         "at_ms": NOW_MS + 30,
