@@ -11,6 +11,7 @@ from uuid import uuid4
 import anyio
 
 from benchmarks.figures import Sheet, percentile
+from benchmarks.system import PLENTIFUL
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.clock import SystemClock
 from sagas.ports import Outbox, TopicSpec
@@ -93,7 +94,7 @@ async def _process(
 async def _one(broker: MemoryBroker, store: SqliteStore, number: int) -> float:
     story = Story(number=number, kind="delivered", order_id=f"alone-{number}")
     began = time.perf_counter()
-    await broker.publish([message_of(story, message_id=str(uuid4()), now_ns=time.time_ns())])
+    await broker.publish([message_of(story, message_id=str(uuid4()), now_ns=time.time_ns(), products=PLENTIFUL)])
     while True:
         instance = store.instance("order", story.order_id)
         if instance is not None and instance.is_ended:

@@ -17,6 +17,7 @@ import anyio
 import msgspec
 
 from sagas.broker.iggy import IggyBroker
+from sagas.core.instance import COMPLETED
 from sagas.ports import InstanceFilter, Outgoing
 from sagas.store.sqlite import SqliteStore
 from services import pidfile
@@ -27,6 +28,9 @@ from services.stories import Kind, Story, message_of
 STREAM = "bench"
 CHUNK = 500
 """Orders in one publish."""
+
+PLENTIFUL = ("123",)
+"""What the shop has a million of: anything else is sold out after some hundred orders, which then end too early."""
 
 LOOK_S = 0.02
 WATCH_S = 0.003
@@ -72,6 +76,7 @@ class System:
                 Story(number=number, kind=kinds[number % len(kinds)], order_id=f"b-{self._prefix}-{number}"),
                 message_id=str(uuid4()),
                 now_ns=time.time_ns(),
+                products=PLENTIFUL,
             )
             for number in range(first, first + count)
         ]
@@ -82,13 +87,22 @@ class System:
             await self._broker.publish(orders[at : at + CHUNK])
 
     async def saturate(self, count: int, kinds: Sequence[Kind]) -> Load:
-        """Place `count` orders at once and wait until all have ended."""
-        orders = self.orders(count, kinds)
+        """Place `count` orders at once and wait until all have ended.
+
+        Raises RuntimeError when others completed than should: the figure would be of another load.
+        """
+        first, orders = self._published, self.orders(count, kinds)
+        completed = self.count_in(COMPLETED)
         before, began = self.cpu_s(), time.perf_counter()
         await self.publish(orders)
         await self.all_ended(orders)
         seconds = time.perf_counter() - began
         after = self.cpu_s()
+        completed = self.count_in(COMPLETED) - completed
+        wanted = sum(kinds[number % len(kinds)] == "delivered" for number in range(first, first + count))
+        # A machine that stands still for long may time a few out.
+        if abs(completed - wanted) > count // 50:
+            raise RuntimeError(f"{completed} of {count} orders completed, {wanted} were to: this is another load")
         return Load(count=count, seconds=seconds, cpu_s={name: after[name] - before[name] for name in after})
 
     async def all_ended(self, orders: Sequence[Outgoing]) -> None:
