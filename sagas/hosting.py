@@ -225,7 +225,6 @@ async def _host(
                 subscribe_to=subscribe_to,
                 stop=stop,
                 on_ready=lambda: _say_ready(name, settings, watching),
-                before_joining=work.join if isinstance(work, OrchestratorWork) else None,
                 feed=feed,
                 limits=limits_of(settings),
                 delivery=delivery,

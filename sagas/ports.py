@@ -12,6 +12,7 @@ from sagas.core.instance import Instance, Operation
 from sagas.records import (
     AuditRow,
     BarrierRow,
+    CaughtUp,
     Changes,
     DeadLetter,
     DefinitionRow,
@@ -23,6 +24,7 @@ from sagas.records import (
     Outgoing,
     ParkedRow,
     Position,
+    Reading,
     Rows,
     Sql,
     TimerRow,
@@ -30,10 +32,10 @@ from sagas.records import (
 )  # fmt: skip
 
 __all__ = [
-    "AuditRow", "BarrierRow", "Broker", "Changes", "Clock", "CommittedOutbox", "DeadLetter", "DefinitionRow", "FeedRow",
-    "Incoming", "InstanceFilter", "JournalFeed", "JournalRow", "Migration", "Outbox", "OutboxRow", "Outgoing",
-    "ParkedRow", "ParticipantStore", "ParticipantTransaction", "Position", "Rows", "Sql", "Store", "StoreTransaction",
-    "Subscription", "TimerRow", "TopicSpec",
+    "AuditRow", "BarrierRow", "Broker", "CaughtUp", "Changes", "Clock", "CommittedOutbox", "DeadLetter",
+    "DefinitionRow", "FeedRow", "Incoming", "InstanceFilter", "JournalFeed", "JournalRow", "Migration", "Outbox",
+    "OutboxRow", "Outgoing", "ParkedRow", "ParticipantStore", "ParticipantTransaction", "Position", "Reading", "Rows",
+    "Sql", "Store", "StoreTransaction", "Subscription", "TimerRow", "TopicSpec",
 ]  # fmt: skip
 
 
@@ -67,11 +69,12 @@ class Subscription(Protocol):
         ...
 
     async def commit(self, positions: Sequence[Position]) -> None:
-        """Store offsets with the broker, after the database commit. A partition that has meanwhile
-        gone to another member is passed over: that member reads the messages again.
+        """Store offsets, after the database commit. A partition that has gone to another member is passed over, and
+        read again by that one. Raises BrokerUnavailable; then messages may be delivered again."""
+        ...
 
-        Raises BrokerUnavailable; the messages may then be delivered again.
-        """
+    async def reading(self) -> Reading:
+        """How far the last poll went. Raises BrokerUnavailable."""
         ...
 
     async def rewind(self) -> None:
@@ -91,10 +94,8 @@ class Broker(Protocol):
         ...
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Append all, those of one partition in the given order; returns once all are acknowledged.
-
-        Raises BrokerUnavailable when any outcome is unknown: publish all again under the same ids.
-        """
+        """Append all, those of one partition in the given order; returns once all are acknowledged. Raises
+        BrokerUnavailable when any outcome is unknown: publish all again under the same ids."""
         ...
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
@@ -178,8 +179,7 @@ class JournalFeed(Protocol):
         ...
 
     def unfed(self, count_max: int) -> list[FeedRow]:
-        """The oldest rows not yet told of, in the order of their commits; [] while another orchestrator on this
-        database tells of them."""
+        """The oldest rows not yet told of, as committed; [] while another orchestrator on this database tells."""
         ...
 
     def waiting_to_be_fed(self) -> int:

@@ -65,6 +65,28 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
 
 
+Partition = tuple[str, int]
+"""Topic and number."""
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a poll went: all `partitions` of the topics, and those of them that it has `read` to their end.
+
+    A partition counts as read only if it was this member's own all the while, from before the poll until it was asked:
+    one that changes hands may look empty to whoever loses it.
+    """
+
+    partitions: frozenset[Partition]
+    read: frozenset[Partition]
+
+
+class CaughtUp(msgspec.Struct, frozen=True, kw_only=True):
+    """All that had come into the partitions `reading.read` before `ms`, Unix time in ms, was dealt with."""
+
+    ms: int
+    reading: Reading
+
+
 class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
     """A message that was decided and is to be published: the guide's columns, and where it goes.
 

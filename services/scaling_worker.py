@@ -17,7 +17,7 @@ from sagas.clock import SystemClock
 from sagas.config import Settings
 from sagas.core.participants import Participant
 from sagas.errors import BrokerError
-from sagas.ports import Incoming, Migration, OutboxRow, Position, Sql, Subscription
+from sagas.ports import Incoming, Migration, OutboxRow, Position, Reading, Sql, Subscription
 from sagas.runtime.consumer import Consumer, ConsumerWork, Seen
 from sagas.runtime.offload import Thread
 from sagas.runtime.process import run_until_stopped, stop_on_signals
@@ -77,6 +77,9 @@ class _Tap:
             _say("dies")
             os._exit(9)
         await self._inner.commit(positions)
+
+    async def reading(self) -> Reading:
+        return await self._inner.reading()
 
     async def rewind(self) -> None:
         await self._inner.rewind()

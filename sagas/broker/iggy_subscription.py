@@ -38,18 +38,17 @@ from apache_iggy import Consumer, PollingStrategy, ReceiveMessage
 from sagas.broker import iggy_wire as wire
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused
+from sagas.broker.iggy_group import IggyGroup
 from sagas.broker.iggy_messages import read_batch
 from sagas.broker.iggy_news import News
 from sagas.errors import BrokerError, BrokerUnavailable
-from sagas.ports import Incoming, Position
+from sagas.ports import Incoming, Position, Reading
+from sagas.records import Partition
 
 RESYNC_S = 0.25
 """How old the knowledge of who owns what may be; a take-over is noticed after at most this long."""
 
 _log = logging.getLogger("sagas.broker")
-
-Partition = tuple[str, int]
-"""Topic and number."""
 
 
 class IggySubscription:
@@ -61,11 +60,15 @@ class IggySubscription:
         self._group = group
         self._topics = tuple(dict.fromkeys(topics))
         self._consumer = Consumer.Group(group)
+        self._members = IggyGroup(connection, stream, group)
         # Polling, committing and rewinding read and write the positions: one at a time. Nothing is lost by it,
         # since a connection takes one request at a time anyhow.
         self._turn = anyio.Lock(fast_acquire=True)
         self._next: dict[Partition, int] = {}
         self._order: list[Partition] = []
+        self._shares: dict[str, wire.Share] = {}
+        self._counts: dict[str, int] = {}
+        self._read: frozenset[Partition] = frozenset()
         self._first = 0
         self._joined_epoch = 0
         self._sync_due_at = 0.0
@@ -86,8 +89,12 @@ class IggySubscription:
         """The next messages, at most `count_max`; see `ports.Subscription`."""
         async with self._turn:
             await self._settle()
+            self._read = frozenset()
             await self._news.look()
-            return await self._sweep(count_max) if self._news.unread else ()
+            found = await self._sweep(count_max) if self._news.unread else ()
+            if len(found) < count_max:
+                self._read = frozenset(self._order)
+            return found
 
     async def commit(self, positions: Sequence[Position]) -> None:
         """Store offsets; see `ports.Subscription`."""
@@ -95,6 +102,14 @@ class IggySubscription:
             await self._settle()
             for position in positions:
                 await self._store(position)
+
+    async def reading(self) -> Reading:
+        """How far the last poll went; see `ports.Subscription`. Asks anew which partitions are ours."""
+        async with self._turn:
+            self._sync_due_at = 0.0
+            await self._settle()
+            everything = ((topic, number) for topic, count in self._counts.items() for number in range(count))
+            return Reading(partitions=frozenset(everything), read=self._read)
 
     async def rewind(self) -> None:
         """The next poll starts from the stored offsets."""
@@ -120,7 +135,7 @@ class IggySubscription:
         try:
             if self._connection.is_connected and self._joined_epoch == self._connection.epoch:
                 for topic in self._topics:
-                    await self._leave_group(topic)
+                    await self._members.leave(topic)
         except BrokerError:
             pass  # The connection is dropped below, and the broker removes its member with it.
         self._connection.close()
@@ -141,64 +156,39 @@ class IggySubscription:
         await self._connection.connect()
         epoch = self._connection.epoch
         for topic in self._topics:
-            await self._join(topic)
+            await self._members.join(topic)
         if not await self._sync():
             raise BrokerUnavailable(f"group {self._group!r}: joined, and removed again at once; try again")
         self._joined_epoch = epoch
         if not self._order:
             _log.info("group %r: no partition for this member yet", self._group)
 
-    async def _join(self, topic: str) -> None:
-        try:
-            await self._join_existing(topic)
-        except Refused as refused:
-            if refused.refusal is not Refusal.NOT_FOUND:
-                raise
-            await self._create_group(topic)
-            await self._join_existing(topic)
-
-    async def _join_existing(self, topic: str) -> None:
-        await self._connection.call(
-            f"join group {self._group!r} of topic {topic!r}",
-            lambda client: client.join_consumer_group(self._stream, topic, self._group),
-        )
-
-    async def _create_group(self, topic: str) -> None:
-        try:
-            await self._connection.call(
-                f"create group {self._group!r} of topic {topic!r}",
-                lambda client: client.create_consumer_group(self._stream, topic, self._group),
-            )
-        except Refused as refused:
-            if refused.refusal is not Refusal.EXISTS:  # Another member was as quick: good.
-                raise
-
-    async def _leave_group(self, topic: str) -> None:
-        await self._connection.call(
-            f"leave group {self._group!r} of topic {topic!r}",
-            lambda client: client.leave_consumer_group(self._stream, topic, self._group),
-        )
-
     async def _sync(self) -> bool:
         """Learn which partitions are ours; False when this connection is in no group for a topic."""
-        owned: list[Partition] = []
+        shares: dict[str, wire.Share] = {}
         for topic in self._topics:
-            body = wire.group_at(self._stream, topic, self._group)
-            reply = await self._raw(f"sync group {self._group!r} of topic {topic!r}", wire.SYNC_GROUP, body)
-            partitions = wire.read_partitions(reply)
-            if partitions is None:
+            share = await self._members.share(topic)
+            if share is None:
                 return False
-            owned.extend((topic, partition) for partition in partitions)
+            shares[topic] = share
+        changed = [topic for topic, share in shares.items() if share != self._shares.get(topic)]
+        if changed:
+            await self._note_dealt_anew(changed)
+        owned = [(topic, partition) for topic, share in shares.items() for partition in share.partitions]
         positions = {
             partition: self._next[partition] if partition in self._next else await self._start_of(*partition)
             for partition in owned
         }
-        self._next = positions
-        if owned != self._order:
-            self._news.forget()
-        self._order = owned
+        self._next, self._shares, self._order = positions, shares, owned
         self._sync_due_at = asyncio.get_running_loop().time() + RESYNC_S
         return True
+
+    async def _note_dealt_anew(self, topics: Sequence[str]) -> None:
+        """Even a partition that is ours may have been another's in between, and looked empty to us."""
+        self._news.forget()
+        self._read = frozenset(at for at in self._read if at[0] not in topics)
+        for topic in topics:
+            self._counts[topic] = await self._members.partitions(topic)
 
     async def _start_of(self, topic: str, partition: int) -> int:
         """The offset to read first in a partition that has become ours."""
@@ -225,8 +215,8 @@ class IggySubscription:
         return details is None or all(p.id != partition or p.messages_count == 0 for p in details.partitions)
 
     def _forget(self) -> None:
-        self._next = {}
-        self._order = []
+        self._next, self._order, self._shares = {}, [], {}
+        self._read = frozenset()
         self._sync_due_at = 0.0
         self._news.forget()
 

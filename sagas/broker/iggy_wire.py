@@ -45,6 +45,13 @@ class StoredOffset(NamedTuple):
         return None if is_past_end else self.stored + 1
 
 
+class Share(NamedTuple):
+    """What a member may poll of a topic; `generation` counts how often the group's partitions were dealt out."""
+
+    generation: int
+    partitions: tuple[int, ...]
+
+
 def name_bytes(name: str) -> bytes:
     """A stream, topic or group by name."""
     encoded = name.encode()
@@ -122,12 +129,12 @@ def read_offsets(reply: bytes) -> StoredOffset | None:
     return StoredOffset(current, stored)
 
 
-def read_partitions(reply: bytes) -> list[int] | None:
-    """The reply to SYNC_GROUP: the partitions this connection may poll, None when it is no member."""
+def read_share(reply: bytes) -> Share | None:
+    """The reply to SYNC_GROUP: what this connection may poll, None when it is no member."""
     if not reply:
         return None
-    _, count = _SYNC_HEAD.unpack_from(reply)
-    return list(struct.unpack_from(f"<{count}I", reply, _SYNC_HEAD.size))
+    generation, count = _SYNC_HEAD.unpack_from(reply)
+    return Share(generation, struct.unpack_from(f"<{count}I", reply, _SYNC_HEAD.size))
 
 
 def _string(text: str) -> bytes:

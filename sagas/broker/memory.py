@@ -23,15 +23,12 @@ from sagas.broker.memory_world import US_OF_MS, US_OF_S, MemoryWorld, Record
 from sagas.broker.outgoing import MESSAGES_EXPIRED, checked_headers, checked_name, checked_payload, message_id
 from sagas.broker.partitioning import partition_of
 from sagas.errors import BrokerError, BrokerUnavailable
-from sagas.ports import Incoming, Outgoing, Position, Subscription, TopicSpec
+from sagas.ports import Incoming, Outgoing, Position, Reading, Subscription, TopicSpec
+from sagas.records import Partition
 
 __all__ = ["MemoryBroker", "MemorySubscription", "MemoryWorld"]
 
 _log = logging.getLogger("sagas.broker")
-
-
-Partition = tuple[str, int]
-"""Topic and number."""
 
 
 class MemoryBroker:
@@ -108,6 +105,8 @@ class MemorySubscription:
         self._topics = tuple(dict.fromkeys(topics))
         self._member = world.new_member()
         self._next: dict[Partition, int] = {}
+        self._read: set[Partition] = set()
+        self._generations: dict[str, int] = {}
         self._first = 0
         self._is_closed = False
         self._settle()
@@ -117,6 +116,7 @@ class MemorySubscription:
         await self._turn()
         self._settle()
         owned = list(self._next)
+        self._read = set(owned)
         found: list[Incoming] = []
         for turn in range(len(owned)):
             # Each sweep starts one further, so that a full first partition does not starve the rest.
@@ -126,9 +126,18 @@ class MemorySubscription:
                 found.extend(polled)
                 self._next[at] = polled[-1].offset + 1
                 if len(found) >= count_max:
+                    self._read = set()
                     break
         self._first += 1
         return found
+
+    async def reading(self) -> Reading:
+        """How far the last poll went; see `ports.Subscription`."""
+        await self._turn()
+        self._settle()
+        topics = [_topic(self._world, self._stream, topic) for topic in self._topics]
+        partitions = frozenset((topic.name, partition.id) for topic in topics for partition in topic.partitions)
+        return Reading(partitions=partitions, read=frozenset(self._read))
 
     async def commit(self, positions: Sequence[Position]) -> None:
         """Store offsets; see `ports.Subscription`."""
@@ -161,12 +170,17 @@ class MemorySubscription:
         groups = [self._group_of(topic) for topic in self._topics]
         if not all(group.has(self._member) for group in groups):
             self._next = {}
+            self._generations = {}
             for group in groups:
                 group.join(self._member, now_ms)
         positions: dict[Partition, int] = {}
         for topic, group in zip(self._topics, groups, strict=True):
             assignment = group.sync(self._member, now_ms)
             assert assignment is not None, "joined above"
+            if assignment.generation != self._generations.get(topic):
+                # Even one that is ours may have been another's in between.
+                self._read = {at for at in self._read if at[0] != topic}
+                self._generations[topic] = assignment.generation
             for partition in assignment.partitions:
                 at = (topic, partition)
                 positions[at] = self._next[at] if at in self._next else self._start_of(group, at)

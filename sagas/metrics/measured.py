@@ -26,6 +26,7 @@ from sagas.ports import (
     ParticipantStore,
     ParticipantTransaction,
     Position,
+    Reading,
     Store,
     StoreTransaction,
     Subscription,
@@ -90,6 +91,10 @@ class _MeasuredSubscription:
     async def commit(self, positions: Sequence[Position]) -> None:
         with _calling(self._instruments, "commit"):
             await self._subscription.commit(positions)
+
+    async def reading(self) -> Reading:
+        with _calling(self._instruments, "reading"):
+            return await self._subscription.reading()
 
     async def rewind(self) -> None:
         await self._subscription.rewind()

@@ -22,7 +22,7 @@ import msgspec
 
 from sagas.core.envelope import Undecodable, decode_envelope
 from sagas.core.participants import Participant
-from sagas.ports import Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, Sql, TopicSpec
+from sagas.ports import CaughtUp, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, Sql, TopicSpec
 from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.roles import FORGET_EVERY_MS, PROCESSED_FORGOTTEN_MAX, PROCESSED_KEPT_MS
 from sagas.runtime.worker import Delivery
@@ -146,7 +146,7 @@ class ConsumerWork:
         """Never: a consumer asks nobody anything."""
         return False
 
-    def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
+    def after_poll(self, caught_up: CaughtUp | None, now_ms: int) -> bool:
         """Forget a few processed events now and then. A consumer awaits no answers."""
         if self.is_due(now_ms):
             self._store.forget_processed(now_ms - self._kept_ms, PROCESSED_FORGOTTEN_MAX)

@@ -9,7 +9,7 @@ A second signal ends at once.
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 import msgspec
@@ -53,22 +53,13 @@ async def run_until_stopped(
     subscribe_to: Sequence[str],
     stop: anyio.Event,
     on_ready: Callable[[], None],
-    before_joining: Callable[[int], None] | None = None,
     feed: Relay | None = None,
     limits: Limits = LIMITS,
     delivery: Delivery = "at-least-once",
 ) -> None:
-    """Work until `stop` is set, then drain. `feed` is a second relay, that tells others of the journal.
-
-    `before_joining` is called with the time in ms whenever the broker is about to be asked for partitions.
-    """
-
-    async def join() -> None:
-        if before_joining is not None:
-            await offload(before_joining, clock.now_ms())
-
+    """Work until `stop` is set, then drain. `feed` is a second relay, that tells others of the journal."""
     async with anyio.create_task_group() as tasks:
-        subscription = await _connect(broker, topics, group, subscribe_to, stop, join)
+        subscription = await _connect(broker, topics, group, subscribe_to, stop)
         if subscription is None:
             return
         sender = Relay(
@@ -108,14 +99,12 @@ async def _connect(
     group: str,
     subscribe_to: Sequence[str],
     stop: anyio.Event,
-    join: Callable[[], Awaitable[None]],
 ) -> Subscription | None:
     """The subscription, as soon as the broker can be had; None when told to stop before."""
     was_told = False
     while not stop.is_set():
         try:
             await broker.ensure(topics)
-            await join()
             return await broker.subscribe(group, subscribe_to)
         except (BrokerError, StoreError) as error:
             if not was_told:

@@ -25,7 +25,7 @@ from sagas.core.envelope import Envelope, Undecodable, decode_data, decode_envel
 from sagas.core.messages import Event, tag_of
 from sagas.core.participants import Participant
 from sagas.errors import SagaError
-from sagas.ports import Incoming, Migration, ParticipantStore, ParticipantTransaction, Sql
+from sagas.ports import CaughtUp, Incoming, Migration, ParticipantStore, ParticipantTransaction, Sql
 from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.roles import FORGET_EVERY_MS, PROCESSED_FORGOTTEN_MAX, PROCESSED_KEPT_MS
 
@@ -158,7 +158,7 @@ class ProjectionWork:
         """True, as `after_poll` says."""
         return True
 
-    def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
+    def after_poll(self, caught_up: CaughtUp | None, now_ms: int) -> bool:
         """Forget a few processed events now and then. True: somebody may be watching, so the poll is never slow."""
         if self.is_due(now_ms):
             self._store.forget_processed(now_ms - PROCESSED_KEPT_MS, PROCESSED_FORGOTTEN_MAX)

@@ -1,9 +1,10 @@
 """What the two kinds of process do in the worker's loop: run sagas, or carry out commands."""
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from sagas.ports import Incoming, ParticipantStore
+from sagas.ports import CaughtUp, Incoming, ParticipantStore
 from sagas.runtime.guard import TimeoutGuard
 from sagas.runtime.orchestrator import TIMERS_PER_BATCH_MAX, Orchestrator
 from sagas.runtime.participant import Service
@@ -11,11 +12,17 @@ from sagas.runtime.participant import Service
 PULSE_MS_MAX = 1_000
 """How old the knowledge of the next due timer may be: another orchestrator on the same database may set one."""
 
+LATE_MS = 60_000
+"""So long a partition may go unread before it is said, and how often: a broker gives up on a silent member sooner."""
+
 PROCESSED_KEPT_MS = 30 * 24 * 3600 * 1000
 """How long processed events are remembered: no shorter than a message can stay in its topic (7 days by default)."""
 
 PROCESSED_FORGOTTEN_MAX = 500
 FORGET_EVERY_MS = 60_000
+
+
+_log = logging.getLogger("sagas.timers")
 
 
 class Membership(Protocol):
@@ -25,11 +32,15 @@ class Membership(Protocol):
         """Be a member; nothing when this is one already."""
         ...
 
-    def renew(self, read_ms: int | None, now_ms: int) -> None:
-        """Say that this one is alive and has read all up to `read_ms` (None: as far as it said before).
+    def renew(self, caught_up: CaughtUp | None, now_ms: int) -> None:
+        """Say that this one is alive, and what it has read and up to when (None: as far as it said before).
 
         Raises OwnershipLost, as every transaction of the store does, when it was held for dead meanwhile.
         """
+        ...
+
+    def read_by_all_ms(self, caught_up: CaughtUp) -> int:
+        """Up to when everything was read, by this one and by the others."""
         ...
 
 
@@ -56,18 +67,10 @@ class OrchestratorWork:
         self._orchestrator = orchestrator
         self._membership = membership
         self._renewed_ms = 0
+        self._complained_ms = 0
         self._guard = TimeoutGuard()
         self._pulse = orchestrator.pulse()
         self._pulse_ms = 0
-
-    def join(self, now_ms: int) -> None:
-        """Say that this one is about to be given partitions. Before the broker is asked for them.
-
-        Were it the other way round, a process that died in between would hold partitions that nobody knows to be
-        unread, and the others would fire timers whose answers lie in there.
-        """
-        if self._membership is not None:
-            self._membership.renew(None, now_ms)
 
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
         """Decide a batch."""
@@ -91,21 +94,31 @@ class OrchestratorWork:
             return True
         return (due_ms is not None and due_ms <= now_ms) or now_ms - self._pulse_ms >= PULSE_MS_MAX
 
-    def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
-        """Fire what is due up to `caught_up_ms`; whether runs are in flight. Raises OwnershipLost."""
+    def after_poll(self, caught_up: CaughtUp | None, now_ms: int) -> bool:
+        """Fire what is due and whose answers would have been read; whether runs are in flight. Raises OwnershipLost."""
         if self._membership is not None and abs(now_ms - self._renewed_ms) >= PULSE_MS_MAX:
-            self._membership.renew(caught_up_ms, now_ms)
+            self._membership.renew(caught_up, now_ms)
             self._renewed_ms = now_ms
         self._forget(now_ms)
         timeouts = 0
         may_fire = self._guard.may_fire(now_ms, self._pulse.next_due_ms)
-        while may_fire and caught_up_ms is not None:
-            fired = self._orchestrator.fire(caught_up_ms, now_ms)
+        read_ms = self._read_ms(caught_up) if may_fire and caught_up is not None else 0
+        while may_fire and read_ms:
+            fired = self._orchestrator.fire(read_ms, now_ms)
             timeouts += sum(timer.fire.kind in ("timeout", "deadline") for timer in fired)
             may_fire = len(fired) == TIMERS_PER_BATCH_MAX
         self._pulse, self._pulse_ms = self._orchestrator.pulse(), now_ms
         self._guard.note_timeouts(timeouts, self._pulse.in_flight, now_ms)
         return self._pulse.in_flight > 0
+
+    def _read_ms(self, caught_up: CaughtUp) -> int:
+        if self._membership is None:
+            return caught_up.ms
+        read_ms = self._membership.read_by_all_ms(caught_up)
+        if caught_up.ms - read_ms > LATE_MS and caught_up.ms - self._complained_ms > LATE_MS:
+            self._complained_ms = caught_up.ms
+            _log.error("%s", _unread(caught_up, read_ms))
+        return read_ms
 
     def _forget(self, now_ms: int) -> None:
         if self._inbox is None or now_ms - self._forgot_ms < FORGET_EVERY_MS:
@@ -113,6 +126,15 @@ class OrchestratorWork:
         # As long as there is more, each turn takes a step: so it keeps up with whatever comes in.
         if self._inbox.forget_seen(now_ms - PROCESSED_KEPT_MS, PROCESSED_FORGOTTEN_MAX) < PROCESSED_FORGOTTEN_MAX:
             self._forgot_ms = now_ms
+
+
+def _unread(caught_up: CaughtUp, read_ms: int) -> str:
+    elsewhere = sorted(caught_up.reading.partitions - caught_up.reading.read)
+    since = f"for {(caught_up.ms - read_ms) / 1000:.0f} s" if read_ms else "yet"
+    return (
+        f"timers wait: one of the partitions that others own ({', '.join(f'{t}/{n}' for t, n in elsewhere)}) was not "
+        f"read {since}; see whether the group has a member that stands still or has died, and end it"
+    )
 
 
 class ServiceWork:
@@ -139,7 +161,7 @@ class ServiceWork:
         """Whether it is time to forget."""
         return now_ms - self._forgot_ms >= FORGET_EVERY_MS
 
-    def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
+    def after_poll(self, caught_up: CaughtUp | None, now_ms: int) -> bool:
         """Forget a few processed events now and then. A participant awaits no answers."""
         if self.is_due(now_ms):
             forgotten = self._store.forget_processed(now_ms - PROCESSED_KEPT_MS, PROCESSED_FORGOTTEN_MAX)

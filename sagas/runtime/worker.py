@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 import anyio
 
 from sagas.errors import BrokerError, StoreError
-from sagas.ports import Clock, Incoming, Position, Subscription
+from sagas.ports import CaughtUp, Clock, Incoming, Position, Subscription
 from sagas.runtime.offload import Offload
 from sagas.runtime.pace import Pace
 from sagas.runtime.relay import Relay
@@ -51,8 +51,8 @@ class Work(Protocol):
         """Deal with one message on which `process` failed: have it tried again later, or give up on it."""
         ...
 
-    def after_poll(self, caught_up_ms: int | None, now_ms: int) -> bool:
-        """Do what is due; `caught_up_ms` is up to when everything was read, None when more may be waiting.
+    def after_poll(self, caught_up: CaughtUp | None, now_ms: int) -> bool:
+        """Do what is due; `caught_up` is what was read and up to when, None when more may be waiting.
 
         Whether answers are awaited, so that the next poll should not wait long.
         """
@@ -125,10 +125,6 @@ class Worker:
             self._has_decided = False
         started_ms = self._clock.now_ms()
         is_due = self._work.is_due(started_ms)
-        if is_due:
-            # While something of a partition is read and not stored, the broker may be about to give it to another
-            # member, and then nobody reads it: who has stored all can say that there was nothing more to read.
-            await self._store_offsets()
         batch = await self._subscription.poll(self._batch_max)
         if batch and self._is_at_most_once:
             await self._subscription.commit(positions(batch))
@@ -139,9 +135,11 @@ class Worker:
             self._is_busy = self._work.is_awaiting()
             if not self._is_at_most_once:
                 self._note_offsets(batch)
-        caught_up_ms = started_ms if len(batch) < self._batch_max else None
         if is_due:
-            self._is_busy = await self._offload(self._work.after_poll, caught_up_ms, self._clock.now_ms())
+            caught_up = None
+            if len(batch) < self._batch_max:
+                caught_up = CaughtUp(ms=started_ms, reading=await self._subscription.reading())
+            self._is_busy = await self._offload(self._work.after_poll, caught_up, self._clock.now_ms())
             self._relay.wake()
         # Either way: a clock that was set back would put it off until it has caught up.
         if self._unstored and abs(self._clock.now_ms() - self._noted_ms) >= self._store_every_ms:

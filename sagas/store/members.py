@@ -1,4 +1,4 @@
-"""The orchestrators that share a database: who is there, who is held for dead, and up to when all have read.
+"""The orchestrators that share a database: who is there, and who is held for dead.
 
 Theory of operation. Each orchestrator that works on the database has a row here, under a number that is given once and
 never again: its *epoch*. Every write transaction of a member first looks for its own row, and is refused without it. A
@@ -11,19 +11,17 @@ So taking somebody for dead and fencing him off are one act, and SQLite's write 
 transaction of his, never into the middle of one. A process that is continued after that finds its row gone: what it
 had in hand, decided on a time that is over, is rolled back; it forgets what it polled and enters under a new epoch.
 
-`read_ms` says up to when a member has read everything in its partitions. A timer may fire only when all members have
-read up to its due time (`SqliteTransaction.due_timers`), or one would time out steps whose answers lie unread in
-the partitions of another. Whoever has just entered has read nothing yet. `LEASE_MS` is longer than a broker
-takes to pass on the partitions of a member that has gone silent, so that somebody has read them by then.
+What was read, and up to when, is said at the same time and kept apart (`reading.py`). `LEASE_MS` is longer than
+a broker takes to pass on the partitions of a member that has gone silent.
 """
 
 import logging
-import os
-import socket
-from pathlib import Path
 
 from sagas.errors import OwnershipLost
+from sagas.ports import CaughtUp
+from sagas.store import reading
 from sagas.store.database import Database
+from sagas.store.processes import Processes
 
 LEASE_MS = 40_000
 """Iggy ends a session after 36 s without a heartbeat (1.2 times 30 s), and deals its partitions out anew."""
@@ -32,8 +30,8 @@ GONE_MS = 2_000
 """From the last renewal of a process that has ended: its partitions have come to others by then, and were read."""
 
 _NEXT_EPOCH = "UPDATE totals SET value = value + 1 WHERE name = 'epoch' RETURNING value"
-_ENTER = "INSERT INTO members (epoch, process, renewed_ms, read_ms) VALUES (?, ?, ?, 0)"
-_RENEW = "UPDATE members SET renewed_ms = ?, read_ms = coalesce(?, read_ms) WHERE epoch = ?"
+_ENTER = "INSERT INTO members (epoch, process, renewed_ms) VALUES (?, ?, ?)"
+_RENEW = "UPDATE members SET renewed_ms = ? WHERE epoch = ?"
 _OTHERS = "SELECT epoch, process, renewed_ms FROM members WHERE epoch <> ?"
 _REMOVE = "DELETE FROM members WHERE epoch = ?"
 
@@ -43,8 +41,9 @@ _log = logging.getLogger("sagas.store")
 class Members:
     """This connection's membership. Until `enter` is called it is no member, and nothing is asked of it."""
 
-    def __init__(self, database: Database, lease_ms: int) -> None:
+    def __init__(self, database: Database, lease_ms: int, processes: Processes) -> None:
         self._database = database
+        self._processes = processes
         self._lease_ms = lease_ms
         self.epoch: int | None = None
 
@@ -56,15 +55,17 @@ class Members:
                 self._remove_dead(epoch, now_ms)
             self.epoch = epoch
 
-    def renew(self, read_ms: int | None, now_ms: int) -> None:
-        """Say that we are alive, and have read all up to `read_ms` (None: as far as before); remove the dead.
+    def renew(self, caught_up: CaughtUp | None, now_ms: int) -> None:
+        """Say that we are alive, and what we have read (None: as far as before); remove the dead.
 
         Raises OwnershipLost when we were held for dead ourselves.
         """
         self.enter(now_ms)
         with self._database.transaction():
             self.require()
-            self._database.change(_RENEW, (now_ms, read_ms, self.epoch))
+            self._database.change(_RENEW, (now_ms, self.epoch))
+            if caught_up is not None:
+                reading.note(self._database, caught_up)
             assert self.epoch is not None, "entered above"
             self._remove_dead(self.epoch, now_ms)
 
@@ -84,46 +85,16 @@ class Members:
 
     def _insert(self, now_ms: int) -> int:
         epoch = int(self._database.value(_NEXT_EPOCH))
-        self._database.change(_ENTER, (epoch, this_process(), now_ms))
+        self._database.change(_ENTER, (epoch, self._processes.this_process(), now_ms))
         return epoch
 
     def _remove_dead(self, epoch: int, now_ms: int) -> None:
         for other, process, renewed_ms in self._database.rows(_OTHERS, (epoch,)):
             # Either way: a clock that was set back would keep a dead member alive until it has caught up.
             silent_ms = abs(now_ms - renewed_ms)
-            if silent_ms > self._lease_ms or (silent_ms > GONE_MS and has_ended(process)):
+            if silent_ms > self._lease_ms or (silent_ms > GONE_MS and self._processes.has_ended(process)):
                 self._database.change(_REMOVE, (other,))
                 _log.warning(
                     "orchestrator %s (epoch %d) was not heard of for %.1f s: held for dead, its work is ours",
                     *(process, other, silent_ms / 1000),
                 )
-
-
-def this_process() -> str:
-    """This process, so that no other one on any machine is called the same."""
-    return f"{socket.gethostname()} {os.getpid()} {_born(os.getpid())}"
-
-
-def has_ended(process: str) -> bool:
-    """Whether the process is known to have ended; False for one of another machine, of which nothing is known."""
-    host, pid, born = process.rsplit(" ", 2)
-    if host != socket.gethostname():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    # The number may have been given again.
-    return _born(int(pid)) != born
-
-
-def _born(pid: int) -> str:
-    """When a process began, in clock ticks since the machine did; "-" where /proc does not say."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "-"
-    # The second field is a name in parentheses that may hold anything; the twentieth behind it is the time.
-    return text.rpartition(")")[2].split()[19]

@@ -49,14 +49,15 @@ class SqliteParticipantStore:
     """A participant's database in the file `path`, created if it is missing; ":memory:" for one that is not kept.
 
     `migrations` make the participant's own tables. Raises StoreError when the file cannot be used or
-    two migrations have one name, and SchemaMismatch when the file has one that is not among them.
+    two migrations have one name, and SchemaMismatch when the file has one that is not among them. In place of a
+    path it takes an open database.
     """
 
-    def __init__(self, path: str | Path, migrations: Sequence[Migration] = ()) -> None:
+    def __init__(self, path: str | Path | Database, migrations: Sequence[Migration] = ()) -> None:
         names = [name for name, _ in migrations]
         if len(set(names)) < len(names):
             raise StoreError(f"{path}: two migrations have the same name ({', '.join(names)}); rename the later one")
-        self._database = Database(path)
+        self._database = path if isinstance(path, Database) else Database(path)
         try:
             migrate(self._database, (*PARTICIPANT, *((OWN_PREFIX + name, change) for name, change in migrations)))
         except BaseException:

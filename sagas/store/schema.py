@@ -11,6 +11,7 @@ with ids that sort by time, so that rows of one instance lie side by side and ne
 from collections.abc import Callable
 
 from sagas.ports import Migration, Sql
+from sagas.store import reading
 
 _OUTBOX = (
     """
@@ -278,6 +279,7 @@ ORCHESTRATOR: tuple[Migration, ...] = (
     ("orchestrator:007-definitions", _script(*_DEFINITIONS)),
     ("orchestrator:008-outbox-emptied", _script(*_OUTBOX_EMPTIED)),
     ("orchestrator:009-inbox-age", _script("CREATE INDEX inbox_age ON inbox (seen_at)")),
+    ("orchestrator:010-reading", _script(reading.TABLE, "ALTER TABLE members DROP COLUMN read_ms")),
 )
 """The orchestrator's database."""
 

@@ -14,6 +14,7 @@ from sagas.core.instance import STUCK, Instance
 from sagas.errors import DamagedInstance, StoreError
 from sagas.ports import (
     AuditRow,
+    CaughtUp,
     DeadLetter,
     DefinitionRow,
     FeedRow,
@@ -22,12 +23,13 @@ from sagas.ports import (
     OutboxRow,
     StoreTransaction,
 )
-from sagas.store import audit, dead_letters, feed
+from sagas.store import audit, dead_letters, feed, reading
 from sagas.store.database import Database
 from sagas.store.encoding import blob, pack_id
 from sagas.store.members import LEASE_MS, Members
 from sagas.store.migrations import migrate, require_migrated
 from sagas.store.outbox import OutboxTable
+from sagas.store.processes import MachineProcesses, Processes
 from sagas.store.records import damaged_instance, read_instance, read_journal_row
 from sagas.store.schema import ORCHESTRATOR
 from sagas.store.transaction import SqliteTransaction
@@ -59,11 +61,19 @@ class SqliteStore:
     time: for asking from another process. Raises StoreError when the file cannot be used, and
     SchemaMismatch when its schema is not this release's.
 
-    It is also the membership of an orchestrator among those that share the file (`members.py`).
+    It is also the membership of an orchestrator among those that share the file (`members.py`), in which
+    `processes` tells who has died. In place of a path it takes an open database.
     """
 
-    def __init__(self, path: str | Path, *, read_only: bool = False, lease_ms: int = LEASE_MS) -> None:
-        self._database = Database(path, read_only=read_only)
+    def __init__(
+        self,
+        path: str | Path | Database,
+        *,
+        read_only: bool = False,
+        lease_ms: int = LEASE_MS,
+        processes: Processes | None = None,
+    ) -> None:
+        self._database = path if isinstance(path, Database) else Database(path, read_only=read_only)
         try:
             if read_only:
                 require_migrated(self._database, ORCHESTRATOR)
@@ -72,9 +82,9 @@ class SqliteStore:
         except BaseException:
             self._database.close()
             raise
-        self._members = Members(self._database, lease_ms)
+        self._members = Members(self._database, lease_ms, processes or MachineProcesses())
         self._outbox = OutboxTable(self._database)
-        self._transaction = SqliteTransaction(self._database, self._members, self._outbox)
+        self._transaction = SqliteTransaction(self._database, self._outbox)
 
     @contextmanager
     def transaction(self) -> Generator[StoreTransaction, None, None]:
@@ -102,12 +112,16 @@ class SqliteStore:
         """Be one of the orchestrators of this database; nothing when this is one already."""
         self._members.enter(now_ms)
 
-    def renew(self, read_ms: int | None, now_ms: int) -> None:
-        """Say that this orchestrator is alive and has read all up to `read_ms`; None: as far as it said before.
+    def renew(self, caught_up: CaughtUp | None, now_ms: int) -> None:
+        """Say that this orchestrator is alive, and what it has read; None: as far as it said before.
 
         Raises OwnershipLost when it was held for dead.
         """
-        self._members.renew(read_ms, now_ms)
+        self._members.renew(caught_up, now_ms)
+
+    def read_by_all_ms(self, caught_up: CaughtUp) -> int:
+        """Up to when everything was read, by this orchestrator and the others (`reading.py`)."""
+        return reading.read_by_all_ms(self._database, caught_up)
 
     def unpublished(self, count_max: int) -> list[OutboxRow]:
         """The oldest outbox rows not yet published, in `seq` order."""

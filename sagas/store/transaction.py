@@ -16,7 +16,6 @@ from sagas.ports import Changes, ParkedRow, TimerRow
 from sagas.store import audit, dead_letters, feed
 from sagas.store.database import Database, IntegrityError
 from sagas.store.encoding import pack_id, unpack_id
-from sagas.store.members import Members
 from sagas.store.outbox import OutboxTable
 from sagas.store.records import (
     is_live,
@@ -48,8 +47,7 @@ _SET_TIMER = """
 _CLEAR_TIMER = "DELETE FROM timers WHERE instance_id = ? AND name = ?"
 _DUE_TIMERS = """
     SELECT instance_id, name, due_ms, fire FROM timers
-    WHERE due_ms <= min(?, coalesce((SELECT min(read_ms) FROM members WHERE epoch IS NOT ?), ?))
-    ORDER BY due_ms, instance_id, name LIMIT ?
+    WHERE due_ms <= ? ORDER BY due_ms, instance_id, name LIMIT ?
 """
 _PARK = "INSERT INTO parked (message_id, instance_id, received_ms, expires_ms, record) VALUES (?, ?, ?, ?, ?)"
 _UNPARK = "DELETE FROM parked WHERE message_id = ?"
@@ -63,9 +61,8 @@ _SEE = "INSERT INTO inbox (message_id, seen_at) VALUES (?, ?)"
 class SqliteTransaction:
     """Reads and writes that are committed together. Valid inside `SqliteStore.transaction()` only."""
 
-    def __init__(self, database: Database, members: Members, outbox: OutboxTable) -> None:
+    def __init__(self, database: Database, outbox: OutboxTable) -> None:
         self._database = database
-        self._members = members
         self._outbox = outbox
 
     def seen(self, message_ids: Collection[str]) -> set[str]:
@@ -84,12 +81,8 @@ class SqliteTransaction:
         return {instance.key: instance for instance in (read_instance(*row) for row in found)}
 
     def due_timers(self, now_ms: int, count_max: int) -> list[TimerRow]:
-        """Timers due at or before `now_ms`, the longest overdue first.
-
-        Only those for which every other orchestrator on this database has read its partitions, too (`members.py`).
-        """
-        parameters = (now_ms, self._members.epoch, now_ms, count_max)
-        return [read_timer(*row) for row in self._database.rows(_DUE_TIMERS, parameters)]
+        """Timers due at or before `now_ms`, the longest overdue first."""
+        return [read_timer(*row) for row in self._database.rows(_DUE_TIMERS, (now_ms, count_max))]
 
     def parked_for(self, instance_ids: Collection[str]) -> list[ParkedRow]:
         """Parked replies of these instances, oldest first."""

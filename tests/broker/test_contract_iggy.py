@@ -26,6 +26,7 @@ from sagas.broker.iggy import IggyBroker
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.errors import BrokerUnavailable
 from tests.broker.contract import BrokerContract, Connect
+from tests.broker.reading_contract import ReadingContract
 from tests.broker.traffic import ORDERS, PATIENCE_S, key_of, numbers, outgoing, positions, read, read_and_commit, spread
 
 REAL = os.environ.get("IGGY_CONNECTION_STRING", "")
@@ -134,7 +135,7 @@ def stream() -> str:
     return f"contract-{uuid4().hex[:12]}"
 
 
-class TestIggyBroker(BrokerContract):
+class TestIggyBroker(BrokerContract, ReadingContract):
     """Each test has a stream of its own, so that all can share a server."""
 
     @pytest.fixture

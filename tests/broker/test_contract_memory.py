@@ -8,6 +8,7 @@ import pytest
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.errors import BrokerUnavailable
 from tests.broker.contract import BrokerContract, Connect
+from tests.broker.reading_contract import ReadingContract
 from tests.broker.traffic import ORDERS, Turmoil, numbers, outgoing, positions, read, spread
 
 
@@ -33,7 +34,7 @@ def world() -> MemoryWorld:
     return MemoryWorld(StandingClock())
 
 
-class TestMemoryBroker(BrokerContract):
+class TestMemoryBroker(BrokerContract, ReadingContract):
     """Every handle is a connection to one world."""
 
     @pytest.fixture

@@ -37,15 +37,16 @@ def test_an_expiry_of_zero_is_for_ever() -> None:
 
 def test_an_empty_reply_means_no_offset_and_no_membership() -> None:
     assert wire.read_offsets(b"") is None
-    assert wire.read_partitions(b"") is None
+    assert wire.read_share(b"") is None
 
 
 def test_a_member_without_partitions_is_still_a_member() -> None:
-    assert wire.read_partitions(b"\x05" + bytes(11)) == []
+    assert wire.read_share(b"\x05" + bytes(11)) == wire.Share(5, ())
 
 
 def test_replies_are_read() -> None:
-    assert wire.read_partitions(b"\x05" + bytes(7) + b"\x02\0\0\0" + b"\x01\0\0\0\x03\0\0\0") == [1, 3]
+    reply = b"\x05" + bytes(7) + b"\x02\0\0\0" + b"\x01\0\0\0\x03\0\0\0"
+    assert wire.read_share(reply) == wire.Share(5, (1, 3))
     known = wire.read_offsets(b"\x01\0\0\0" + b"\x09" + bytes(7) + b"\x04" + bytes(7))
     assert known == wire.StoredOffset(current=9, stored=4)
 

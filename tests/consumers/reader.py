@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sagas.broker.memory import MemoryBroker, MemoryWorld
-from sagas.ports import Incoming, Migration, Position, Subscription
+from sagas.ports import Incoming, Migration, Position, Reading, Subscription
 from sagas.runtime.consumer import Consumer, ConsumerWork
 from sagas.runtime.relay import Relay
 from sagas.runtime.worker import Worker
@@ -32,6 +32,9 @@ class _Mortal:
         await self._inner.commit(positions)
         if self.dies == "after":
             raise Killed
+
+    async def reading(self) -> Reading:
+        return await self._inner.reading()
 
     async def rewind(self) -> None:
         await self._inner.rewind()

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from sagas.errors import BrokerError
-from sagas.ports import Changes, OutboxRow, Outgoing, Position
+from sagas.ports import CaughtUp, Changes, OutboxRow, Outgoing, Position, Reading
 from sagas.runtime.worker import positions
 from tests.mutants.mutant import Mutant, always
 
@@ -20,6 +20,10 @@ STORED = "sagas.store.transaction:SqliteTransaction"
 # --------------------------------------------------------------------------- worker
 
 
+def _all_read(now_ms: int) -> CaughtUp:
+    return CaughtUp(ms=now_ms, reading=Reading(partitions=frozenset(), read=frozenset()))
+
+
 def _ack_before_commit(original: Any) -> Any:
     async def turn(self: Any) -> int:
         batch = await self._subscription.poll(self._batch_max)
@@ -28,7 +32,7 @@ def _ack_before_commit(original: Any) -> Any:
             await self._deal_with(batch)
         self._relay.wake()
         now_ms = self._clock.now_ms()
-        self._is_busy = await self._offload(self._work.after_poll, now_ms if not batch else None, now_ms)
+        self._is_busy = await self._offload(self._work.after_poll, _all_read(now_ms) if not batch else None, now_ms)
         return len(batch)
 
     return turn
@@ -38,11 +42,33 @@ def _timers_before_catch_up(original: Any) -> Any:
     async def turn(self: Any) -> int:
         now_ms = self._clock.now_ms()
         if self._work.is_due(now_ms):
-            self._is_busy = await self._offload(self._work.after_poll, now_ms, now_ms)
+            self._is_busy = await self._offload(self._work.after_poll, _all_read(now_ms), now_ms)
             self._relay.wake()
         return int(await original(self))
 
     return turn
+
+
+def _own_reading_only(original: Any) -> Any:
+    def read_by_all_ms(database: Any, caught_up: CaughtUp) -> int:
+        return caught_up.ms
+
+    return read_by_all_ms
+
+
+def _only_what_is_known(original: Any) -> Any:
+    def read_ms(database: Any, partitions: Any) -> Any:
+        return [ms for ms in original(database, partitions) if ms]
+
+    return read_ms
+
+
+def _all_that_there_is(original: Any) -> Any:
+    async def reading(self: Any) -> Reading:
+        reading: Reading = await original(self)
+        return msgspec.structs.replace(reading, read=reading.partitions)
+
+    return reading
 
 
 def _no_rewind(original: Any) -> Any:
@@ -197,6 +223,22 @@ def _fires_what_was_replaced(original: Any) -> Any:
 SHELL_MUTANTS = (
     Mutant(name="ack before commit", replaced={f"{WORKER}.turn": _ack_before_commit}),
     Mutant(name="timer fires before catch-up", replaced={f"{WORKER}.turn": _timers_before_catch_up}),
+    Mutant(
+        name="timers wait for nobody else's reading",
+        replaced={"sagas.store.reading:read_by_all_ms": _own_reading_only},
+    ),
+    Mutant(
+        name="what nobody has read holds no timer back",
+        replaced={"sagas.store.reading:_read_ms": _only_what_is_known},
+        test="tests/store/test_reading.py",
+        why_not_simulated="every partition is read once before there are timers",
+    ),
+    Mutant(
+        name="a partition that was lost counts as read",
+        replaced={"sagas.broker.memory:MemorySubscription.reading": _all_that_there_is},
+        test="tests/runtime/test_takeover.py",
+        why_not_simulated="one seed in 9,000 times a step out in the moment between",
+    ),
     Mutant(name="no rewind after a failed commit", replaced={f"{WORKER}._deal_with": _no_rewind}),
     Mutant(name="offset stored beyond what was done", replaced={"sagas.runtime.worker:positions": _one_too_far}),
     Mutant(name="an unreadable message is not kept", replaced={f"{BATCH}._bury": always(None)}),

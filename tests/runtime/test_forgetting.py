@@ -37,12 +37,12 @@ def test_an_inbox_is_emptied_a_step_a_turn_until_nothing_old_is_left_and_then_lo
     now_ms, turns = NOW_MS, 0
     while now_ms < NOW_MS + FORGET_EVERY_MS:
         if work.is_due(now_ms):
-            work.after_poll(now_ms, now_ms)
+            work.after_poll(None, now_ms)
         now_ms, turns = now_ms + 100, turns + 1
     assert [gone for _, gone in inbox.steps] == [PROCESSED_FORGOTTEN_MAX, PROCESSED_FORGOTTEN_MAX, 7]
     assert inbox.steps[0][0] == NOW_MS - PROCESSED_KEPT_MS
     inbox.old = 3
-    work.after_poll(now_ms + PULSE_MS_MAX, now_ms + PULSE_MS_MAX)
+    work.after_poll(None, now_ms + PULSE_MS_MAX)
     assert inbox.old == 0
     store.close()
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from sagas.broker.memory import MemoryBroker
+from sagas.broker.partitioning import partition_of
 from sagas.core.envelope import encode_message
 from sagas.core.ids import instance_id
 from sagas.errors import OwnershipLost
-from sagas.ports import Incoming, InstanceFilter
+from sagas.ports import CaughtUp, Incoming, InstanceFilter, Reading
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.roles import OrchestratorWork
 from sagas.store.members import LEASE_MS
@@ -23,6 +25,9 @@ EVICTED_MS = 36_000
 """When Iggy ends a session without heartbeats."""
 
 PAY_TIMEOUT_MS = 2_000
+
+LAST_PARTITION = 2
+"""Of each topic: the second of three members has it, and the first of two."""
 
 
 class Host:
@@ -52,6 +57,12 @@ def a_start(key: str, number: int) -> Incoming:
     return Incoming(
         id=message_id, topic="orders", partition=0, offset=number, timestamp_ms=NOW_MS, payload=payload, headers={}
     )
+
+
+def all_read(ms: int) -> CaughtUp:
+    """Of one partition, that there is nothing unread in it."""
+    only = frozenset({("orders", 0)})
+    return CaughtUp(ms=ms, reading=Reading(partitions=only, read=only))
 
 
 def sent(host: Host) -> list[tuple[str, str]]:
@@ -94,9 +105,9 @@ def test_a_timer_fires_once_however_many_try(hosts: tuple[Host, Host]) -> None:
     heir.store.enter(NOW_MS)
     resend_ms = NOW_MS + 10_000
     for host in (zombie, heir):
-        host.store.renew(resend_ms, resend_ms)
+        host.store.renew(None, resend_ms)
     for host in (zombie, heir, zombie):
-        host.work.after_poll(resend_ms, resend_ms)
+        host.work.after_poll(all_read(resend_ms), resend_ms)
     assert sent(heir) == [("o-1", "order.create")] * 2, "the command, and one resend of it"
 
 
@@ -104,7 +115,7 @@ def test_a_zombie_does_not_fire_what_it_thought_was_due(hosts: tuple[Host, Host]
     zombie, heir = hosts
     zombie.work.process([a_start("o-1", 1)], NOW_MS)
     late_ms = NOW_MS + LEASE_MS + 1
-    heir.store.renew(late_ms, late_ms)
+    heir.store.renew(None, late_ms)
     with pytest.raises(OwnershipLost):
         zombie.orchestrator.fire(NOW_MS + 10_000, NOW_MS + 10_000)
     assert sent(heir) == [("o-1", "order.create")]
@@ -175,3 +186,35 @@ async def test_nobody_times_out_an_order_whose_answers_lie_unread_with_one_that_
         await world.publish_start("order", an_order("o-last"))
         await pass_time(world, world.clock.now_ms() + 5_000)
         assert states(hosts[1]) == {"completed": 25}
+
+
+@pytest.mark.anyio
+async def test_whoever_loses_a_partition_times_nothing_out_before_its_new_owner_has_read_it(
+    hosts: tuple[Host, Host],
+) -> None:
+    async with a_shop_with(hosts) as world:
+        gains, loses = world.nodes["first"], world.nodes["second"]
+        third = await MemoryBroker(world.broker).subscribe("orchestrator", hosts[0].orchestrator.topics)
+        await pass_time(world, world.clock.now_ms() + 2_000)
+        key = next(f"o-{number}" for number in range(99) if partition_of(f"o-{number}", 3) == LAST_PARTITION)
+        await world.publish_start("order", an_order(key))
+        while states(hosts[0]) != {"pay.pending": 1}:
+            for node in world.nodes.values():
+                await node.turn()
+        for _ in range(22):  # until the command was sent again twice: what is due next is the timeout
+            world.clock.advance(100)
+            for node in (gains, loses):
+                await node.turn()
+        while await world.nodes["payments"].turn():
+            pass
+        # The answer lies in a partition of the one that stands still now; the other says that it has read all it has.
+        for _ in range(4):
+            world.clock.advance(PAY_TIMEOUT_MS // 4)
+            await gains.turn()
+
+        await third.close()  # whoever leaves has all partitions dealt out anew, and that one goes to the other
+        for _ in range(3):
+            await loses.turn()
+        assert states(hosts[0]) == {"pay.pending": 1}, "its answer waits with the other"
+        await pass_time(world, world.clock.now_ms() + 2_000)
+        assert states(hosts[0]) == {"completed": 1}

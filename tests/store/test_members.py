@@ -1,4 +1,4 @@
-"""Orchestrators that share a database: who is held for dead is fenced off, and nobody fires over unread answers."""
+"""Orchestrators that share a database: who is held for dead is fenced off."""
 
 import os
 import subprocess
@@ -12,9 +12,10 @@ import pytest
 from sagas.errors import OwnershipLost
 from sagas.ports import Changes
 from sagas.store.database import Database
-from sagas.store.members import GONE_MS, LEASE_MS, has_ended, this_process
+from sagas.store.members import GONE_MS, LEASE_MS
+from sagas.store.processes import MachineProcesses
 from sagas.store.sqlite import SqliteStore
-from tests.store.builders import NOW_MS, a_step_later, a_timer, an_instance
+from tests.store.builders import NOW_MS, a_step_later, an_instance
 from tests.store.suite import write
 
 AFTER_LEASE_MS = NOW_MS + LEASE_MS + 1
@@ -28,11 +29,6 @@ def pair(tmp_path: Path) -> Iterator[tuple[SqliteStore, SqliteStore]]:
         for store in stores:
             stack.callback(store.close)
         yield stores[0], stores[1]
-
-
-def due(store: SqliteStore, until_ms: int) -> list[str]:
-    with store.transaction() as transaction:
-        return [timer.name for timer in transaction.due_timers(until_ms, 9)]
 
 
 def epochs(store: SqliteStore, tmp_path: Path) -> list[int]:
@@ -49,8 +45,8 @@ def test_whoever_was_held_for_dead_writes_nothing_any_more(pair: tuple[SqliteSto
     stopped, other = pair
     instance = an_instance("o-1")
     write(other, Changes(created=[instance]))
-    stopped.renew(NOW_MS, NOW_MS)
-    other.renew(AFTER_LEASE_MS, AFTER_LEASE_MS)
+    stopped.renew(None, NOW_MS)
+    other.renew(None, AFTER_LEASE_MS)
     with pytest.raises(OwnershipLost, match=r"epoch 1\) was held for dead, others have taken over"):
         write(stopped, Changes(updated=[a_step_later(instance)]))
     assert other.instance("order", "o-1") == instance
@@ -58,10 +54,10 @@ def test_whoever_was_held_for_dead_writes_nothing_any_more(pair: tuple[SqliteSto
 
 def test_after_it_was_told_it_enters_anew_and_works_on(pair: tuple[SqliteStore, SqliteStore], tmp_path: Path) -> None:
     stopped, other = pair
-    stopped.renew(NOW_MS, NOW_MS)
-    other.renew(AFTER_LEASE_MS, AFTER_LEASE_MS)
+    stopped.renew(None, NOW_MS)
+    other.renew(None, AFTER_LEASE_MS)
     with pytest.raises(OwnershipLost):
-        stopped.renew(NOW_MS, AFTER_LEASE_MS)
+        stopped.renew(None, AFTER_LEASE_MS)
     stopped.enter(AFTER_LEASE_MS)
     write(stopped, Changes(created=[an_instance("o-1")]))
     assert epochs(other, tmp_path) == [2, 3], "an epoch is never given again"
@@ -69,8 +65,8 @@ def test_after_it_was_told_it_enters_anew_and_works_on(pair: tuple[SqliteStore, 
 
 def test_within_its_lease_a_silent_member_keeps_its_place(pair: tuple[SqliteStore, SqliteStore]) -> None:
     silent, other = pair
-    silent.renew(NOW_MS, NOW_MS)
-    other.renew(NOW_MS, NOW_MS + LEASE_MS)
+    silent.renew(None, NOW_MS)
+    other.renew(None, NOW_MS + LEASE_MS)
     write(silent, Changes(created=[an_instance("o-1")]))
     assert other.instance("order", "o-1") is not None
 
@@ -79,17 +75,17 @@ def test_a_takeover_in_the_middle_waits_for_the_transaction_and_does_not_tear_it
     pair: tuple[SqliteStore, SqliteStore],
 ) -> None:
     first, second = pair
-    first.renew(NOW_MS, NOW_MS)
+    first.renew(None, NOW_MS)
     with first.transaction() as transaction:
         # Begun as a member: SQLite lets nobody else remove its row until this has ended.
         transaction.write(Changes(created=[an_instance("o-1")]))
-    second.renew(AFTER_LEASE_MS, AFTER_LEASE_MS)
+    second.renew(None, AFTER_LEASE_MS)
     assert second.instance("order", "o-1") is not None
 
 
 def test_whoever_never_entered_is_not_asked(pair: tuple[SqliteStore, SqliteStore]) -> None:
     operator, orchestrator = pair
-    orchestrator.renew(NOW_MS, NOW_MS)
+    orchestrator.renew(None, NOW_MS)
     write(operator, Changes(created=[an_instance("o-1")]))
     assert orchestrator.instance("order", "o-1") is not None
 
@@ -122,7 +118,7 @@ def test_a_process_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "sagas.db")
     store.enter(NOW_MS + GONE_MS)
     assert epochs(store, tmp_path) == [1, 2], "not before its partitions can have come to others"
-    store.renew(NOW_MS, NOW_MS + GONE_MS + 1)
+    store.renew(None, NOW_MS + GONE_MS + 1)
     assert epochs(store, tmp_path) == [2]
     store.close()
 
@@ -131,58 +127,20 @@ def test_a_clock_that_was_set_back_keeps_no_dead_member_alive(
     pair: tuple[SqliteStore, SqliteStore], tmp_path: Path
 ) -> None:
     stopped, other = pair
-    stopped.renew(NOW_MS, AFTER_LEASE_MS)
-    other.renew(NOW_MS, NOW_MS)
+    stopped.renew(None, AFTER_LEASE_MS)
+    other.renew(None, NOW_MS)
     assert epochs(other, tmp_path) == [2]
 
 
 def test_a_process_is_known_by_more_than_its_number() -> None:
-    me = this_process()
-    assert not has_ended(me)
+    machine = MachineProcesses()
+    me = machine.this_process()
+    assert not machine.has_ended(me)
     host, pid, born = me.rsplit(" ", 2)
-    assert has_ended(f"{host} {pid} {int(born) - 1}"), "the number was given to somebody else before"
-    assert not has_ended(f"another-{host} {pid} {int(born) - 1}"), "nothing is known of another machine"
-    assert not has_ended(f"{host} {os.getppid()} {this_process_of(os.getppid())}")
+    assert machine.has_ended(f"{host} {pid} {int(born) - 1}"), "the number was given to somebody else before"
+    assert not machine.has_ended(f"another-{host} {pid} {int(born) - 1}"), "nothing is known of another machine"
+    assert not machine.has_ended(f"{host} {os.getppid()} {born_of(os.getppid())}")
 
 
-def this_process_of(pid: int) -> str:
+def born_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-
-
-# --------------------------------------------------------------------------- timers
-
-
-def test_a_timer_waits_until_every_member_has_read_up_to_it(pair: tuple[SqliteStore, SqliteStore]) -> None:
-    reader, slow = pair
-    write(reader, Changes(timers_set=[a_timer(an_instance("o-1"), "step", NOW_MS)]))
-    reader.renew(NOW_MS, NOW_MS)
-    slow.renew(NOW_MS - 1, NOW_MS)
-    assert due(reader, NOW_MS) == []
-    slow.renew(NOW_MS, NOW_MS + 1)
-    assert due(reader, NOW_MS) == ["step"]
-
-
-def test_a_member_that_has_just_entered_has_read_nothing(pair: tuple[SqliteStore, SqliteStore]) -> None:
-    reader, newcomer = pair
-    write(reader, Changes(timers_set=[a_timer(an_instance("o-1"), "step", NOW_MS)]))
-    reader.renew(NOW_MS, NOW_MS)
-    newcomer.enter(NOW_MS)
-    assert due(reader, NOW_MS + 500) == []
-
-
-def test_a_timer_waits_for_a_silent_member_no_longer_than_its_lease(pair: tuple[SqliteStore, SqliteStore]) -> None:
-    reader, stopped = pair
-    write(reader, Changes(timers_set=[a_timer(an_instance("o-1"), "step", NOW_MS)]))
-    stopped.renew(NOW_MS - 1, NOW_MS)
-    reader.renew(NOW_MS + LEASE_MS, NOW_MS + LEASE_MS)
-    assert due(reader, NOW_MS + LEASE_MS) == []
-    reader.renew(AFTER_LEASE_MS, AFTER_LEASE_MS)
-    assert due(reader, AFTER_LEASE_MS) == ["step"]
-
-
-def test_who_is_alone_waits_for_nobody(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "sagas.db")
-    write(store, Changes(timers_set=[a_timer(an_instance("o-1"), "step", NOW_MS)]))
-    store.enter(NOW_MS)
-    assert due(store, NOW_MS) == ["step"]
-    store.close()

@@ -100,6 +100,7 @@ def test_migrations_are_listed_in_their_order_with_their_time(path: Path) -> Non
         "orchestrator:007-definitions",
         "orchestrator:008-outbox-emptied",
         "orchestrator:009-inbox-age",
+        "orchestrator:010-reading",
     ]
     assert database.value("SELECT min(applied_at) FROM schema_migrations") > 1_700_000_000_000, "milliseconds"
     database.close()

@@ -6,12 +6,11 @@ a store of its own on it, as in production: it may keep things in memory that mu
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from unittest.mock import patch
 
 from sagas.ports import Migration
 from sagas.store.database import MEMORY, Database
 from sagas.store.participant import SqliteParticipantStore
+from sagas.store.processes import Processes
 from sagas.store.sqlite import SqliteStore
 
 
@@ -54,22 +53,11 @@ def new_participant_database(migrations: Sequence[Migration]) -> KeptDatabase:
     return _participants[known].copy()
 
 
-def open_store(database: KeptDatabase, lease_ms: int) -> SqliteStore:
+def open_store(database: KeptDatabase, lease_ms: int, processes: Processes | None = None) -> SqliteStore:
     """A store on the database, with nothing in memory of the ones before."""
-
-    def opened(path: str | Path, *, read_only: bool = False) -> Database:
-        return database
-
-    # The store opens its file itself; here the file is a connection that is there.
-    with patch("sagas.store.sqlite.Database", opened):
-        return SqliteStore(MEMORY, lease_ms=lease_ms)
+    return SqliteStore(database, lease_ms=lease_ms, processes=processes)
 
 
 def open_participant_store(database: KeptDatabase, migrations: Sequence[Migration]) -> SqliteParticipantStore:
     """A participant's store on the database."""
-
-    def opened(path: str | Path) -> Database:
-        return database
-
-    with patch("sagas.store.participant.Database", opened):
-        return SqliteParticipantStore(MEMORY, migrations)
+    return SqliteParticipantStore(database, migrations)

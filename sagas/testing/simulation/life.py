@@ -37,11 +37,10 @@ class Scene:
         self.random = Random(f"{seed}:chance")
         self.is_over = False
         self.jumped_ms = 0
-        self.acting = ""
-        """The process that is doing something, where it has to be known."""
-        self.lives = 0
-        self.members: dict[str, list[int]] = {}
-        """Each life that ever was, with its memberships at the broker, oldest first."""
+        self.lives: dict[str, Life] = {}
+        """Each that ever was, by its identity."""
+        self.is_member: Callable[[int], bool] = lambda _: False
+        """Whether the broker holds somebody of this number for a member."""
         self._tasks: list[asyncio.Task[None]] = []
 
     def now_ms(self) -> int:
@@ -103,12 +102,11 @@ class Life:
         self.scene = scene
         self.name = name
         self.role: Role = role
-        scene.lives += 1
-        self.identity = f"{name} life {scene.lives}"
+        self.identity = f"{name} life {len(scene.lives) + 1}"
+        scene.lives[self.identity] = self
         self.is_alive = True
         self.ended: asyncio.Future[None] = scene.loop.create_future()
         self.members: list[int] = []
-        scene.members[self.identity] = self.members
         self.tasks: list[asyncio.Task[None]] = []
         self.is_mortal = is_mortal
         self._paused_until_s = 0.0
@@ -185,6 +183,27 @@ async def cancel(tasks: Sequence["asyncio.Task[None]"]) -> None:
         task.cancel()
     for task in tasks:
         await asyncio.wait([task])
+
+
+class LifeProcesses:
+    """The `Processes` that a life knows of: itself, and of any other whether it has ended.
+
+    That one has ended is seen from its own machine alone, which closes its connections: while the broker still holds
+    it for a member, it is one of a machine that has failed, and of that nobody can tell.
+    """
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+
+    def this_process(self) -> str:
+        """This life; the next one of the same name is another."""
+        return self._life.identity
+
+    def has_ended(self, process: str) -> bool:
+        """Whether the life is known to have ended."""
+        scene = self._life.scene
+        other = scene.lives[process]
+        return not other.is_alive and not any(map(scene.is_member, other.members))
 
 
 class ProcessClock:

@@ -17,7 +17,7 @@ from sagas.broker.log import Partition
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.broker.partitioning import partition_of
 from sagas.errors import BrokerUnavailable
-from sagas.ports import Incoming, Outgoing, Position, Subscription, TopicSpec
+from sagas.ports import Incoming, Outgoing, Position, Reading, Subscription, TopicSpec
 from sagas.testing.simulation.life import Life, Scene, WorldClock
 
 LATE_RATE = 0.7
@@ -36,6 +36,7 @@ class Server(MemoryWorld):
         super().__init__(WorldClock(scene))
         self._scene = scene
         self.newest_member = 0
+        scene.is_member = self.log.is_member
 
     def new_member(self) -> int:
         """A number for a connection, never given before."""
@@ -184,6 +185,17 @@ class FarSubscription:
         if self._scene.chance(self._scene.faults.ack_lost):
             raise BrokerUnavailable("commit: the answer got lost")
         self._life.reach("worker.commit.after")
+
+    async def reading(self) -> Reading:
+        """How far the last poll went."""
+        self._life.reach("worker.reading.before")
+        await self._life.travel()
+        if self._scene.chance(self._scene.faults.request_lost):
+            raise BrokerUnavailable("reading: the request got lost")
+        reading = await self._inner.reading()
+        await self._life.travel()
+        self._life.reach("worker.reading.after")
+        return reading
 
     async def rewind(self) -> None:
         """The next poll starts from the stored offsets."""

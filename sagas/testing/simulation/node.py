@@ -15,7 +15,6 @@ from sagas.errors import BrokerError, StoreError
 from sagas.ports import Outbox, Subscription, TopicSpec
 from sagas.runtime.pace import Pace
 from sagas.runtime.relay import Relay
-from sagas.runtime.roles import OrchestratorWork
 from sagas.runtime.worker import Work, Worker
 from sagas.testing.simulation.life import Life, ProcessClock, Scene
 from sagas.testing.simulation.network import FarBroker, Server
@@ -83,7 +82,7 @@ class Node:
         broker = FarBroker(life, self._server)
         clock = ProcessClock(life)
         work, outbox, close = self._program.make_work(life)
-        subscription = await self._connect(life, broker, clock, work)
+        subscription = await self._connect(broker)
         faults = self._scene.faults
         relay = Relay(outbox, broker, clock, life.offload, batch_max=faults.relay_max, interval_ms=RELAY_INTERVAL_MS)
         life.spawn(relay.run(), "relay")
@@ -106,12 +105,10 @@ class Node:
             close()
         life.end("has stopped")
 
-    async def _connect(self, life: Life, broker: FarBroker, clock: ProcessClock, work: Work) -> Subscription:
+    async def _connect(self, broker: FarBroker) -> Subscription:
         while True:
             try:
                 await broker.ensure(self._program.topics)
-                if isinstance(work, OrchestratorWork):
-                    await life.offload(work.join, clock.now_ms())
                 return await broker.subscribe(self._program.group, self._program.reads)
             except (BrokerError, StoreError):
                 await self._scene.sleep_ms(CONNECT_RETRY_MS)

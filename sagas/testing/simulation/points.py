@@ -23,6 +23,7 @@ _BROKER_CALLS = (
     "relay.publish",
     "worker.poll",
     "worker.commit",
+    "worker.reading",
     "worker.rewind",
     "worker.close",
 )
@@ -30,7 +31,7 @@ _OUTBOX_CALLS = ("relay.unpublished", "relay.mark_published", "relay.take_commit
 _STORE_CALLS = (
     "store.begin", "store.seen", "store.load", "store.find", "store.due_timers", "store.parked_for",
     "store.parked_expired", "store.write", "store.commit", "store.next_due_ms", "store.in_flight",
-    "store.enter", "store.renew",
+    "store.enter", "store.renew", "store.read_by_all_ms",
 )  # fmt: skip
 _PARTICIPANT_CALLS = (
     "store.begin", "store.recall", "store.savepoint", "store.sql", "store.remember", "store.amend",

@@ -12,7 +12,7 @@ from sagas.testing.simulation.databases import (
     open_participant_store,
     open_store,
 )
-from sagas.testing.simulation.life import Life
+from sagas.testing.simulation.life import Life, LifeProcesses
 from sagas.testing.simulation.node import Closing, Program
 from sagas.testing.simulation.stores import WatchedParticipantStore, WatchedStore
 from sagas.testing.simulation.subject import Subject
@@ -58,7 +58,7 @@ class Programs:
             database.discard()
 
     def _orchestrate(self, life: Life) -> tuple[Work, Outbox, Closing]:
-        inner = open_store(self._databases[ORCHESTRATOR], LEASE_MS)
+        inner = open_store(self._databases[ORCHESTRATOR], LEASE_MS, LifeProcesses(life))
         store = WatchedStore(life, inner)
         return OrchestratorWork(Orchestrator(self._definitions, store), store), store, inner.close
 

@@ -14,7 +14,6 @@ nothing heals: what the engine itself lost leaves a saga that never ends.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
-from unittest.mock import patch
 
 from sagas.broker.memory import MemoryBroker
 from sagas.core.messages import Event
@@ -101,11 +100,7 @@ class Simulation:
     def run(self) -> None:
         """From the first start to rest. `problem` says why it did not come to rest, "" when it did."""
         try:
-            # All processes of this world are one of the machine's: which of them lives is known here only. That one
-            # has ended is seen from its own machine alone, which closes its connections: while the broker still
-            # holds it for a member, it is one of a machine that has failed, and of that nobody can tell.
-            with patch.multiple("sagas.store.members", this_process=self._acting, has_ended=self._has_ended):
-                self.loop.run_until_complete(self._run())
+            self.loop.run_until_complete(self._run())
         except (Deadlock, StepLimit) as error:
             self.problem = str(error)
         finally:
@@ -115,14 +110,6 @@ class Simulation:
         """Give up the databases and the loop."""
         self.programs.close()
         self.loop.close()
-
-    def _acting(self) -> str:
-        return self.scene.acting
-
-    def _has_ended(self, process: str) -> bool:
-        if any(node.life.identity == process and node.life.is_alive for node in self.nodes):
-            return False
-        return not any(self.server.log.is_member(member) for member in self.scene.members[process])
 
     async def _run(self) -> None:
         scene = self.scene

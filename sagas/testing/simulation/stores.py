@@ -12,6 +12,7 @@ from sagas.core.instance import Instance, Operation
 from sagas.ports import (
     AuditRow,
     BarrierRow,
+    CaughtUp,
     Changes,
     DeadLetter,
     InstanceFilter,
@@ -64,15 +65,20 @@ class WatchedStore(WatchedOutbox, WatchedFeed):
     def enter(self, now_ms: int) -> None:
         """Be one of the orchestrators of this database."""
         self._life.reach("store.enter.before")
-        self._life.scene.acting = self._life.identity
         self._inner.enter(now_ms)
         self._life.reach("store.enter.after")
 
-    def renew(self, read_ms: int | None, now_ms: int) -> None:
-        """Say that this orchestrator is alive, and up to when it has read."""
+    def read_by_all_ms(self, caught_up: CaughtUp) -> int:
+        """Up to when everything was read."""
+        self._life.reach("store.read_by_all_ms.before")
+        read_ms = self._inner.read_by_all_ms(caught_up)
+        self._life.reach("store.read_by_all_ms.after")
+        return read_ms
+
+    def renew(self, caught_up: CaughtUp | None, now_ms: int) -> None:
+        """Say that this orchestrator is alive, and what it has read."""
         self._life.reach("store.renew.before")
-        self._life.scene.acting = self._life.identity
-        self._inner.renew(read_ms, now_ms)
+        self._inner.renew(caught_up, now_ms)
         self._life.reach("store.renew.after")
 
     def next_due_ms(self) -> int | None:

@@ -1,0 +1,66 @@
+"""The requests about a consumer group: join, leave, and who may read what.
+
+A group exists topic by topic, and is made by its first member.
+"""
+
+from sagas.broker import iggy_wire as wire
+from sagas.broker.iggy_connection import IggyConnection
+from sagas.broker.iggy_errors import Refusal, Refused
+
+
+class IggyGroup:
+    """The group `name` on the topics of `stream`, as the member behind `connection` sees it."""
+
+    def __init__(self, connection: IggyConnection, stream: str, name: str) -> None:
+        self.name = name
+        self._connection = connection
+        self._stream = stream
+
+    async def join(self, topic: str) -> None:
+        """Be a member, of a group that may still have to be made."""
+        try:
+            await self._join(topic)
+        except Refused as refused:
+            if refused.refusal is not Refusal.NOT_FOUND:
+                raise
+            await self._create(topic)
+            await self._join(topic)
+
+    async def leave(self, topic: str) -> None:
+        """Be a member no more."""
+        await self._connection.call(
+            f"leave group {self.name!r} of topic {topic!r}",
+            lambda client: client.leave_consumer_group(self._stream, topic, self.name),
+        )
+
+    async def share(self, topic: str) -> wire.Share | None:
+        """Which partitions are this member's now; None when it is no member."""
+        body = wire.group_at(self._stream, topic, self.name)
+        reply = await self._connection.call(
+            f"sync group {self.name!r} of topic {topic!r}",
+            lambda client: client.send_binary_request(wire.SYNC_GROUP, body),
+        )
+        return wire.read_share(reply)
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions the topic has; 0 when it is not there."""
+        details = await self._connection.call(
+            f"get topic {topic!r}", lambda client: client.get_topic(self._stream, topic)
+        )
+        return 0 if details is None else details.partitions_count
+
+    async def _join(self, topic: str) -> None:
+        await self._connection.call(
+            f"join group {self.name!r} of topic {topic!r}",
+            lambda client: client.join_consumer_group(self._stream, topic, self.name),
+        )
+
+    async def _create(self, topic: str) -> None:
+        try:
+            await self._connection.call(
+                f"create group {self.name!r} of topic {topic!r}",
+                lambda client: client.create_consumer_group(self._stream, topic, self.name),
+            )
+        except Refused as refused:
+            if refused.refusal is not Refusal.EXISTS:  # Another member was as quick: good.
+                raise
