@@ -23,6 +23,7 @@ import msgspec
 
 CONNECTION_STRING_DEFAULT = "iggy://iggy:iggy@127.0.0.1:8090"
 PARTITIONS_MAX = 1000
+KEPT_DAYS_MAX = 36_500
 
 _SCHEME = re.compile(r"\A[a-z+]{1,20}://")
 _PORT = "[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
@@ -204,6 +205,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             3_600_000,
         ),
     ] = 40_000
+    inbox_days: Annotated[
+        int,
+        _number(
+            "SAGAS_INBOX_DAYS",
+            "Days that the ids of messages are remembered, so that none takes effect twice. No topic that is read may "
+            "keep messages for longer.",
+            8,
+            KEPT_DAYS_MAX,
+        ),
+    ] = 30
+    journal_days: Annotated[
+        int,
+        _number(
+            "SAGAS_JOURNAL_DAYS", "Days that the journal of a run is kept after its end; 0: for ever.", 0, KEPT_DAYS_MAX
+        ),
+    ] = 90
+    runs_days: Annotated[
+        int,
+        _number(
+            "SAGAS_RUNS_DAYS",
+            "Days that a run itself is kept after its end, with its journal; 0: for ever, otherwise 8 at least.",
+            0,
+            KEPT_DAYS_MAX,
+        ),
+    ] = 0
+    barrier_days: Annotated[
+        int,
+        _number(
+            "SAGAS_BARRIER_DAYS",
+            "Days that a participant remembers what it did and answered; 0: for ever, otherwise no fewer than "
+            "`SAGAS_INBOX_DAYS`. To undo what is older is not possible any more.",
+            0,
+            KEPT_DAYS_MAX,
+        ),
+    ] = 30
     outbox_batch: Annotated[
         int, _number("SAGAS_OUTBOX_BATCH", "Rows that the relay takes from the outbox at once.", 1, 10_000)
     ] = 1_000

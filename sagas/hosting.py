@@ -22,8 +22,10 @@ from sagas.core.starting import started_on
 from sagas.errors import SagaError
 from sagas.measuring import measured_broker, measured_participant_store, measured_store, watching_of
 from sagas.ports import Migration, Outbox, TopicSpec
+from sagas.retention import keeping_of
 from sagas.runtime import event_store
 from sagas.runtime.admission import admit
+from sagas.runtime.cleaning import runs_cleaning
 from sagas.runtime.consumer import Consumer, ConsumerWork
 from sagas.runtime.offload import Thread
 from sagas.runtime.orchestrator import Orchestrator
@@ -67,7 +69,7 @@ def host_orchestrator(definitions: Sequence[Definition], settings: Settings, *, 
             watching = tasks.enter_context(watching_of(ORCHESTRATOR, settings))
             orchestrator = Orchestrator(here, measured_store(store, watching), store)
             topics = orchestrator.topic_specs(settings.partitions)
-            work = OrchestratorWork(orchestrator, store, store)
+            work = OrchestratorWork(orchestrator, store, runs_cleaning(store.cleaner, keeping_of(settings)))
             journal = _journal(store, settings)
             if journal is not None:
                 topics.append(event_store.topic_spec(settings.partitions))

@@ -39,9 +39,6 @@ __all__ = [
 ]  # fmt: skip
 
 
-# --------------------------------------------------------------------------- time
-
-
 class Clock(Protocol):
     """The time, and waiting for it. Only adapters of this port read a clock."""
 
@@ -52,9 +49,6 @@ class Clock(Protocol):
     async def sleep_ms(self, duration_ms: int) -> None:
         """Wait for `duration_ms` milliseconds, at least one turn of the event loop."""
         ...
-
-
-# --------------------------------------------------------------------------- broker
 
 
 class Subscription(Protocol):
@@ -107,9 +101,6 @@ class Broker(Protocol):
         ...
 
 
-# --------------------------------------------------------------------------- store
-
-
 class Outbox(Protocol):
     """What the relay needs of a database: the orchestrator's store and every participant's have it."""
 
@@ -152,6 +143,14 @@ class StoreTransaction(Protocol):
 
     def find(self, saga: str, keys: Collection[str]) -> dict[str, Instance]:
         """Instances of `saga` by business key; those that do not exist are missing."""
+        ...
+
+    def purged(self, saga: str, keys: Collection[str]) -> set[str]:
+        """Those of these business keys whose run of `saga` was purged, as far as that is still known."""
+        ...
+
+    def is_purged(self, instance_id: str) -> bool:
+        """Whether this run was purged, as far as that is still known."""
         ...
 
     def due_timers(self, now_ms: int, count_max: int) -> list[TimerRow]:
@@ -218,6 +217,10 @@ class Store(CommittedOutbox, JournalFeed, Protocol):
         """What happened to an instance, oldest first."""
         ...
 
+    def cleaned_until(self, instance_id: str) -> int:
+        """Up to which revision the journal of an instance was cleaned away, 0 when all of it is there."""
+        ...
+
     def dead_letters(self, count_max: int) -> list[DeadLetter]:
         """The newest dead letters first."""
         ...
@@ -233,9 +236,6 @@ class Store(CommittedOutbox, JournalFeed, Protocol):
     def close(self) -> None:
         """Give up the connection. Calling it twice does nothing."""
         ...
-
-
-# --------------------------------------------------------------------------- the participant's database
 
 
 class ParticipantTransaction(Protocol):

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import msgspec
 from rich_click import RichCommand
 
 from sagas.cli.definitions import find, load, modules_wanted
 from sagas.cli.instances import database_option, find_instance, reading
 from sagas.cli.output import explained, say
 from sagas.core.definition import Definition
-from sagas.core.diagram import mermaid, progress_of
+from sagas.core.diagram import Progress, mermaid, progress_of
 from sagas.core.instance import Instance
 from sagas.core.sequence import sequence
 from sagas.core.topology import topology
-from sagas.errors import SettingsError
+from sagas.errors import SettingsError, StoreError
 from sagas.ports import JournalRow
 
 
@@ -53,22 +54,34 @@ def command(
     if not saga and not instance and not told:
         raise click.UsageError("which saga? Or name an instance, or ask for --map")
     if instance or told:
-        run, rows = _run(instance or told, saga, db)
+        run, rows, cleaned = _run(instance or told, saga, db)
+        if told and cleaned:
+            raise StoreError(
+                f"{run.saga} {run.key}: its messages cannot be drawn, its journal was cleaned away up to revision "
+                f"{cleaned} (SAGAS_JOURNAL_DAYS)"
+            )
         definition = _definition(definitions, run)
         drawing = (
             sequence(definition, run, rows)
             if told
-            else mermaid(definition, with_late=late, with_operator=operator, progress=progress_of(run, rows))
+            else mermaid(definition, with_late=late, with_operator=operator, progress=_progress(run, rows, cleaned))
         )
     else:
         drawing = mermaid(find(definitions, saga), with_late=late, with_operator=operator)
     say(drawing.rstrip("\n"))
 
 
-def _run(wanted: str, saga: str, db: Path | None) -> tuple[Instance, list[JournalRow]]:
+def _run(wanted: str, saga: str, db: Path | None) -> tuple[Instance, list[JournalRow], int]:
     with reading(db) as store:
         run = find_instance(store, wanted, saga)
-        return run, store.journal(run.id)
+        return run, store.journal(run.id), store.cleaned_until(run.id)
+
+
+def _progress(run: Instance, rows: Sequence[JournalRow], cleaned: int) -> Progress:
+    progress = progress_of(run, rows)
+    if not cleaned:
+        return progress
+    return msgspec.structs.replace(progress, title=f"{progress.title} · cleaned up to revision {cleaned}")
 
 
 def _definition(definitions: Sequence[Definition], run: Instance) -> Definition:

@@ -16,12 +16,19 @@ _NUMBER = re.compile(r"\A[0-9]{1,9}\Z")
 _SECONDS = re.compile(r"\A\+[0-9]{1,9}(\.[0-9]{1,6})?\Z")
 
 
-def as_it_was(instance: Instance, journal: Sequence[JournalRow], moment: str) -> tuple[Instance, list[JournalRow]]:
+def as_it_was(
+    instance: Instance, journal: Sequence[JournalRow], moment: str, cleaned: int
+) -> tuple[Instance, list[JournalRow]]:
     """The instance and its journal at `moment`: a number of entries, a time with its zone, or `+` and seconds.
 
     Raises SettingsError for a moment that is none or lies before the instance, and StoreError when its
-    journal cannot be decided again.
+    journal cannot be decided again, or was cleaned away up to the revision `cleaned`.
     """
+    if cleaned:
+        raise StoreError(
+            f"{instance.saga} {instance.key} cannot be shown as it was: its journal was cleaned away up to revision "
+            f"{cleaned} (SAGAS_JOURNAL_DAYS); the topic event-store has it if SAGAS_EVENT_STORE was on"
+        )
     rows = _rows(instance, journal, moment)
     if not rows:
         raise SettingsError(

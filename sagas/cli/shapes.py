@@ -56,6 +56,7 @@ class StoryShape(InstanceShape, frozen=True, kw_only=True):
     data: msgspec.Raw
     operations: list[Told]
     journal: list[EntryShape]
+    cleaned_until: int = 0
 
 
 class StartedShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,8 +86,8 @@ def instance_shape(instance: Instance, names: Names) -> InstanceShape:
     )
 
 
-def story_shape(instance: Instance, journal: Sequence[JournalRow], names: Names) -> StoryShape:
-    """The shape of an instance with its story."""
+def story_shape(instance: Instance, journal: Sequence[JournalRow], names: Names, cleaned: int = 0) -> StoryShape:
+    """The shape of an instance with its story; `cleaned`: up to which revision its journal was cleaned away."""
     return StoryShape(
         id=instance.id,
         saga=instance.saga,
@@ -103,6 +104,7 @@ def story_shape(instance: Instance, journal: Sequence[JournalRow], names: Names)
         revision=instance.revision,
         data=msgspec.Raw(instance.data),
         operations=operations(instance, names),
+        cleaned_until=cleaned,
         journal=[
             EntryShape(
                 revision=row.revision,

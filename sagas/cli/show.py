@@ -34,19 +34,21 @@ def command(wanted: str, saga: str, moment_wanted: str | None, db: Path | None, 
     with reading(db) as store:
         instance = find_instance(store, wanted, saga)
         journal: Sequence[JournalRow] = store.journal(instance.id)
+        # Asked after the journal was read: it is never cleaned any less.
+        cleaned = store.cleaned_until(instance.id)
     if moment_wanted is not None:
         # Imported here: only who travels in time needs the definitions.
         from sagas.cli.past import as_it_was
 
-        instance, journal = as_it_was(instance, journal, moment_wanted)
+        instance, journal = as_it_was(instance, journal, moment_wanted, cleaned)
     names = names_for(instance)
     if as_json:
-        say_json(story_shape(instance, journal, names))
+        say_json(story_shape(instance, journal, names, cleaned))
     else:
-        _tell(instance, journal, names)
+        _tell(instance, journal, names, cleaned)
 
 
-def _tell(instance: Instance, journal: Sequence[JournalRow], names: Names) -> None:
+def _tell(instance: Instance, journal: Sequence[JournalRow], names: Names, cleaned: int) -> None:
     took = elapsed(instance.updated_ms - instance.started_ms)
     say(plain(f"{instance.saga} {instance.key}   {instance.state}   {took}"))
     say(plain(f"started {moment(instance.started_ms)}   id {instance.id}   version {instance.version}"))
@@ -58,6 +60,8 @@ def _tell(instance: Instance, journal: Sequence[JournalRow], names: Names) -> No
         [_row(instance, told) for told in operations(instance, names)],
         numbers=("attempts", "sent", "answered after"),
     )
+    if cleaned:
+        say(f"what happened up to revision {cleaned} was cleaned away after its end (SAGAS_JOURNAL_DAYS)")
     for at_ms, words in happenings(journal):
         say(plain(f"{_since(instance, at_ms):>12}  {words}"))
 

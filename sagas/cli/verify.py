@@ -15,7 +15,7 @@ from sagas.cli.instances import database_option, reading
 from sagas.cli.output import explained, plain, say, say_json
 from sagas.cli.settings import settings_here
 from sagas.ports import Store
-from sagas.runtime.retelling import Mismatch, Retelling, against_journal, every_instance
+from sagas.runtime.retelling import Cleaned, Mismatch, Retelling, against_journal, every_instance
 from sagas.runtime.verification import Definitions
 
 MISMATCHES_SHOWN_MAX = 20
@@ -36,6 +36,7 @@ class VerdictShape(msgspec.Struct, frozen=True, kw_only=True):
     equal: int
     only_in_topic: int
     different: list[Mismatch]
+    cleaned: int = 0
 
 
 @click.command(cls=RichCommand)
@@ -62,14 +63,16 @@ def command(from_topic: bool, modules: tuple[str, ...], db: Path | None, as_json
 
 
 def _journal(definitions: Definitions, store: Store, advance: Advance) -> VerdictShape:
-    count, different = 0, list[Mismatch]()
+    count, cleaned, different = 0, 0, list[Mismatch]()
     for instance in every_instance(store):
-        mismatch = against_journal(definitions, store, instance)
-        if mismatch is not None:
-            different.append(mismatch)
+        found = against_journal(definitions, store, instance)
+        if isinstance(found, Cleaned):
+            cleaned += 1
+        elif found is not None:
+            different.append(found)
         count += 1
         advance(1)
-    return _shape("journal", count, different, 0)
+    return _shape("journal", count, different, 0, cleaned)
 
 
 def _topic(definitions: Definitions, store: Store, advance: Advance) -> VerdictShape:
@@ -79,9 +82,9 @@ def _topic(definitions: Definitions, store: Store, advance: Advance) -> VerdictS
     instances = list(every_instance(store))
     retelling = Retelling(definitions, instances)
     anyio.run(_read, retelling, store, advance)
-    retelling.finish()
+    retelling.finish(store)
     strangers = sum(not _is_stored(store, stranger) for stranger in retelling.strangers)
-    return _shape("topic", len(instances), retelling.mismatches, strangers)
+    return _shape("topic", len(instances), retelling.mismatches, strangers, retelling.cleaned)
 
 
 async def _read(retelling: Retelling, store: Store, advance: Advance) -> None:
@@ -118,13 +121,18 @@ async def _read(retelling: Retelling, store: Store, advance: Advance) -> None:
 
 
 def _is_stored(store: Store, instance_id: str) -> bool:
-    return bool(store.journal(instance_id))
+    return bool(store.journal(instance_id) or store.cleaned_until(instance_id))
 
 
-def _shape(source: str, count: int, different: Sequence[Mismatch], strangers: int) -> VerdictShape:
+def _shape(source: str, count: int, different: Sequence[Mismatch], strangers: int, cleaned: int) -> VerdictShape:
     bad = len({mismatch.id for mismatch in different if mismatch.key})
     return VerdictShape(
-        source=source, instances=count, equal=count - bad, only_in_topic=strangers, different=list(different)
+        source=source,
+        instances=count,
+        equal=count - bad - cleaned,
+        only_in_topic=strangers,
+        different=list(different),
+        cleaned=cleaned,
     )
 
 
@@ -137,6 +145,9 @@ def _tell(found: VerdictShape) -> None:
         say(f"… and {len(found.different) - MISMATCHES_SHOWN_MAX} more")
     whose = "its journal" if found.source == "journal" else "the topic event-store"
     say(f"{found.instances:,} instances: {found.equal:,} equal to what {whose} gives, {len(found.different):,} not")
+    if found.cleaned:
+        since = "cannot be compared: their journals were cleaned away (SAGAS_JOURNAL_DAYS), and nothing else is missing"
+        say(f"{found.cleaned:,} more {since}")
     if found.only_in_topic:
         say(f"the topic tells of {found.only_in_topic:,} more, which this database does not have")
 

@@ -30,6 +30,16 @@ def is_instance_id(text: str) -> bool:
     return _CANONICAL.match(text) is not None
 
 
+def first_id_at(time_ms: int) -> str:
+    """An id that sorts before all that were made at `time_ms` or later, and behind all that were made earlier."""
+    return text_of(min(max(0, time_ms), (1 << _TIME_BITS) - 1) << _RANDOM_BITS)
+
+
+def time_of(text: str) -> int:
+    """The millisecond that an id of ours begins with: of an instance and all that belongs to it, when it began."""
+    return number_of(text) >> _RANDOM_BITS
+
+
 def derived_id(parent: str, *parts: str) -> str:
     """The id of something that belongs to `parent`: the same parts give the same id, for ever.
 

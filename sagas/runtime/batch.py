@@ -19,7 +19,7 @@ from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import dead_letter, published_again
 from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, SignalItem, StartItem, wanted_runs
 from sagas.runtime.planning import carry_over_of, plan
-from sagas.runtime.rows import command_row, journal_row, path_of
+from sagas.runtime.rows import command_row, journal_row, path_of, timer_name
 
 PARKED_MS_MAX = 10 * 60 * 1000
 """How long a reply waits for the instance or step it belongs to, before it becomes a dead letter."""
@@ -46,6 +46,7 @@ class Batch:
         self._read_revisions: dict[str, int] = {}
         self._timers: dict[tuple[str, str], TimerRow | None] = {}
         self._seen: set[str] = set()
+        self._purged: set[tuple[str, str]] = set()
         self._advanced: dict[str, None] = {}
 
     # ----------------------------------------------------------------- reading
@@ -59,7 +60,9 @@ class Batch:
             for saga, key in wanted_runs(item):
                 keys.setdefault(saga, set()).add(key)
         for saga, wanted in keys.items():
-            self._keep(self._transaction.find(saga, wanted).values())
+            found = self._transaction.find(saga, wanted)
+            self._keep(found.values())
+            self._purged.update((saga, key) for key in self._transaction.purged(saga, wanted - found.keys()))
 
     def due(self, until_ms: int, count_max: int) -> list[TimerRow]:
         """Read the timers due at or before `until_ms` and their instances; expire replies parked too long."""
@@ -160,6 +163,9 @@ class Batch:
 
     def _take_start(self, item: StartItem) -> None:
         known = self._ids.get((item.definition.name, item.start.key))
+        if (item.definition.name, item.start.key) in self._purged:
+            self._bury(item.incoming, f"the run of {item.start.key!r} ended long ago and was purged: none begins anew")
+            return
         self._apply(item.definition, known, item.start, item.incoming)
 
     def _take_signal(self, item: SignalItem) -> None:
@@ -176,7 +182,10 @@ class Batch:
     def _take_reply(self, incoming: Incoming, instance_id: str, reply: Reply) -> None:
         instance = self._instances.get(instance_id)
         if instance is None:
-            self._park(incoming, instance_id)
+            if self._transaction.is_purged(instance_id):
+                self._bury(incoming, f"it answers step {reply.step!r} of a run that ended long ago and was purged")
+            else:
+                self._park(incoming, instance_id)
             return
         definition = self._home_of(instance)
         if definition is None:
@@ -252,11 +261,11 @@ class Batch:
                 case Send():
                     self._changes.outbox.append(command_row(definition, after, effect, self._now_ms))
                 case SetTimer():
-                    name = _timer_name(definition, after, effect.name)
+                    name = timer_name(definition, after, effect.name)
                     row = TimerRow(instance_id=after.id, name=name, due_ms=effect.due_ms, fire=effect.fire)
                     self._timers[after.id, name] = row
                 case ClearTimer():
-                    self._timers[after.id, _timer_name(definition, after, effect.name)] = None
+                    self._timers[after.id, timer_name(definition, after, effect.name)] = None
 
     # ----------------------------------------------------------------- writing
 
@@ -289,9 +298,3 @@ class Batch:
 def _unborn(saga: str, key: str) -> str:
     """Stands for the id of an instance that is not there yet."""
     return f"{saga}/{key}"
-
-
-def _timer_name(definition: Definition, instance: Instance, name: str) -> str:
-    """A timer keeps the name it was first set under: a step's row must not be there twice."""
-    record = instance.step(name) if definition.renames else None
-    return (record.sent_as if record is not None else "") or name

@@ -12,7 +12,7 @@ What a handler returns goes to the consumer's outbox in the same transaction, an
 cannot be read, or makes the handler fail, is kept as a dead letter, and its partition goes on.
 
 Ids are remembered for `kept_ms`, which must not be shorter than the topics keep their messages, and forgotten in
-small steps: never more than `PROCESSED_FORGOTTEN_MAX` rows in one transaction.
+small steps: never more than `STEP_MAX` rows (`cleaning.py`) in one transaction.
 """
 
 import logging
@@ -23,8 +23,8 @@ import msgspec
 from sagas.core.envelope import Undecodable, decode_envelope
 from sagas.core.participants import Participant
 from sagas.ports import CaughtUp, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, Sql, TopicSpec
+from sagas.runtime.cleaning import PROCESSED_KEPT_MS, processed_cleaning
 from sagas.runtime.dead_letters import dead_letter
-from sagas.runtime.roles import FORGET_EVERY_MS, PROCESSED_FORGOTTEN_MAX, PROCESSED_KEPT_MS
 from sagas.runtime.worker import Delivery
 
 _log = logging.getLogger("sagas.consumer")
@@ -121,8 +121,7 @@ class ConsumerWork:
     def __init__(self, consumer: Consumer, store: ParticipantStore, *, kept_ms: int = PROCESSED_KEPT_MS) -> None:
         self._consumer = consumer
         self._store = store
-        self._kept_ms = kept_ms
-        self._forgot_ms = 0
+        self._cleaning = processed_cleaning(store, kept_ms)
         self.handled = 0
         self.repeats = 0
 
@@ -140,7 +139,7 @@ class ConsumerWork:
 
     def is_due(self, now_ms: int) -> bool:
         """Whether it is time to forget."""
-        return now_ms - self._forgot_ms >= FORGET_EVERY_MS
+        return self._cleaning.is_due(now_ms)
 
     def is_awaiting(self) -> bool:
         """Never: a consumer asks nobody anything."""
@@ -148,7 +147,5 @@ class ConsumerWork:
 
     def after_poll(self, caught_up: CaughtUp | None, now_ms: int) -> bool:
         """Forget a few processed events now and then. A consumer awaits no answers."""
-        if self.is_due(now_ms):
-            self._store.forget_processed(now_ms - self._kept_ms, PROCESSED_FORGOTTEN_MAX)
-            self._forgot_ms = now_ms
+        self._cleaning.step(now_ms)
         return False

@@ -26,8 +26,8 @@ from sagas.core.messages import Event, tag_of
 from sagas.core.participants import Participant
 from sagas.errors import SagaError
 from sagas.ports import CaughtUp, Incoming, Migration, ParticipantStore, ParticipantTransaction, Sql
+from sagas.runtime.cleaning import processed_cleaning
 from sagas.runtime.dead_letters import dead_letter
-from sagas.runtime.roles import FORGET_EVERY_MS, PROCESSED_FORGOTTEN_MAX, PROCESSED_KEPT_MS
 
 POSITIONS = "projection_positions"
 """The kit's table: up to which offset, itself included, each partition is in this file."""
@@ -140,7 +140,7 @@ class ProjectionWork:
     def __init__(self, projection: Projection, store: ParticipantStore) -> None:
         self._projection = projection
         self._store = store
-        self._forgot_ms = 0
+        self._cleaning = processed_cleaning(store)
 
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
         """Fold a batch."""
@@ -152,7 +152,7 @@ class ProjectionWork:
 
     def is_due(self, now_ms: int) -> bool:
         """Whether it is time to forget."""
-        return now_ms - self._forgot_ms >= FORGET_EVERY_MS
+        return self._cleaning.is_due(now_ms)
 
     def is_awaiting(self) -> bool:
         """True, as `after_poll` says."""
@@ -160,9 +160,7 @@ class ProjectionWork:
 
     def after_poll(self, caught_up: CaughtUp | None, now_ms: int) -> bool:
         """Forget a few processed events now and then. True: somebody may be watching, so the poll is never slow."""
-        if self.is_due(now_ms):
-            self._store.forget_processed(now_ms - PROCESSED_KEPT_MS, PROCESSED_FORGOTTEN_MAX)
-            self._forgot_ms = now_ms
+        self._cleaning.step(now_ms)
         return True
 
 

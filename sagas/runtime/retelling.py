@@ -39,10 +39,30 @@ def every_instance(store: Store) -> Iterator[Instance]:
         before = page[-1].id
 
 
-def against_journal(definitions: Definitions, store: Store, instance: Instance) -> Mismatch | None:
+class Cleaned(msgspec.Struct, frozen=True):
+    """An instance that cannot be compared, because its journal was cleaned away up to this revision."""
+
+    until: int
+
+
+def against_journal(definitions: Definitions, store: Store, instance: Instance) -> Mismatch | Cleaned | None:
     """What is wrong with an instance, None when it is what its journal says."""
     rows = [row for row in store.journal(instance.id) if row.revision <= instance.revision]
+    if instance.version and (not rows or rows[0].revision > 1):
+        # Asked after the journal was read: it is never cleaned any less.
+        until = min(store.cleaned_until(instance.id), instance.revision)
+        if until:
+            return _behind(until, instance, [row.revision for row in rows])
     return against(definitions, instance, rows, "journal")
+
+
+def _behind(until: int, instance: Instance, told: Sequence[int]) -> Mismatch | Cleaned:
+    """What can be said where rows up to a revision were cleaned away: whether those behind it are there."""
+    missing = sorted(set(range(until + 1, instance.revision + 1)) - set(told))
+    if missing:
+        what = f"revision {missing[0]} is missing in the journal, which was cleaned up to revision {until} only"
+        return _mismatch(instance, (what,))
+    return Cleaned(until)
 
 
 def against(definitions: Definitions, instance: Instance, rows: Sequence[JournalRow], said_by: str) -> Mismatch | None:
@@ -69,6 +89,8 @@ class Retelling:
         self.strangers: set[str] = set()
         """Instances that the topic tells of and that were not stored: newer ones, or those of another database."""
         self.mismatches: list[Mismatch] = []
+        self.cleaned = 0
+        """Instances whose first revisions are not in the topic because they were cleaned away before."""
 
     @property
     def is_complete(self) -> bool:
@@ -92,10 +114,14 @@ class Retelling:
             else:
                 self._take(happened)
 
-    def finish(self) -> None:
-        """Say what was never told."""
+    def finish(self, store: Store) -> None:
+        """Say what was never told. What was cleaned away before telling began cannot be: that is counted apart."""
         for instance in self._open.values():
             told = sorted(self._rows.get(instance.id, {}))
+            until = store.cleaned_until(instance.id)
+            if until and isinstance(_behind(until, instance, told), Cleaned):
+                self.cleaned += 1
+                continue
             which = f"it has only revisions {told}" if told else "it has nothing of it"
             self.mismatches.append(_mismatch(instance, (f"revision {instance.revision} is not in the topic: {which}",)))
         self._open.clear()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sagas.ports import CaughtUp, Incoming, ParticipantStore
+from sagas.runtime.cleaning import Cleaning, processed_cleaning
 from sagas.runtime.guard import TimeoutGuard
 from sagas.runtime.orchestrator import TIMERS_PER_BATCH_MAX, Orchestrator
 from sagas.runtime.participant import Service
@@ -14,13 +15,6 @@ PULSE_MS_MAX = 1_000
 
 LATE_MS = 60_000
 """So long a partition may go unread before it is said, and how often: a broker gives up on a silent member sooner."""
-
-PROCESSED_KEPT_MS = 30 * 24 * 3600 * 1000
-"""How long processed events are remembered: no shorter than a message can stay in its topic (7 days by default)."""
-
-PROCESSED_FORGOTTEN_MAX = 500
-FORGET_EVERY_MS = 60_000
-
 
 _log = logging.getLogger("sagas.timers")
 
@@ -44,26 +38,17 @@ class Membership(Protocol):
         ...
 
 
-class Inbox(Protocol):
-    """What was dealt with, as far as it has to be remembered."""
-
-    def forget_seen(self, before_ms: int, count_max: int) -> int:
-        """Remove at most `count_max` messages that were seen before `before_ms`, oldest first; how many."""
-        ...
-
-
 class OrchestratorWork:
     """The orchestrator in the loop: messages first, then the timers whose answers cannot be waiting any more.
 
-    `membership` is needed where others work on the same database: it fences off whoever stood still. `inbox` is
-    emptied of what no topic can bring again, a few rows in a turn, so that no batch has to wait.
+    `membership` is needed where others work on the same database: it fences off whoever stood still. `cleaning` takes
+    away what is not kept for ever, a step in a turn, so that no batch has to wait.
     """
 
     def __init__(
-        self, orchestrator: Orchestrator, membership: Membership | None = None, inbox: Inbox | None = None
+        self, orchestrator: Orchestrator, membership: Membership | None = None, cleaning: Cleaning | None = None
     ) -> None:
-        self._inbox = inbox
-        self._forgot_ms = 0
+        self._cleaning = cleaning or Cleaning()
         self._orchestrator = orchestrator
         self._membership = membership
         self._renewed_ms = 0
@@ -90,7 +75,7 @@ class OrchestratorWork:
     def is_due(self, now_ms: int) -> bool:
         """Whether a timer is due, or it is time to look."""
         due_ms = self._pulse.next_due_ms
-        if self._inbox is not None and now_ms - self._forgot_ms >= FORGET_EVERY_MS:
+        if self._cleaning.is_due(now_ms):
             return True
         return (due_ms is not None and due_ms <= now_ms) or now_ms - self._pulse_ms >= PULSE_MS_MAX
 
@@ -99,7 +84,7 @@ class OrchestratorWork:
         if self._membership is not None and abs(now_ms - self._renewed_ms) >= PULSE_MS_MAX:
             self._membership.renew(caught_up, now_ms)
             self._renewed_ms = now_ms
-        self._forget(now_ms)
+        self._cleaning.step(now_ms)
         timeouts = 0
         may_fire = self._guard.may_fire(now_ms, self._pulse.next_due_ms)
         read_ms = self._read_ms(caught_up) if may_fire and caught_up is not None else 0
@@ -120,13 +105,6 @@ class OrchestratorWork:
             _log.error("%s", _unread(caught_up, read_ms))
         return read_ms
 
-    def _forget(self, now_ms: int) -> None:
-        if self._inbox is None or now_ms - self._forgot_ms < FORGET_EVERY_MS:
-            return
-        # As long as there is more, each turn takes a step: so it keeps up with whatever comes in.
-        if self._inbox.forget_seen(now_ms - PROCESSED_KEPT_MS, PROCESSED_FORGOTTEN_MAX) < PROCESSED_FORGOTTEN_MAX:
-            self._forgot_ms = now_ms
-
 
 def _unread(caught_up: CaughtUp, read_ms: int) -> str:
     elsewhere = sorted(caught_up.reading.partitions - caught_up.reading.read)
@@ -138,12 +116,12 @@ def _unread(caught_up: CaughtUp, read_ms: int) -> str:
 
 
 class ServiceWork:
-    """A participant in the loop: commands, and forgetting processed events in small steps."""
+    """A participant in the loop: commands, and forgetting in small steps; processed events only, unless it is told."""
 
-    def __init__(self, service: Service, store: ParticipantStore) -> None:
+    def __init__(self, service: Service, store: ParticipantStore, cleaning: Cleaning | None = None) -> None:
         self._service = service
         self._store = store
-        self._forgot_ms = 0
+        self._cleaning = cleaning or processed_cleaning(store)
 
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
         """Carry out a batch."""
@@ -159,12 +137,9 @@ class ServiceWork:
 
     def is_due(self, now_ms: int) -> bool:
         """Whether it is time to forget."""
-        return now_ms - self._forgot_ms >= FORGET_EVERY_MS
+        return self._cleaning.is_due(now_ms)
 
     def after_poll(self, caught_up: CaughtUp | None, now_ms: int) -> bool:
-        """Forget a few processed events now and then. A participant awaits no answers."""
-        if self.is_due(now_ms):
-            forgotten = self._store.forget_processed(now_ms - PROCESSED_KEPT_MS, PROCESSED_FORGOTTEN_MAX)
-            if forgotten < PROCESSED_FORGOTTEN_MAX:
-                self._forgot_ms = now_ms  # otherwise there is more: each turn takes a step
+        """Forget a few rows now and then. A participant awaits no answers."""
+        self._cleaning.step(now_ms)
         return False

@@ -64,3 +64,9 @@ def path_of(before: Instance | None, decision: Decision) -> tuple[str, ...]:
     if not decision.moves:
         return (before.state,) if before is not None else ()
     return (decision.moves[0].source, *(move.dest for move in decision.moves))
+
+
+def timer_name(definition: Definition, instance: Instance, name: str) -> str:
+    """The name of a timer's row: the one it was first set under, or a step's row would be there twice."""
+    record = instance.step(name) if definition.renames else None
+    return (record.sent_as if record is not None else "") or name

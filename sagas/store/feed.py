@@ -37,6 +37,9 @@ _UNFED = """
     LIMIT ?
 """
 _WAITING = "SELECT count(*) FROM feed WHERE seq > (SELECT value FROM totals WHERE name = 'fed')"
+_WAITING_IDS = """
+    SELECT instance_id FROM feed WHERE seq > (SELECT value FROM totals WHERE name = 'fed') LIMIT ?
+"""
 _ADVANCE = "UPDATE totals SET value = max(value, ?) WHERE name = 'fed'"
 _FORGET = "DELETE FROM feed WHERE seq < ?"
 _JOURNAL_COLUMNS = ("instance_id", "revision", "at_ms", "verdict", "message_id", "note", "input", "moves")
@@ -80,6 +83,12 @@ def unfed(database: Database, count_max: int, epoch: int | None) -> list[FeedRow
 def waiting(database: Database) -> int:
     """How many rows are still to be told of."""
     return int(database.value(_WAITING))
+
+
+def waiting_ids(database: Database, count_max: int) -> set[bytes | str] | None:
+    """The stored ids of the instances with rows that are still to be told of; None for more than `count_max` rows."""
+    found = database.rows(_WAITING_IDS, (count_max + 1,))
+    return None if len(found) > count_max else {stored_id for (stored_id,) in found}
 
 
 def mark_fed(database: Database, seq: int) -> None:

@@ -12,42 +12,7 @@ from collections.abc import Callable
 
 from sagas.ports import Migration, Sql
 from sagas.store import reading
-
-_OUTBOX = (
-    """
-    CREATE TABLE outbox (
-        seq INTEGER PRIMARY KEY,
-        id ANY NOT NULL,
-        event_type TEXT NOT NULL,
-        payload BLOB NOT NULL,
-        created_at INTEGER NOT NULL,
-        published_at INTEGER,
-        aggregate_type TEXT NOT NULL,
-        aggregate_id ANY NOT NULL,
-        topic TEXT NOT NULL,
-        key TEXT NOT NULL,
-        headers BLOB NOT NULL
-    ) STRICT
-    """,
-    # By seq, not by created_at: two rows of one millisecond still have an order.
-    "CREATE INDEX outbox_unpublished ON outbox (seq) WHERE published_at IS NULL",
-)
-
-_DEAD_LETTERS = (
-    """
-    CREATE TABLE dead_letters (
-        id INTEGER PRIMARY KEY,
-        received_ms INTEGER NOT NULL,
-        topic TEXT NOT NULL,
-        "partition" INTEGER NOT NULL,
-        "offset" INTEGER NOT NULL,
-        message_id ANY NOT NULL,
-        reason TEXT NOT NULL,
-        payload BLOB NOT NULL,
-        headers BLOB NOT NULL
-    ) STRICT
-    """,
-)
+from sagas.store.schema_messages import DEAD_LETTERS, DEAD_LETTERS_SETTLED, OUTBOX, OUTBOX_EMPTIED
 
 _INSTANCES = (
     """
@@ -148,30 +113,6 @@ _AUDIT = (
     "CREATE TRIGGER audit_fixed BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit is never changed'); END",
 )
 
-_DEAD_LETTERS_SETTLED = (
-    "ALTER TABLE dead_letters ADD COLUMN key TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE dead_letters ADD COLUMN size INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE dead_letters ADD COLUMN is_whole INTEGER NOT NULL DEFAULT 1",
-    "ALTER TABLE dead_letters ADD COLUMN attempts INTEGER NOT NULL DEFAULT 1",
-    "ALTER TABLE dead_letters ADD COLUMN settled_as TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE dead_letters ADD COLUMN settled_at INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE dead_letters ADD COLUMN settled_by TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE dead_letters ADD COLUMN settle_reason TEXT NOT NULL DEFAULT ''",
-    "UPDATE dead_letters SET size = length(payload)",
-    "CREATE INDEX dead_letters_open ON dead_letters (id) WHERE settled_as = ''",
-    # What a person did with a letter is its audit: it can be neither changed nor taken away.
-    """
-    CREATE TRIGGER dead_letters_settled BEFORE UPDATE ON dead_letters WHEN old.settled_as <> '' BEGIN
-        SELECT raise(ABORT, 'a dead letter is settled once');
-    END
-    """,
-    """
-    CREATE TRIGGER dead_letters_kept BEFORE DELETE ON dead_letters BEGIN
-        SELECT raise(ABORT, 'dead letters are kept; discard them');
-    END
-    """,
-)
-
 _MEMBERS = (
     """
     CREATE TABLE members (
@@ -195,29 +136,6 @@ _FEED = (
     "INSERT INTO totals (name, value) VALUES ('feeding', 0), ('fed', 0)",
 )
 
-_OUTBOX_EMPTIED = (
-    # What was published is taken away from here on, and AUTOINCREMENT gives no number twice: otherwise a row
-    # could be taken away in place of an earlier one. `published_at` stays empty: a row that is there is unpublished.
-    """
-    CREATE TABLE outbox_emptied (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        id ANY NOT NULL,
-        event_type TEXT NOT NULL,
-        payload BLOB NOT NULL,
-        created_at INTEGER NOT NULL,
-        published_at INTEGER,
-        aggregate_type TEXT NOT NULL,
-        aggregate_id ANY NOT NULL,
-        topic TEXT NOT NULL,
-        key TEXT NOT NULL,
-        headers BLOB NOT NULL
-    ) STRICT
-    """,
-    "INSERT INTO outbox_emptied SELECT * FROM outbox WHERE published_at IS NULL ORDER BY seq",
-    "DROP TABLE outbox",
-    "ALTER TABLE outbox_emptied RENAME TO outbox",
-)
-
 _DEFINITIONS = (
     # What a run needs of the definition it began under: a release that has only a newer one can compare.
     """
@@ -230,6 +148,22 @@ _DEFINITIONS = (
         PRIMARY KEY (saga, version, content)
     ) STRICT, WITHOUT ROWID
     """,
+)
+
+_CLEANING = (
+    # Up to which revision an instance's journal was cleaned away: what is missing above that is a loss.
+    "ALTER TABLE instances ADD COLUMN cleaned INTEGER NOT NULL DEFAULT 0",
+    # What is left of a run that was purged, as long as a message can still bring its key or its id.
+    """
+    CREATE TABLE tombstones (
+        instance_id ANY PRIMARY KEY NOT NULL,
+        saga TEXT NOT NULL,
+        key TEXT NOT NULL,
+        purged_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX tombstones_key ON tombstones (key, saga)",
+    "CREATE INDEX tombstones_age ON tombstones (purged_ms)",
 )
 
 _BARRIER = (
@@ -271,23 +205,24 @@ def _script(*statements: str) -> Callable[[Sql], None]:
 
 ORCHESTRATOR: tuple[Migration, ...] = (
     ("orchestrator:001-instances", _script(*_INSTANCES, *_JOURNAL, *_TIMERS)),
-    ("orchestrator:002-messages", _script(*_MESSAGES, *_OUTBOX, *_DEAD_LETTERS)),
+    ("orchestrator:002-messages", _script(*_MESSAGES, *OUTBOX, *DEAD_LETTERS)),
     ("orchestrator:003-audit", _script(*_AUDIT)),
-    ("orchestrator:004-dead-letters", _script(*_DEAD_LETTERS_SETTLED)),
+    ("orchestrator:004-dead-letters", _script(*DEAD_LETTERS_SETTLED)),
     ("orchestrator:005-members", _script(*_MEMBERS)),
     ("orchestrator:006-feed", _script(*_FEED)),
     ("orchestrator:007-definitions", _script(*_DEFINITIONS)),
-    ("orchestrator:008-outbox-emptied", _script(*_OUTBOX_EMPTIED)),
+    ("orchestrator:008-outbox-emptied", _script(*OUTBOX_EMPTIED)),
     ("orchestrator:009-inbox-age", _script("CREATE INDEX inbox_age ON inbox (seen_at)")),
     ("orchestrator:010-reading", _script(reading.TABLE, "ALTER TABLE members DROP COLUMN read_ms")),
+    ("orchestrator:011-cleaning", _script(*_CLEANING)),
 )
 """The orchestrator's database."""
 
 PARTICIPANT: tuple[Migration, ...] = (
     ("participant:001-barrier", _script(*_BARRIER, *_PROCESSED_EVENTS)),
-    ("participant:002-messages", _script(*_OUTBOX, *_DEAD_LETTERS)),
-    ("participant:003-dead-letters", _script(*_DEAD_LETTERS_SETTLED)),
-    ("participant:004-outbox-emptied", _script(*_OUTBOX_EMPTIED)),
+    ("participant:002-messages", _script(*OUTBOX, *DEAD_LETTERS)),
+    ("participant:003-dead-letters", _script(*DEAD_LETTERS_SETTLED)),
+    ("participant:004-outbox-emptied", _script(*OUTBOX_EMPTIED)),
 )
 """The kit's tables in a participant's database."""
 

@@ -24,6 +24,7 @@ from sagas.ports import (
     StoreTransaction,
 )
 from sagas.store import audit, dead_letters, feed, reading
+from sagas.store.cleaning import Cleaner
 from sagas.store.database import Database
 from sagas.store.encoding import blob, pack_id
 from sagas.store.members import LEASE_MS, Members
@@ -45,11 +46,7 @@ _KEEP_DEFINITION = """
     INSERT INTO definitions (saga, version, content, shape, first_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
-_FORGET_SEEN = """
-    DELETE FROM inbox WHERE message_id IN (
-        SELECT message_id FROM inbox WHERE seen_at < ? ORDER BY seen_at LIMIT ?
-    )
-"""
+_CLEANED = "SELECT cleaned FROM instances WHERE id = ?"
 
 _log = logging.getLogger("sagas.store")
 
@@ -85,6 +82,8 @@ class SqliteStore:
         self._members = Members(self._database, lease_ms, processes or MachineProcesses())
         self._outbox = OutboxTable(self._database)
         self._transaction = SqliteTransaction(self._database, self._outbox)
+        self.cleaner = Cleaner(self._database, self._members)
+        """Takes away what is not kept for ever, step by step."""
 
     @contextmanager
     def transaction(self) -> Generator[StoreTransaction, None, None]:
@@ -139,11 +138,9 @@ class SqliteStore:
         """Have the next transaction of this object, or the next look at the outbox, take these rows away."""
         self._outbox.note_published(seqs)
 
-    def forget_seen(self, before_ms: int, count_max: int) -> int:
-        """Remove at most `count_max` messages seen before `before_ms` from the inbox, oldest first; how many."""
-        with self._database.transaction():
-            self._members.require()
-            return self._database.change(_FORGET_SEEN, (before_ms, max(0, count_max)))
+    def cleaned_until(self, instance_id: str) -> int:
+        """Up to which revision the journal of an instance was cleaned away, 0 when all of it is there."""
+        return sum(row[0] for row in self._database.rows(_CLEANED, (pack_id(instance_id),)))
 
     def begin_feed(self) -> None:
         """List every journal row for `unfed` from now on, whoever writes it, and once those that are there already."""

@@ -55,6 +55,8 @@ _PARKED_EXPIRED = """
     SELECT message_id, instance_id, received_ms, expires_ms, record FROM parked
     WHERE expires_ms <= ? ORDER BY expires_ms, rowid LIMIT ?
 """
+_ANY_TOMBSTONE = "SELECT EXISTS (SELECT 1 FROM tombstones)"
+_IS_PURGED = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE instance_id = ?)"
 _SEE = "INSERT INTO inbox (message_id, seen_at) VALUES (?, ?)"
 
 
@@ -79,6 +81,16 @@ class SqliteTransaction:
         """Instances of `saga` by business key; those that do not exist are missing. Raises DamagedInstance."""
         found = self._database.rows_in(_keys_in, keys, saga)
         return {instance.key: instance for instance in (read_instance(*row) for row in found)}
+
+    def purged(self, saga: str, keys: Collection[str]) -> set[str]:
+        """Those of these business keys whose run of `saga` was purged, as far as that is still known."""
+        if not keys or not self._database.value(_ANY_TOMBSTONE):
+            return set()
+        return {key for (key,) in self._database.rows_in(_tombstones_in, keys, saga)}
+
+    def is_purged(self, instance_id: str) -> bool:
+        """Whether this run was purged, as far as that is still known."""
+        return bool(self._database.value(_IS_PURGED, (pack_id(instance_id),)))
 
     def due_timers(self, now_ms: int, count_max: int) -> list[TimerRow]:
         """Timers due at or before `now_ms`, the longest overdue first."""
@@ -162,6 +174,10 @@ def _keys_in(marks: str) -> str:
     return f"""
         SELECT id, revision, state, record FROM instances WHERE saga = ? AND key IN ({marks})
     """  # noqa: S608 - question marks only
+
+
+def _tombstones_in(marks: str) -> str:
+    return f"SELECT key FROM tombstones WHERE saga = ? AND key IN ({marks})"  # noqa: S608 - question marks only
 
 
 def _parked_in(marks: str) -> str:

@@ -21,6 +21,7 @@ from sagas.core.messages import Event
 from sagas.errors import BrokerError, SagaError
 from sagas.ports import Migration, Outbox, Outgoing, ParticipantStore, TopicSpec
 from sagas.runtime import event_store
+from sagas.runtime.cleaning import Keeping, runs_cleaning
 from sagas.runtime.guard import GAP_MS
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.participant import Service
@@ -103,7 +104,8 @@ class Node:
 class World:
     """Sagas, their participants and a broker. Use `async with World(…) as world`.
 
-    With `with_event_store` the journal is published to the topic `event-store`.
+    With `with_event_store` the journal is published to the topic `event-store`; `keeping` says how long things are
+    kept, as in production unless it is given.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class World:
         start_ms: int = 1_700_000_000_000,
         partitions: int = 3,
         with_event_store: bool = False,
+        keeping: Keeping = Keeping(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self.clock = VirtualClock(start_ms)
         self.broker = MemoryWorld(self.clock)
@@ -124,7 +127,9 @@ class World:
         orchestrator = Orchestrator(definitions, self.store)
         self._add(
             "orchestrator",
-            lambda: OrchestratorWork(Orchestrator(definitions, self.store)),
+            lambda: OrchestratorWork(
+                Orchestrator(definitions, self.store), None, runs_cleaning(self.store.cleaner, keeping)
+            ),
             self.store,
             orchestrator.topics,
             [*orchestrator.topic_specs(partitions), event_store.topic_spec(partitions)],

@@ -18,7 +18,7 @@ from sagas.broker.log import (
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.ports import Incoming, Outgoing, Position, TopicSpec
 from sagas.records import AUDIT_S, DAY_S, FOREVER_S, TRANSIENT_S
-from sagas.runtime.roles import PROCESSED_KEPT_MS
+from sagas.runtime.cleaning import PROCESSED_KEPT_MS
 from sagas.testing.clock import VirtualClock
 
 HOUR_US = 3_600 * 1_000_000

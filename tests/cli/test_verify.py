@@ -19,6 +19,7 @@ from sagas.store.records import pack_instance
 from sagas.store.sqlite import SqliteStore
 from sagas.testing.world import inline
 from tests.cli.conftest import Terminal, a_declined_order, an_order_being_shipped, write
+from tests.core.past import NOW_MS
 from tests.wire.running import running_broker
 
 MODULES = ("-m", "services.orders.saga", "-m", "tests.core.trip")
@@ -63,6 +64,7 @@ def test_instances_that_are_what_their_journals_say_are_equal(full: Terminal) ->
         "equal": 3,
         "only_in_topic": 0,
         "different": [],
+        "cleaned": 0,
     }
 
 
@@ -172,6 +174,7 @@ def test_the_topic_gives_the_stored_instances_without_their_journal(terminal: Te
             "equal": 2,
             "only_in_topic": 0,
             "different": [],
+            "cleaned": 0,
         }
 
         put(other, msgspec.structs.replace(stored(other, "o-2"), cause="none"))
@@ -207,3 +210,50 @@ def test_an_instance_is_shown_as_it_was_at_a_time(full: Terminal) -> None:
     ):
         result = full.type("show", "o-1", "--at", wrong)
         assert (result.exit_code, says in result.stderr) == (1, True), wrong
+
+
+# --------------------------------------------------------------------------- what was cleaned away
+
+
+@pytest.fixture
+def cleaned(full: Terminal) -> Terminal:
+    """With the journal of the one that ended cleaned away."""
+    store = SqliteStore(full.database)
+    store.cleaner.clean_journals(NOW_MS + 1_000_000, 500)
+    store.close()
+    return full
+
+
+def test_a_cleaned_journal_is_no_difference_and_is_counted_apart(cleaned: Terminal) -> None:
+    result = cleaned.type("verify", *MODULES)
+    assert result.output.splitlines() == [
+        "3 instances: 2 equal to what its journal gives, 0 not",
+        "1 more cannot be compared: their journals were cleaned away (SAGAS_JOURNAL_DAYS), and nothing else is missing",
+    ]
+    assert result.exit_code == 0
+    found = cleaned.json("verify", *MODULES)
+    assert (found["equal"], found["cleaned"], found["different"]) == (2, 1, [])
+
+
+def test_an_instance_whose_journal_was_cleaned_is_shown_and_says_so(cleaned: Terminal) -> None:
+    result = cleaned.type("show", "o-1")
+    assert "order o-1   compensated" in result.output
+    assert "card declined" in result.output, "the steps and their outcomes are kept"
+    assert "what happened up to revision 6 was cleaned away after its end (SAGAS_JOURNAL_DAYS)" in result.output
+    assert cleaned.json("show", "o-1")["cleaned_until"] == 6
+    assert cleaned.json("show", "o-2")["cleaned_until"] == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("show", "o-1", "--at", "2"), ("diagram", "--sequence", "o-1", "-m", "services.orders.saga")]
+)
+def test_its_past_cannot_be_shown_and_says_why(cleaned: Terminal, words: tuple[str, ...]) -> None:
+    result = cleaned.type(*words)
+    assert result.exit_code == 1
+    assert "cleaned away up to revision 6 (SAGAS_JOURNAL_DAYS)" in " ".join(result.output.split())
+
+
+def test_its_drawing_says_up_to_where_its_way_is_not_known(cleaned: Terminal) -> None:
+    result = cleaned.type("diagram", "--instance", "o-1", "-m", "services.orders.saga")
+    assert result.exit_code == 0, result.output
+    assert "cleaned up to revision 6" in result.output

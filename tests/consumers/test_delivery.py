@@ -8,8 +8,8 @@ from sagas.broker.memory import MemoryBroker
 from sagas.core.envelope import encode_message
 from sagas.core.ids import timed_id
 from sagas.ports import OutboxRow, Outgoing, Sql
+from sagas.runtime.cleaning import PROCESSED_KEPT_MS, STEP_MAX
 from sagas.runtime.consumer import Consumer, Seen
-from sagas.runtime.roles import PROCESSED_FORGOTTEN_MAX, PROCESSED_KEPT_MS
 from sagas.testing.world import World
 from services.analytics.consumer import MIGRATIONS as ANALYTICS_TABLES
 from services.analytics.consumer import analytics
@@ -129,7 +129,7 @@ async def test_a_message_that_cannot_be_read_is_kept_and_its_partition_goes_on(s
 
 async def test_old_ids_are_forgotten_in_small_steps_and_never_before_their_time(shop: World) -> None:
     reader = await a_reader(shop, notifications)
-    count = PROCESSED_FORGOTTEN_MAX + 7
+    count = STEP_MAX + 7
     with reader.store.transaction() as transaction:
         for number in range(count):
             transaction.processed(f"old {number}", "order.created", shop.clock.now_ms())

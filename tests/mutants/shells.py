@@ -16,6 +16,8 @@ BATCH = "sagas.runtime.batch:Batch"
 ORCHESTRATOR = "sagas.runtime.orchestrator:Orchestrator"
 STORED = "sagas.store.transaction:SqliteTransaction"
 
+_NO_CLEANING = "a simulated system lives for minutes, and nothing is cleaned away before it is days old"
+
 
 # --------------------------------------------------------------------------- worker
 
@@ -83,6 +85,13 @@ def _one_too_far(original: Any) -> Any:
         return [msgspec.structs.replace(p, offset=p.offset + 1) for p in original(batch)]
 
     return beyond
+
+
+def _by_its_begin(original: Any) -> Any:
+    def ended_in(marks: str) -> str:
+        return str(original(marks)).replace("updated_ms < ?", "? > 0")
+
+    return ended_in
 
 
 def _poison_raises(original: Any) -> Any:
@@ -270,6 +279,30 @@ SHELL_MUTANTS = (
         replaced={f"{BATCH}.fire": _fires_what_was_replaced},
         test="tests/races/test_timers.py",
         why_not_simulated="it takes two timers due in one batch and then a lost undo: one seed in 600 has both",
+    ),
+    Mutant(
+        name="what is not told yet is cleaned away",
+        replaced={"sagas.store.feed:waiting_ids": always(frozenset[str]())},
+        test="tests/runtime/test_cleaning.py",
+        why_not_simulated=_NO_CLEANING,
+    ),
+    Mutant(
+        name="a stuck run's journal is cleaned away",
+        replaced={"sagas.store.cleaning:ENDS": lambda ends: (*ends[:-1], "stuck")},
+        test="tests/runtime/test_cleaning.py",
+        why_not_simulated=_NO_CLEANING,
+    ),
+    Mutant(
+        name="a run goes by when it began",
+        replaced={"sagas.store.cleaning:_ended_in": _by_its_begin},
+        test="tests/runtime/test_cleaning.py",
+        why_not_simulated=_NO_CLEANING,
+    ),
+    Mutant(
+        name="a run that was purged leaves nothing",
+        replaced={f"{STORED}.purged": always(frozenset[str]()), f"{STORED}.is_purged": always(False)},
+        test="tests/races/test_operators.py",
+        why_not_simulated=_NO_CLEANING,
     ),
     Mutant(
         name="parked reply dropped",

@@ -34,5 +34,4 @@ MISSING: dict[int, Missing] = {
         "an old node reads a run of a newer version",
         f"{_VERSIONS}: it is left alone, see tests/runtime/test_versions.py",
     ),
-    84: Missing("a finished run is purged while messages are on their way", "purging finished runs"),
 }

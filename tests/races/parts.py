@@ -97,6 +97,12 @@ class _Faulty:
             return {}
         return self._transaction.find(saga, keys)
 
+    def purged(self, saga: str, keys: Collection[str]) -> set[str]:
+        return self._transaction.purged(saga, keys)
+
+    def is_purged(self, instance_id: str) -> bool:
+        return self._transaction.is_purged(instance_id)
+
     def due_timers(self, now_ms: int, count_max: int) -> list[TimerRow]:
         return self._transaction.due_timers(now_ms, count_max)
 

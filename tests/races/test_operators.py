@@ -13,7 +13,7 @@ from sagas.core.ids import derived_id, instance_id
 from sagas.core.instance import COMPENSATED
 from sagas.core.kernel import decide
 from sagas.core.story import standing
-from sagas.ports import Incoming, TimerRow
+from sagas.ports import Incoming, InstanceFilter, TimerRow
 from sagas.runtime.bulk import retry_paced, stuck_instances
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.store.sqlite import SqliteStore
@@ -254,3 +254,30 @@ def start(key: str, number: int) -> Incoming:
     message_id = derived_id(instance_id("client", key, NOW_MS), "start")
     payload = encode_message(an_order(key), message_id=message_id, key_field="order_id", key=key, now_ms=NOW_MS)
     return Incoming(id=message_id, topic="orders", partition=0, offset=number, timestamp_ms=NOW_MS, payload=payload)
+
+
+async def test_race_84_what_comes_for_a_run_that_was_purged_is_kept_and_begins_nothing() -> None:
+    async with a_shop() as shop:
+        await shop.publish_start("order", an_order("good"))
+        await shop.publish_start("order", an_order("back", address="nowhere"))
+        await shop.settle()
+        before, letters = await effects_of(shop), len(shop.store.dead_letters(99))
+        topics = ("orders", "inventory", "payments", "shipping")
+        said = [message for topic in topics for message in await in_topic(shop, topic)]
+        while shop.store.cleaner.purge_runs(shop.clock.now_ms() + 1, shop.clock.now_ms(), 500):
+            pass
+        assert shop.store.instances(InstanceFilter()) == []
+        await publish(shop, *[again(message, 0) for message in said])
+        await shop.settle()
+        assert len(shop.store.dead_letters(99)) == letters, "the inbox knows them"
+        # Under other ids, as another program writes them, or when the inbox has forgotten.
+        await publish(shop, *[again(message, 1) for message in said])
+        await shop.settle()
+        assert shop.store.instances(InstanceFilter()) == []
+        assert await effects_of(shop) == before
+        assert len(shop.store.dead_letters(99)) == letters + len(said)
+        assert {letter.reason.partition(" ended")[0] for letter in shop.store.dead_letters(len(said))} >= {
+            "the run of 'good'",
+            "the run of 'back'",
+            "it answers step 'pay' of a run that",
+        }

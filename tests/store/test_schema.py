@@ -101,6 +101,7 @@ def test_migrations_are_listed_in_their_order_with_their_time(path: Path) -> Non
         "orchestrator:008-outbox-emptied",
         "orchestrator:009-inbox-age",
         "orchestrator:010-reading",
+        "orchestrator:011-cleaning",
     ]
     assert database.value("SELECT min(applied_at) FROM schema_migrations") > 1_700_000_000_000, "milliseconds"
     database.close()
@@ -284,9 +285,9 @@ def test_the_inbox_forgets_its_oldest_messages_a_few_at_a_time(path: Path) -> No
     for age in range(6):
         with store.transaction() as transaction:
             transaction.write(Changes(now_ms=NOW_MS - age, inbox=[f"message {age}"]))
-    assert store.forget_seen(NOW_MS - 1, 3) == 3
+    assert store.cleaner.forget_seen(NOW_MS - 1, 3) == 3
     assert column(path, "inbox", "seen_at") == [NOW_MS, NOW_MS - 1, NOW_MS - 2]
-    assert (store.forget_seen(NOW_MS - 1, 3), store.forget_seen(NOW_MS - 1, 3)) == (1, 0)
+    assert (store.cleaner.forget_seen(NOW_MS - 1, 3), store.cleaner.forget_seen(NOW_MS - 1, 3)) == (1, 0)
     assert column(path, "inbox", "seen_at") == [NOW_MS, NOW_MS - 1]
     store.close()
 

@@ -107,6 +107,10 @@ class WatchedStore(WatchedOutbox, WatchedFeed):
         """What happened to an instance."""
         return self._inner.journal(instance_id)
 
+    def cleaned_until(self, instance_id: str) -> int:
+        """Up to which revision a journal was cleaned away."""
+        return self._inner.cleaned_until(instance_id)
+
     def dead_letters(self, count_max: int) -> list[DeadLetter]:
         """The newest dead letters first."""
         return self._inner.dead_letters(count_max)
@@ -151,6 +155,14 @@ class WatchedTransaction:
         found = self._inner.find(saga, keys)
         self._life.reach("store.find.after")
         return found
+
+    def purged(self, saga: str, keys: Collection[str]) -> set[str]:
+        """Whose run was purged."""
+        return self._inner.purged(saga, keys)
+
+    def is_purged(self, instance_id: str) -> bool:
+        """Whether a run was purged."""
+        return self._inner.is_purged(instance_id)
 
     def due_timers(self, now_ms: int, count_max: int) -> list[TimerRow]:
         """Timers that are due; none when there are no timers."""
