@@ -10,6 +10,7 @@ from sagas.check.assumptions import Assumptions
 from sagas.check.counterexample import Counterexample, counterexample
 from sagas.check.laws import LAWS, Broken
 from sagas.check.moves import NODE_MASK
+from sagas.check.oracle import ITEMS_MAX
 from sagas.check.orchestrator import Orchestrator
 from sagas.check.report import Coverage, Report, coverage
 from sagas.check.retelling import Retelling
@@ -54,8 +55,9 @@ def check(
     told = None
     if broken is not None:
         retelling = Retelling(definition, orchestrator)
+        course = retelling.run(found.path)
         told = counterexample(
-            definition, broken, retelling.run(found.path), source or "saga:saga", is_retold=retelling.is_true
+            definition, broken, course, source or "saga:saga", retelling.lists, is_retold=retelling.is_true
         )
     return Report(
         saga=definition.name,
@@ -70,6 +72,7 @@ def check(
         is_whole=found.is_whole,
         is_full=is_full,
         faults_max=assumed.faults_max,
+        items_max=ITEMS_MAX if any(step.each is not None for step in definition.steps.values()) else None,
         coverage=coverage(definition, orchestrator.taken),
         counterexample=told,
     )

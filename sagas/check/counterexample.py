@@ -1,6 +1,7 @@
 """A broken law, told: in words, as a sequence diagram, and as a scenario test that fails as long as it is broken."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -8,7 +9,7 @@ from sagas.check.code import Code
 from sagas.check.laws import LAWS, Broken, Law
 from sagas.check.retelling import Told
 from sagas.core.definition import Definition
-from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK
+from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK, leaf_of
 
 
 class Counterexample(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,10 +29,14 @@ class Counterexample(msgspec.Struct, frozen=True, kw_only=True):
     is_retold: bool
 
 
+Lists = Mapping[str, Sequence[tuple[str, Any]]]
+"""What the fan-outs of a run have listed: step → keys and items."""
+
+
 def counterexample(
-    definition: Definition, broken: Broken, told: Sequence[Told], source: str, *, is_retold: bool
+    definition: Definition, broken: Broken, told: Sequence[Told], source: str, lists: Lists, *, is_retold: bool
 ) -> Counterexample:
-    """Tell it. `source` is where the saga is found, as `module:name`."""
+    """Tell it. `source` is where the saga is found, as `module:name`; `lists` is what its fan-outs have listed."""
     return Counterexample(
         law=broken.law,
         promise=LAWS[broken.law],
@@ -39,7 +44,7 @@ def counterexample(
         messages=sum(t.kind not in ("start", "away") for t in told),
         words=tuple(_words(definition, told)),
         sequence=_sequence(definition, broken, told),
-        scenario=_scenario(definition, broken, told, source),
+        scenario=_scenario(definition, broken, told, source, lists),
         is_retold=is_retold,
     )
 
@@ -96,17 +101,17 @@ def _tag(definition: Definition, told: Told) -> str:
     assert told.delivery is not None
     assert told.delivery.answer is not None
     tag = told.delivery.answer.tag
-    spec = definition.steps[told.step]
+    spec = definition.steps[leaf_of(told.step)]
     replies = {**spec.replies, **(spec.undo.replies if spec.undo is not None else {})}
     return replies[tag].__name__ if tag in replies else tag.removeprefix("sagas.")
 
 
 def _service(definition: Definition, step: str) -> str:
-    return definition.steps[step].to.name
+    return definition.steps[leaf_of(step)].to.name
 
 
 def _command(definition: Definition, told: Told) -> str:
-    spec = definition.steps[told.step]
+    spec = definition.steps[leaf_of(told.step)]
     wanted = spec.undo.command_type if told.operation == "undo" and spec.undo is not None else spec.command_type
     return wanted.__name__
 
@@ -125,7 +130,7 @@ def _sequence(definition: Definition, broken: Broken, told: Sequence[Told]) -> s
 
 
 def _arrows(definition: Definition, told: Told) -> Iterable[str]:
-    service = f"p_{_plain(_service(definition, told.step))}" if told.step in definition.steps else "saga"
+    service = f"p_{_plain(_service(definition, told.step))}" if leaf_of(told.step) in definition.steps else "saga"
     if told.kind == "deliver":
         assert told.delivery is not None
         yield f"saga->>{service}: {_label(_command(definition, told))}"
@@ -151,7 +156,7 @@ def _label(text: str) -> str:
 # --------------------------------------------------------------------------- as a test
 
 
-def _scenario(definition: Definition, broken: Broken, told: Sequence[Told], source: str) -> str:
+def _scenario(definition: Definition, broken: Broken, told: Sequence[Told], source: str, lists: Lists) -> str:
     code = Code()
     module, _, name = source.partition(":")
     code.wanted.setdefault(module, set()).add(name)
@@ -170,7 +175,7 @@ def _scenario(definition: Definition, broken: Broken, told: Sequence[Told], sour
             "",
             f"def test_{_plain(definition.name)}_{broken.law}() -> None:",
             f'    """{LAWS[broken.law].capitalize()}."""',
-            first.replace("SAGA", name),
+            first.replace("SAGA", f"{name}, lists={code.of(lists)}" if lists else name),
             *(f"    {counter}: Counter[str] = Counter()" for counter in counters),
             *body,
             "",

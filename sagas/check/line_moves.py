@@ -8,7 +8,7 @@ from sagas.check.laws import Broken
 from sagas.check.moves import Course, Entry, Fault, Line, Move
 from sagas.check.orchestrator import Orchestrator
 from sagas.check.participant import QUIET, Delivery, Local
-from sagas.core.instance import ABANDONED, COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK
+from sagas.core.instance import ABANDONED, COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK, leaf_of
 
 
 class LineMoves:
@@ -241,7 +241,9 @@ class LineMoves:
         if self.orchestrator.assumptions.reads_before_timers or local.do is None or not local.do.answer:
             return None
         places = self.orchestrator.definition.lanes.get(self.node.instance.state, ())
-        if not any(place.step == self.line.step and place.phase in ("pending", "resolving") for place in places):
+        if not any(
+            place.step == leaf_of(self.line.step) and place.phase in ("pending", "resolving") for place in places
+        ):
             return None
         may_time_out = any(
             fire.step == self.line.step and "timeout" in self.orchestrator.kinds(self.node, fire)

@@ -29,7 +29,7 @@ import msgspec
 from sagas.core.course import Course, Fork, Leaf
 from sagas.core.definition import Definition
 from sagas.core.effects import Fire
-from sagas.core.instance import Instance, Operation, StepRecord
+from sagas.core.instance import Instance, Operation, StepRecord, leaf_of
 from sagas.core.machine import UNDELIVERABLE
 
 PAST_MS: Final = 1
@@ -91,7 +91,8 @@ class Normaliser:
         known = {id(record) for record in before.steps} if before is not None else set[int]()
         steps = [record if id(record) in known else self._record(record) for record in instance.steps]
         if self._has_branches:
-            steps.sort(key=lambda record: self._definition.course.names.index(record.name))
+            names = self._definition.course.names
+            steps.sort(key=lambda record: (names.index(leaf_of(record.name)), record.name))
         fixed: dict[str, Any] = {"steps": tuple(steps)} | _INSTANCE
         for name in _OTHER_TIMES:
             fixed[name] = min(getattr(instance, name), PAST_MS)
@@ -103,7 +104,7 @@ class Normaliser:
         return msgspec.structs.replace(instance, **fixed)
 
     def _record(self, record: StepRecord) -> StepRecord:
-        spec = self._definition.steps[record.name]
+        spec = self._definition.steps[leaf_of(record.name)]
         counts = spec.retry.attempts_max > 0 and record.effect == "intended"
         undo_counts = spec.undo is not None and spec.undo.retry.attempts_max > 0 and record.is_open
         return msgspec.structs.replace(

@@ -37,7 +37,7 @@ from sagas.core.effects import (
     TimerKind,
 )
 from sagas.core.envelope import encode_data
-from sagas.core.instance import Instance, Operation
+from sagas.core.instance import Instance, Operation, leaf_of
 from sagas.core.messages import Event, Rejection
 
 
@@ -46,7 +46,7 @@ class Orchestrator:
 
     def __init__(self, definition: Definition, samples: Samples, assumptions: Assumptions) -> None:
         self.oracle = Oracle()
-        self.definition = self.oracle.instead_of_predicates(bounded(definition, assumptions.faults_max))
+        self.definition = self.oracle.instead_of_the_author(bounded(definition, assumptions.faults_max), samples)
         self.samples = samples
         self.assumptions = assumptions
         self.nodes: list[Node] = []
@@ -109,13 +109,19 @@ class Orchestrator:
 
     def kinds(self, node: Node, fire: Fire) -> tuple[TimerKind, ...]:
         """As what a timer may come due: whoever sends again may do so for ever, or have waited long enough."""
-        may_time_out = (node.instance.state, f"{fire.step}.timeout") in self.definition.table
+        may_time_out = (node.instance.state, f"{leaf_of(fire.step)}.timeout") in self.definition.table
+        spec = self.definition.step_of(fire.step)
+        if spec is not None and spec.each is not None and spec.unknown == "ask":
+            record = node.instance.step(fire.step)
+            may_time_out = record is not None and record.effect == "intended"
         is_either = fire.kind == "resend" and fire.operation == "do" and may_time_out
         return ("resend", "timeout") if is_either else (fire.kind,)
 
     def spec(self, step: str) -> StepSpec:
         """The step that a record or a command of this name belongs to."""
-        return self.definition.steps[step]
+        spec = self.definition.step_of(step)
+        assert spec is not None, f"no step {step!r} was sent"
+        return spec
 
     def reply_type(self, answer: Answer) -> type[Event]:
         """The class of an answer."""

@@ -6,7 +6,9 @@ import msgspec
 
 from sagas.check.counterexample import Counterexample
 from sagas.core.definition import Definition
+from sagas.core.instance import STUCK
 from sagas.core.machine import Edge, EdgeKind
+from sagas.core.outcomes import LIST_REFUSED
 
 UNDO_KINDS: tuple[EdgeKind, ...] = ("undo", "refuse", "undeliverable")
 """The moves that turn a run back and carry it to its end."""
@@ -28,7 +30,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict and its figures.
 
     `states` are worlds told apart, `nodes` the orchestrator's part of them, `decisions` calls of `decide`, `depth`
-    the messages it takes to the farthest. `is_whole`: nothing was left out; otherwise it was explored to `depth`.
+    the messages it takes to the farthest. `items_max`: how many items a fan-out had at most, None without any.
+    `is_whole`: nothing was left out; otherwise it was explored to `depth`.
     """
 
     saga: str
@@ -43,6 +46,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     is_whole: bool
     is_full: bool
     faults_max: int
+    items_max: int | None
     coverage: tuple[Coverage, ...]
     counterexample: Counterexample | None = None
 
@@ -71,6 +75,14 @@ def coverage(definition: Definition, taken: Iterable[tuple[str, str, str]]) -> t
     )
 
 
+def _lists(definition: Definition, step: str, state: str) -> bool:
+    """Whether a run may come to this state and to the step at once: then its list is made there."""
+    before = (edge.source for edge in definition.edges if edge.dest == state and edge.kind == "forward")
+    return any(
+        all(place.step != step for place in definition.lanes.get(source, ())) for source in before if source != STUCK
+    )
+
+
 def _can_be_made(definition: Definition, edge: Edge) -> bool:
     step, _, word = edge.trigger.rpartition(".")
     spec = definition.steps.get(step)
@@ -78,4 +90,6 @@ def _can_be_made(definition: Definition, edge: Edge) -> bool:
         return False
     if word == "deadline":
         return definition.deadline_ms > 0
+    if word == LIST_REFUSED:
+        return _lists(definition, step, edge.source)
     return not (word == "exhausted" and spec is not None and spec.retry.attempts_max == 0)

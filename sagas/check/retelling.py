@@ -8,7 +8,9 @@ not, the abstraction was too coarse for this course, and the report says so inst
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 from sagas.check.events import Acted, Answer, Fired, Signalled
 from sagas.check.moves import Course
@@ -18,7 +20,7 @@ from sagas.check.samples import KEY
 from sagas.core import kernel
 from sagas.core.definition import Definition
 from sagas.core.effects import ClearTimer, Fire, Input, Operate, Reply, SetTimer, Start, Verdict
-from sagas.core.instance import Instance
+from sagas.core.instance import Instance, key_of, leaf_of
 from sagas.core.messages import Event
 
 _SENDINGS_MAX = 100
@@ -61,8 +63,8 @@ class Retelling:
     is_true: bool = True
 
     def run(self, courses: Sequence[Course]) -> list[Told]:
-        """Everything that happens, in order. Predicates answer as they did in the search."""
-        self.definition = self.orchestrator.oracle.instead_of_predicates(self.definition)
+        """Everything that happens, in order. The author's functions answer as they did in the search."""
+        self.definition = self.orchestrator.oracle.instead_of_the_author(self.definition, self.orchestrator.samples)
         first = courses[0].turned if courses else None
         self.orchestrator.oracle.tell(first.choices if first is not None and courses[0].event is None else ())
         start = self.orchestrator.samples.of(self.definition.start.event_type)
@@ -75,6 +77,20 @@ class Retelling:
             if course.turned is not None and course.event is not None:
                 self._event(course)
         return self.told
+
+    @property
+    def lists(self) -> dict[str, list[tuple[str, Any]]]:
+        """What the run's fan-outs have listed: step → keys and items."""
+        if self.instance is None:
+            return {}
+        items: dict[str, list[tuple[str, Any]]] = {
+            step: [] for step, _ in self.instance.marks if step in self.definition.steps
+        }
+        for name, item in self.instance.items:
+            each = self.orchestrator.spec(name).each
+            assert each is not None
+            items[leaf_of(name)].append((key_of(name), msgspec.json.decode(item, type=each.item_type)))
+        return items
 
     def _event(self, course: Course) -> None:
         turned, event = course.turned, course.event
@@ -124,7 +140,7 @@ class Retelling:
             self._feed(self._latest(self.orchestrator.reply(answer)), told)
 
     def _retries(self, step: str) -> Iterator[int]:
-        spec = self.definition.steps.get(step)
+        spec = self.definition.step_of(step)
         return iter(range(spec.retry.attempts_max if spec is not None else 0))
 
     def _latest(self, reply: Reply) -> Reply:

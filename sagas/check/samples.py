@@ -59,6 +59,13 @@ class Samples:
             known = self._made[message_type] = self._make(message_type)
         return known
 
+    def items(self, item_type: Any, count: int) -> list[tuple[str, Any]]:
+        """Items of this type, each with its key, which it has in each of its texts that may be so. Raises NoSample."""
+        info = inspect.type_info(item_type)
+        made = _value(info, "an item")
+        keys = [f"i{number}" for number in range(1, count + 1)]
+        return [(key, _named(made, info, key)) for key in keys]
+
     def _make(self, message_type: type[Message]) -> Message:
         example = self._examples.get(message_type)
         if example is not None:
@@ -75,6 +82,20 @@ class Samples:
             return message_type(**fields)
         except Exception as error:
             raise _no_sample(message_type.__name__, f"{type(error).__name__}: {error}") from error
+
+
+def _named(item: Any, info: inspect.Type, key: str) -> Any:
+    """The item with `key` in each text of its own that may be so."""
+    if not isinstance(info, inspect.StructType):
+        return key if isinstance(info, inspect.StrType) and _fits(info, key) else item
+    texts = {f.name: key for f in info.fields if isinstance(f.type, inspect.StrType) and _fits(f.type, key)}
+    return msgspec.structs.replace(item, **texts)
+
+
+def _fits(wanted: inspect.StrType, text: str) -> bool:
+    is_long_enough = (wanted.min_length or 0) <= len(text)
+    is_short_enough = wanted.max_length is None or len(text) <= wanted.max_length
+    return is_long_enough and is_short_enough and (wanted.pattern is None or bool(re.search(wanted.pattern, text)))
 
 
 def _no_sample(where: str, why: str) -> NoSample:

@@ -15,7 +15,7 @@ from sagas.check.events import Acted
 from sagas.check.laws import Broken, Law
 from sagas.check.moves import LOCAL_MASK, NODE_MASK, Course, Fault, Line, Move, Row
 from sagas.check.worlds import Worlds
-from sagas.core.instance import STUCK
+from sagas.core.instance import STUCK, leaf_of
 
 Progress = Callable[[int, int], None]
 """Told every so often: how many worlds are known, and how many messages deep the search is."""
@@ -149,8 +149,8 @@ class Search:
         if mask is None or len(self._before) != len(self.worlds.lines):
             order = later(self.worlds.orchestrator.definition.course)
             for one in self.worlds.lines.values():
-                after = order[one.step]
-                self._before[one.index] = sum(o.bit for o in self.worlds.lines.values() if o.step in after)
+                after = order[leaf_of(one.step)]
+                self._before[one.index] = sum(o.bit for o in self.worlds.lines.values() if leaf_of(o.step) in after)
             mask = self._before[line.index]
         return mask
 

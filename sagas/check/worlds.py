@@ -19,8 +19,8 @@ from sagas.check.laws import Broken
 from sagas.check.line_moves import LineMoves
 from sagas.check.moves import LOCAL_MASK, NODE_MASK, Course, Entry, Fault, Line, Move, Row
 from sagas.check.orchestrator import Orchestrator
-from sagas.core.course import Place
-from sagas.core.instance import ABANDONED, COMPLETED, ENDS, STUCK
+from sagas.core.course import BACKWARD, Place
+from sagas.core.instance import ABANDONED, COMPLETED, ENDS, STUCK, Effect, Instance, StepRecord
 
 
 class Worlds:
@@ -78,12 +78,20 @@ class Worlds:
         for step, is_to_be_done in required(self.orchestrator.definition.course).items():
             if step not in self.orchestrator.definition.steps:
                 continue
-            record = instance.step(step)
-            if record is None or record.effect not in (("done",) if is_to_be_done else ("done", "refused")):
-                said = "was never sent" if record is None else f"is {record.effect}"
+            said = self._left_out(instance, step, ("done",) if is_to_be_done else ("done", "refused"))
+            if said:
                 how = f"the run is completed and {step} {said}: it does not stand outside"
                 return [Fault(Broken("rest", how, step, state=COMPLETED), 0, Course(()))]
         return []
+
+    def _left_out(self, instance: Instance, step: str, wanted: tuple[Effect, ...]) -> str:
+        records: tuple[StepRecord | None, ...] = (instance.step(step),)
+        if self.orchestrator.spec(step).each is not None and instance.mark(step) is not None:
+            records = instance.records_of(step)
+        for record in records:
+            if record is None or record.effect not in wanted:
+                return "was never sent" if record is None else f"is {record.effect}"
+        return ""
 
     def _add(self, moves: list[Move], faults: list[Fault], node: int, event: OrchestratorEvent) -> None:
         for turned in self.orchestrator.answers(node, event):
@@ -97,27 +105,35 @@ class Worlds:
         """Whether a lost message would hang the run here: each place must send again or go on by its timer alone."""
         state = self.orchestrator.nodes[number].instance.state
         places = () if row.is_ended or row.is_stuck else self.orchestrator.definition.lanes.get(state, ())
-        for place in places:
-            if not self._goes_on(number, place):
-                how = (
-                    f"in {state} no timer of {place.step} sends anything again: one lost message and it waits for ever"
-                )
-                return [Fault(Broken("wait", how, other=place.step, state=state), 0, Course(()))]
+        awaited = [(place, name) for place in places for name in self._awaited(number, place)]
+        for at, name in awaited:
+            if not self._goes_on(number, at, name):
+                how = f"in {state} no timer of {name} sends anything again: one lost message and it waits for ever"
+                return [Fault(Broken("wait", how, other=name, state=state), 0, Course(()))]
         return []
 
-    def _goes_on(self, number: int, place: Place) -> bool:
+    def _awaited(self, number: int, place: Place) -> list[str]:
+        """What is waited for in a place: the leaf, or those of its items that are not settled."""
+        spec = self.orchestrator.definition.steps.get(place.step)
+        if spec is None or spec.each is None:
+            return [place.step]
+        awaited = ("intended", "unknown") if place.phase not in BACKWARD else ("intended", "unknown", "done")
+        records = self.orchestrator.nodes[number].instance.records_of(place.step)
+        return [record.name for record in records if record.effect in awaited]
+
+    def _goes_on(self, number: int, place: Place, waiting: str) -> bool:
         seen, front = {number}, [number]
         for node in front:
-            fires = [fire for name, fire in self.orchestrator.nodes[node].timers if name == place.step]
+            fires = [fire for name, fire in self.orchestrator.nodes[node].timers if name == waiting]
             events = [
-                Fired(place.step, kind)
+                Fired(waiting, kind)
                 for fire in fires
                 for kind in self.orchestrator.kinds(self.orchestrator.nodes[node], fire)
             ]
             for turned in (turned for event in events for turned in self.orchestrator.answers(node, event)):
                 after = self.orchestrator.nodes[turned.node].instance.state
                 is_gone = place not in self.orchestrator.definition.lanes.get(after, ())
-                if is_gone or turned.broken or any(step == place.step for step, _ in turned.sent):
+                if is_gone or turned.broken or any(step == waiting for step, _ in turned.sent):
                     return True
                 if turned.node not in seen:
                     seen.add(turned.node)

@@ -142,7 +142,8 @@ def _reach(report: Report) -> str:
         return f"up to the first that goes wrong, {report.depth} messages deep"
     if not report.is_whole:
         return f"explored to depth {report.depth}: there are more"
-    return f"every state there is, to a depth of {report.depth} messages"
+    items = "" if report.items_max is None else f", explored to {report.items_max} items of each list"
+    return f"every state there is, to a depth of {report.depth} messages{items}"
 
 
 def _print_broken(found: Counterexample) -> None:

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from sagas.core.compatibility import missing_replies
+from sagas.core.compatibility import missing_replies, type_problems
 from sagas.core.effects import CarryOver, Fire, Input, Move, Reply
-from sagas.core.instance import STUCK, Instance, StepRecord
+from sagas.core.instance import STUCK, Instance, StepRecord, leaf_of
 from sagas.core.machine import NEW
 from sagas.core.shape import SagaShape, StepShape
 from sagas.core.turn import Turn
@@ -51,10 +51,17 @@ def renamed_state(state: str, renames: Mapping[str, str], states: Iterable[str])
     return next((known for known in states if frozenset(marks_of(known)) == wanted), None)
 
 
+def renamed(renames: Mapping[str, str], name: str) -> str:
+    """What the step, or the item of one, that was called `name` is called now."""
+    leaf = leaf_of(name)
+    return f"{renames[leaf]}{name[len(leaf) :]}" if leaf in renames else name
+
+
 def renamed_input(renames: Mapping[str, str], message: Input) -> Input:
     """The input with the step's name of today: answers and timers keep the name their step had when it was sent."""
-    if isinstance(message, Reply | Fire) and message.step in renames:
-        return msgspec.structs.replace(message, step=renames[message.step])
+    if isinstance(message, Reply | Fire):
+        name = renamed(renames, message.step)
+        return msgspec.structs.replace(message, step=name) if name != message.step else message
     return message
 
 
@@ -122,18 +129,20 @@ def _is_alike(was: StepShape, step: StepShape) -> bool:
 
 
 def _step_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], record: StepRecord) -> Iterable[Problem]:
-    name = renames.get(record.name, record.name)
-    was, step = old.step(record.name), new.step(name)
+    before = leaf_of(record.name)
+    name = renames.get(before, before)
+    was, step = old.step(before), new.step(name)
     if step is None:
-        yield Problem(text=_gone(record.name), remedy=rename_hint(old, new, record.name))
+        yield Problem(text=_gone(before), remedy=rename_hint(old, new, before))
         return
     if was is None:
-        yield Problem(text=f"its ledger has a step {record.name!r} that version {old.version} had not")
+        yield Problem(text=f"its ledger has a step {before!r} that version {old.version} had not")
         return
     if was.participant != step.participant:
         yield Problem(text=f"step {name!r} went to {was.participant!r} and goes to {step.participant!r} now")
     if was.kind != step.kind:
         yield Problem(text=f"step {name!r} was {was.kind} and is {step.kind} now")
+    yield from (Problem(text=f"step {name!r} {text}") for text in _item_problems(was, step))
     if record.is_open and was.undo is not None and step.undo is None:
         yield Problem(text=f"step {name!r} can no longer be undone, and its effect is open")
     for text in missing_replies(was.replies, step.replies):
@@ -143,13 +152,23 @@ def _step_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], r
             yield Problem(text=f"step {name!r}, its undo: {text}")
 
 
+def _item_problems(was: StepShape, step: StepShape) -> Iterable[str]:
+    """Why the items that a run has listed could not be gone on with."""
+    if (was.item is None) != (step.item is None):
+        said = "was done once and is done for each item now", "was done for each item and is done once now"
+        yield said[step.item is None]
+    elif was.item is not None and step.item is not None:
+        yield from type_problems(was.item, step.item, "has items that cannot be read: its item")
+
+
 def _course_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instance: Instance) -> Iterable[str]:
     """What it has not done and should have, and what it has done and would do again."""
     state = instance.stuck_from if instance.state == STUCK else instance.state
     here = marks_of(state)
     if not here or any(phase not in _AHEAD for _, phase in here):
         return
-    done = {renames.get(record.name, record.name) for record in instance.steps}
+    passed = (*(leaf_of(record.name) for record in instance.steps), *(leaf for leaf, _ in instance.marks))
+    done = {renames.get(name, name) for name in passed if old.step(name) is not None}
     at = {renames.get(step, step) for step, _ in here}
     start = _begun(renamed_state(state, renames, new.states) or "", new)
     if start not in reachable(new.forward, NEW, set()):
@@ -216,24 +235,27 @@ def carry_over(turn: Turn, message: CarryOver) -> None:
         content=definition.content,
         state=state,
         steps=tuple(_renamed_record(record, renames) for record in instance.steps),
-        stuck_step=renames.get(instance.stuck_step, instance.stuck_step),
+        stuck_step=renamed(renames, instance.stuck_step),
+        items=tuple((renamed(renames, name), item) for name, item in instance.items),
         stuck_from=stuck_from,
         marks=tuple((renames.get(leaf, leaf), word) for leaf, word in instance.marks),
         signals=tuple((renames.get(wait, wait), event_type, data) for wait, event_type, data in instance.signals),
         cause=_renamed_text(instance.cause, renames),
         reason=_renamed_text(instance.reason, renames),
     )
-    said = [f"{record.name} is {renames[record.name]}" for record in instance.steps if record.name in renames]
+    leaves = dict.fromkeys(leaf_of(record.name) for record in instance.steps)
+    said = [f"{leaf} is {renames[leaf]}" for leaf in leaves if leaf in renames]
     turn.note = f"from version {instance.version} to {definition.version}" + (f": {', '.join(said)}" if said else "")
 
 
 def _renamed_record(record: StepRecord, renames: Mapping[str, str]) -> StepRecord:
-    if record.name not in renames:
+    name = renamed(renames, record.name)
+    if name == record.name:
         return record
-    return msgspec.structs.replace(record, name=renames[record.name], sent_as=record.sent_as or record.name)
+    return msgspec.structs.replace(record, name=name, sent_as=record.sent_as or record.name)
 
 
 def _renamed_text(text: str, renames: Mapping[str, str]) -> str:
     """A cause or a reason begins with its step, and is told under it."""
     step, colon, rest = text.partition(": ")
-    return f"{renames[step]}: {rest}" if colon and step in renames else text
+    return f"{renamed(renames, step)}: {rest}" if colon else text

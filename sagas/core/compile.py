@@ -17,7 +17,9 @@ from sagas.core.definition import (
     WaitSpec,
 )
 from sagas.core.drafts import NAME, Draft, StepDraft
-from sagas.core.edges import Edges, TooManyStates, edges_of
+from sagas.core.edge_list import TooManyStates
+from sagas.core.edges import Edges, edges_of
+from sagas.core.listing import each_of
 from sagas.core.machine import machine_of, places_of, table_of
 from sagas.core.messages import Event, Rejection, reply_types, tag_of
 from sagas.core.order import check_order
@@ -172,6 +174,7 @@ def _spec_of(draft: StepDraft) -> StepSpec:
         retry=draft.retry,
         where=draft.where,
         expires=draft.expires,
+        each=each_of(draft.each) if draft.each is not None else None,
     )
 
 

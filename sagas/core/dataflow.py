@@ -77,7 +77,7 @@ def _refuse_shared(first: Draft, second: Draft) -> None:
         )
 
 
-def _fold(draft: Draft) -> Callable[[Any, Any], Any] | None:
+def _fold(draft: Draft) -> Callable[..., Any] | None:
     return draft.fold if isinstance(draft, StepDraft | WaitDraft) else None
 
 
@@ -94,7 +94,7 @@ def _may_run_before(course: Course, name: str, written: Mapping[str, Fields | No
     return frozenset(field for other in others for field in written[other] or ())
 
 
-def _check_reads(draft: StepDraft, build: Callable[[Any], object], unset: Fields, what: str) -> None:
+def _check_reads(draft: StepDraft, build: Callable[..., object], unset: Fields, what: str) -> None:
     missing = sorted(reads_of(build) & unset)
     if missing:
         raise DefinitionError(

@@ -3,7 +3,7 @@
 Everything here was checked when the saga's module was imported; nothing here changes afterwards.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import msgspec
 from transitions import Machine
 
 from sagas.core.course import Course, Place
+from sagas.core.instance import ITEM_MARK
 from sagas.core.machine import Edge, Table
 from sagas.core.messages import Command, Event
 from sagas.core.participants import Participant
@@ -33,23 +34,39 @@ hold     wait for a person
 class UndoSpec:
     """How a step is undone: the command, its replies by tag, and how often it is tried."""
 
-    build: Callable[[Any], Command[Event]]
+    build: Callable[..., Command[Event]]
     command_type: type[Command[Any]]
     replies: Mapping[str, type[Event]]
     retry: Retry
 
 
 @dataclass(frozen=True, slots=True)
+class EachSpec:
+    """What a step is done for: `items` lists the keys and the items, from the saga's own data.
+
+    `item_type` is what an item is kept as, `at_most` bounds the list.
+    """
+
+    items: Callable[[Any], Iterable[tuple[str, Any]]]
+    item_type: Any
+    at_most: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepSpec:
-    """One step: its command, its replies by tag, what happens to its answer, and when it is late."""
+    """One step: its command, its replies by tag, what happens to its answer, and when it is late.
+
+    A step with `each` is done for every item of a list: its functions are given the item behind the data, and
+    everything else here is said of one item.
+    """
 
     name: str
     kind: StepKind
     to: Participant
-    build: Callable[[Any], Command[Event]]
+    build: Callable[..., Command[Event]]
     command_type: type[Command[Any]]
     replies: Mapping[str, type[Event]]
-    fold: Callable[[Any, Any], Any]
+    fold: Callable[..., Any]
     undo: UndoSpec | None
     timeout_ms: int
     resend_ms: int
@@ -57,6 +74,7 @@ class StepSpec:
     retry: Retry
     where: str
     expires: bool = False
+    each: EachSpec | None = None
 
 
 Absence = Literal["refusal", "consent", "hold"]
@@ -140,6 +158,15 @@ class Definition:
     def leaf(self, name: str) -> LeafSpec:
         """The step, wait, delay or decision of this name. Raises KeyError."""
         return self.steps.get(name) or self.waits.get(name) or self.delays.get(name) or self.choices[name]
+
+    def step_of(self, name: str) -> StepSpec | None:
+        """The step that a command or an answer of this name is of: an item's, or one of an earlier version."""
+        known = self.steps.get(name)
+        if known is not None:
+            return known
+        leaf, mark, _ = name.partition(ITEM_MARK)
+        spec = self.steps.get(self.renames.get(leaf, leaf))
+        return spec if spec is None or not mark or spec.each is not None else None
 
     def takes(self, event_type: str) -> bool:
         """Whether a wait of this saga takes such an event for its signal."""

@@ -135,7 +135,7 @@ def mermaid(
         f"%% saga {definition.name}, version {definition.version}: generated from its definition, do not edit",
         "flowchart TD",
         *([f'    {node("the title")}["{label(progress.title)}"]'] if progress else []),
-        *(f"    {_box(state, _words(state, progress, been))}" for state in states),
+        *(f"    {_box(state, _words(definition, state, progress, been))}" for state in states),
         *(f"    {_arrow(definition, arrow, triggers)}" for arrow, triggers in arrows.items()),
         *(f"    {line}" for line in _line_styles(list(arrows), travelled)),
         *(f"    {style}" for style in _STYLES),
@@ -187,15 +187,21 @@ def _trigger_words(edge: Edge) -> str:
     return edge.trigger.removeprefix(f"{marks[0][0]}.") if len(marks) == 1 else edge.trigger
 
 
-def _words(state: str, progress: Progress | None, been: Counter[str]) -> str:
+def _words(definition: Definition, state: str, progress: Progress | None, been: Counter[str]) -> str:
     marks = marks_of(state)
-    words = " · ".join(_PHASE_WORDS.get(phase, f"{phase} ") + step for step, phase in marks) if marks else state
+    parts = (_PHASE_WORDS.get(phase, f"{phase} ") + _leaf_words(definition, step) for step, phase in marks)
+    words = " · ".join(parts) if marks else state
     if state == NEW:
         return "begin"
     if progress is not None and state == progress.state:
         return f"HERE: {words}"
     times = f" ({been[state]} times)" if been[state] > 1 else ""
     return f"passed: {words}{times}" if state in been else words
+
+
+def _leaf_words(definition: Definition, leaf: str) -> str:
+    spec = definition.steps.get(leaf)
+    return f"{leaf} for each item" if spec is not None and spec.each is not None else leaf
 
 
 def _box(state: str, words: str) -> str:

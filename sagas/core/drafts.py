@@ -6,11 +6,12 @@ all that is needed stands in annotations, class bodies and decorator arguments.
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard, get_args
 
 from sagas.core.definition import StepKind, Unknown
+from sagas.core.instance import ITEM_KEY
 from sagas.core.machine import UNDELIVERABLE
 from sagas.core.messages import CannotUndo, Command, Event, Message, field_names, reply_types, tag_of
 from sagas.core.participants import Participant
@@ -20,6 +21,9 @@ from sagas.errors import DefinitionError
 
 NAME = re.compile(r"\A[A-Za-z][A-Za-z0-9_]{0,47}\Z")
 """Of sagas and steps: they are stored, sent in headers and drawn."""
+
+STEP_NAME = re.compile(rf"\A[A-Za-z][A-Za-z0-9_]{{0,47}}(/{ITEM_KEY})?\Z")
+"""Of a step, or of one of its items, as a header says it."""
 
 NAMES_OF_THE_ENGINE = frozenset({"saga", "operator", "new", "start", "stuck", "completed", "compensated"})
 """The engine calls its own timers, moves and states so."""
@@ -45,6 +49,17 @@ class Draft:
         return DefinitionError(self.saga, self.name, problem, remedy, where or self.where)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EachDraft:
+    """What a step is done for, while its saga is being written: the functions that list it and name an item."""
+
+    listed: Callable[[Any], Iterable[Any]]
+    key: Callable[[Any], str]
+    at_most: int
+    item_type: Any
+    where: str
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class StepDraft(Draft):
     """A step while its saga is being written."""
@@ -52,7 +67,7 @@ class StepDraft(Draft):
     key: str
     kind: StepKind
     to: Participant
-    build: Callable[[Any], Command[Event]]
+    build: Callable[..., Command[Event]]
     timeout_ms: int
     resend_ms: int
     unknown: Unknown | None
@@ -62,11 +77,17 @@ class StepDraft(Draft):
     expires: bool
     command_type: type[Command[Any]] | None = None
     replies: tuple[type[Event], ...] = ()
-    fold: Callable[[Any, Any], Any] | None = None
-    undo_build: Callable[[Any], Command[Event]] | None = None
+    fold: Callable[..., Any] | None = None
+    undo_build: Callable[..., Command[Event]] | None = None
     undo_type: type[Command[Any]] | None = None
     undo_where: str = ""
     writes: tuple[str, ...] | None = None
+    each: EachDraft | None = None
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """What its functions are given, as it is written."""
+        return ("data: D",) if self.each is None else ("data: D", "item: T")
 
 
 def check_name(draft: Draft) -> None:
@@ -116,7 +137,7 @@ def check_build(draft: StepDraft, namespace: Mapping[str, object]) -> None:
         raise draft.refuse(f"resend of {draft.resend_ms} ms is out of range", "give seconds above 0.001")
 
 
-def check_undo(draft: StepDraft, build: Callable[[Any], Command[Event]], namespace: Mapping[str, object]) -> None:
+def check_undo(draft: StepDraft, build: Callable[..., Command[Event]], namespace: Mapping[str, object]) -> None:
     """Take up a step's undo."""
     where = where_of(build)
     if draft.undo_build is not None:
@@ -127,17 +148,20 @@ def check_undo(draft: StepDraft, build: Callable[[Any], Command[Event]], namespa
     draft.undo_build, draft.undo_where = build, where
 
 
-def check_fold(draft: StepDraft, fold: Callable[[Any, Any], Any], namespace: Mapping[str, object]) -> None:
+def check_fold(draft: StepDraft, fold: Callable[..., Any], namespace: Mapping[str, object]) -> None:
     """Take up a step's fold, and refuse one that leaves out a reply."""
     where = where_of(fold)
     if draft.fold is not None:
         raise draft.refuse("it has two folds for its replies", "keep one", where)
     parameters = list(_signature(draft, fold, namespace).parameters.values())
-    if len(parameters) != 2:
+    is_open = bool(parameters) and parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL
+    if len(parameters) != len(draft.seen) + 1 and not is_open:
         raise draft.refuse(
-            f"its fold takes {len(parameters)} parameters", "write it as `def _(data: D, reply: A | B) -> D`", where
+            f"its fold takes {len(parameters)} parameters",
+            f"write it as `def _({', '.join(draft.seen)}, reply: A | B) -> D`",
+            where,
         )
-    handled = parameters[1].annotation
+    handled = parameters[-1].annotation
     members = get_args(handled) or (handled,)
     for reply in draft.replies:
         if not any(m is object or (isinstance(m, type) and issubclass(reply, m)) for m in members):
@@ -172,10 +196,17 @@ UNRESOLVED = "define the class above the function, at module level"
 
 
 def _command_of(
-    draft: StepDraft, build: Callable[[Any], Command[Event]], namespace: Mapping[str, object]
+    draft: StepDraft, build: Callable[..., Command[Event]], namespace: Mapping[str, object]
 ) -> type[Command[Any]]:
     where = where_of(build)
-    returned = _signature(draft, build, namespace).return_annotation
+    signature = _signature(draft, build, namespace)
+    if len(signature.parameters) != len(draft.seen):
+        raise draft.refuse(
+            f"its function takes {len(signature.parameters)} parameters",
+            f"write it as `def {draft.name}({', '.join(draft.seen)}) -> Command`",
+            where,
+        )
+    returned = signature.return_annotation
     if not _is_command_type(returned):
         raise draft.refuse(
             "its function does not say which command it returns", "annotate it: `-> ReserveInventory`", where

@@ -14,10 +14,11 @@ from sagas.core.course import BACKWARD, Place
 from sagas.core.definition import ChoiceSpec, DelaySpec, StepSpec, WaitSpec
 from sagas.core.drafts import TIMEOUT_MS_MAX
 from sagas.core.effects import ClearTimer
-from sagas.core.instance import BY_HAND, COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK, StepRecord
+from sagas.core.fanout import begin_items, outcome, refusal_of, undo_items
+from sagas.core.instance import BY_HAND, COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK, StepRecord, leaf_of
 from sagas.core.machine import UNDELIVERABLE
 from sagas.core.messages import Event, Rejection
-from sagas.core.outcomes import NO, OVER, YES, by_hand
+from sagas.core.outcomes import LIST_REFUSED, NO, OVER, YES, by_hand
 from sagas.core.reading import because, read_signal
 from sagas.core.turn import (
     DEADLINE_TIMER,
@@ -51,11 +52,16 @@ def _leave(turn: Turn, here: tuple[Place, ...]) -> None:
     move = turn.moves[-1]
     mover = move.trigger.partition(".")[0]  # whoever moved has cleared the timer of its own leaf
     for place in turn.definition.lanes.get(move.source, ()):
-        if place.step != mover and all(place.step != other.step for other in here):
-            turn.effects.append(ClearTimer(name=place.step))
-            record = turn.instance.step(place.step)
-            if record is not None and record.effect == "intended":
-                turn.record(record, effect="unknown")
+        # Of a fan-out, other items may be under way when one has moved it.
+        if place.step == mover and not _is_fanout(turn, place.step):
+            continue
+        if all(place.step != other.step for other in here):
+            turn.leave_behind(place.step)
+
+
+def _is_fanout(turn: Turn, leaf: str) -> bool:
+    spec = turn.definition.steps.get(leaf)
+    return spec is not None and spec.each is not None
 
 
 def _enter_place(turn: Turn, place: Place) -> None:
@@ -81,6 +87,11 @@ def _enter_place(turn: Turn, place: Place) -> None:
 
 
 def _enter_pending(turn: Turn, spec: StepSpec) -> None:
+    if spec.each is not None:
+        word = begin_items(turn, spec)
+        if word:
+            end_items(turn, spec, word)
+        return
     record = turn.instance.step(spec.name)
     if record is not None and record.effect in ("done", "refused", "undone") and spec.name != turn.retried:
         _pass_over(turn, spec, record)
@@ -89,6 +100,26 @@ def _enter_pending(turn: Turn, spec: StepSpec) -> None:
         turn.effects.append(ClearTimer(name=DEADLINE_TIMER))  # the deadline stops at the pivot
     record = record or StepRecord(name=spec.name, attempts=0)
     send_do(turn, spec, turn.record(record, effect="intended", faults=0, sent_ms=turn.now_ms))
+
+
+def settle_items(turn: Turn, spec: StepSpec, why: str) -> None:
+    """An item of a fan-out is settled, `why` says how: let the run move if that settles the whole."""
+    word = outcome(turn.instance.records_of(spec.name))
+    if word:
+        end_items(turn, spec, word, why)
+    else:
+        turn.note = why
+
+
+def end_items(turn: Turn, spec: StepSpec, word: str, why: str = "") -> None:
+    """Let the run move by what its fan-out has come to."""
+    why = why or (turn.note if word == LIST_REFUSED else refusal_of(turn.instance, spec))
+    turn.move(f"{spec.name}.{word}")
+    if turn.instance.state == STUCK:
+        get_stuck(turn, spec.name, why.removeprefix(f"{spec.name}: "))
+    elif turn.has_turned and not turn.instance.cause:
+        turn.change(cause=why[:REASON_LENGTH_MAX])
+    enter(turn)
 
 
 def _pass_over(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
@@ -106,6 +137,8 @@ def _pass_over(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
 def _enter_undoing(turn: Turn, spec: StepSpec) -> None:
     record = turn.instance.step(spec.name)
     assert spec.undo is not None
+    if spec.each is not None and undo_items(turn, spec):
+        return
     if record is not None and record.is_open:
         effect = "unknown" if record.effect == "intended" else record.effect
         send_undo(turn, spec, turn.record(record, effect=effect, undo_sent_ms=turn.now_ms))
@@ -122,11 +155,11 @@ def give_up(turn: Turn, spec: StepSpec, record: StepRecord, trigger: str, why: s
     turn.effects.append(ClearTimer(name=record.name))
     turn.record(record, effect="unknown")
     turn.move(trigger)
-    turn.note = f"{spec.name}: {why}"
+    turn.note = f"{record.name}: {why}"
     if turn.instance.state == STUCK:
-        get_stuck(turn, spec.name, why)
+        get_stuck(turn, record.name, why)
     elif turn.has_turned:
-        turn.change(cause=f"{spec.name}: {why}"[:REASON_LENGTH_MAX])
+        turn.change(cause=turn.note[:REASON_LENGTH_MAX])
     enter(turn)
 
 
@@ -223,21 +256,21 @@ def _settle(turn: Turn) -> None:
         standing = next((r for r in turn.instance.steps if r.effect != "done" and _stands(turn, r)), None)
     else:
         standing = None
-    if standing is not None and turn.can(f"{standing.name}.late"):
-        turn_back_late(turn, turn.definition.steps[standing.name])
+    if standing is not None and turn.can(f"{leaf_of(standing.name)}.late"):
+        turn_back_late(turn, standing.name)
     elif turn.instance.deadline_ms:
         turn.effects.append(ClearTimer(name=DEADLINE_TIMER))
 
 
-def turn_back_late(turn: Turn, spec: StepSpec) -> None:
-    """Undo a step after all: it was done although it had been refused."""
-    turn.move(f"{spec.name}.late")
+def turn_back_late(turn: Turn, name: str) -> None:
+    """Undo a step, or an item of one, after all: it was done although it had been refused."""
+    turn.move(f"{leaf_of(name)}.late")
     if turn.instance.state == STUCK:
-        get_stuck(turn, spec.name, "was done after it had been refused, and cannot be undone")
+        get_stuck(turn, name, "was done after it had been refused, and cannot be undone")
     enter(turn)
 
 
 def _stands(turn: Turn, record: StepRecord) -> bool:
-    spec = turn.definition.steps[record.name]
+    spec = turn.definition.steps[leaf_of(record.name)]
     # A compensatable step without an undo has said that it leaves nothing.
     return record.is_open and (spec.undo is not None or spec.kind != "compensatable")

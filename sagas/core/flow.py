@@ -23,12 +23,14 @@ from sagas.core.pauses import DelayDraft, WaitDraft
 from sagas.errors import DefinitionError
 
 D = TypeVar("D")
+T = TypeVar("T")
 R = TypeVar("R", bound=Event)
 
 Fold = Callable[[D, R], D]
+EachFold = Callable[[D, T, R], D]
 
 
-def unchanged(data: D, reply: Event) -> D:
+def unchanged(data: D, *said: object) -> D:
     """A fold that keeps nothing of the reply: `ship.reply(unchanged)`."""
     return data
 
@@ -121,15 +123,64 @@ class Step(Answered[D, R]):
     if not TYPE_CHECKING:  # for a type checker there is no such attribute at all
 
         def __getattr__(self, name: str) -> Any:
-            if name == "undo":
-                raise DefinitionError(
-                    self.draft.saga,
-                    self.draft.name,
-                    f"a {self.draft.kind} step cannot be undone",
-                    "remove its undo, or make it `@saga.step` and put it before the pivot",
-                    callers_line(),
-                )
-            raise AttributeError(name)
+            raise _no_attribute(self.draft, name, callers_line())
+
+
+def _no_attribute(draft: StepDraft, name: str, where: str) -> Exception:
+    match name:
+        case "undo":
+            remedy = "remove its undo, or make it `@saga.step` and put it before the pivot"
+            return DefinitionError(draft.saga, draft.name, f"a {draft.kind} step cannot be undone", remedy, where)
+        case "on" if draft.each is not None:
+            problem = "it has an answer for each item: no branch can follow one of them"
+            remedy = "fold the answers into the data, and branch by `saga.when(…)` behind it"
+            return DefinitionError(draft.saga, draft.name, problem, remedy, where)
+        case _:
+            return AttributeError(name)
+
+
+class EachStep(Flow[D], Generic[D, T, R]):
+    """A step that is done for each item of a list, all at once. Made by `for_each(…).step` and `.retriable`."""
+
+    def __init__(self, draft: StepDraft) -> None:
+        super().__init__(Leaf(draft.name), (draft,))
+        self.draft = draft
+
+    @overload
+    def reply(self, fold: EachFold[D, T, R]) -> EachFold[D, T, R]: ...
+
+    @overload
+    def reply(self, *, writes: tuple[str, ...]) -> Callable[[EachFold[D, T, R]], EachFold[D, T, R]]: ...
+
+    def reply(
+        self, fold: EachFold[D, T, R] | None = None, *, writes: tuple[str, ...] | None = None
+    ) -> EachFold[D, T, R] | Callable[[EachFold[D, T, R]], EachFold[D, T, R]]:
+        """Say what the reply about an item changes in the saga's data. Must take every reply of the step's command.
+
+        The answers come in any order: a fold adds to a field, it does not set it. `writes` as in `Step.reply`.
+        """
+        namespace = callers_locals()
+
+        def take(fold: EachFold[D, T, R]) -> EachFold[D, T, R]:
+            check_fold(self.draft, fold, namespace)
+            self.draft.writes = writes
+            return fold
+
+        return take if fold is None else take(fold)
+
+    if not TYPE_CHECKING:  # for a type checker there is no such attribute at all
+
+        def __getattr__(self, name: str) -> Any:
+            raise _no_attribute(self.draft, name, callers_line())
+
+
+class CompensatableEach(EachStep[D, T, R]):
+    """A step that is done for each item, and can be undone."""
+
+    def undo(self, build: Callable[[D, T], Command[Event]]) -> Callable[[D, T], Command[Event]]:
+        """Say which command undoes the step for an item. All items are undone at once, each until it is answered."""
+        check_undo(self.draft, build, callers_locals())
+        return build
 
 
 class CompensatableStep(Step[D, R]):

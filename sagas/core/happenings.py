@@ -1,7 +1,7 @@
 """What happens to a run besides answers: signals from outside, and timers that come due. Parts of `decide`."""
 
 from sagas.core.course import BACKWARD, Phase
-from sagas.core.definition import WaitSpec
+from sagas.core.definition import StepSpec, WaitSpec
 from sagas.core.effects import Fire, Signal
 from sagas.core.entering import end_wait, enter, give_up, take_signal
 from sagas.core.instance import ENDS, STUCK, StepRecord
@@ -10,6 +10,7 @@ from sagas.core.outcomes import ABSENT, OVER
 from sagas.core.reading import read_signal
 from sagas.core.turn import (
     Turn,
+    ask_again_later,
     send_do,
     send_undo,
 )
@@ -61,11 +62,13 @@ def on_timer(turn: Turn, fire: Fire) -> None:
     if fire.kind in ("absent", "over"):
         _on_pause_over(turn, fire)
         return
-    spec = turn.definition.steps.get(fire.step)
+    spec = turn.definition.step_of(fire.step)
     record = turn.instance.step(fire.step)
-    phase = turn.phase(fire.step)
+    phase = turn.phase(spec.name) if spec is not None else None
     if spec is None or record is None or phase is None or not _still_stands(fire, record, phase):
         turn.answer("late", f"timer of {fire.step} attempt {fire.attempt} is outdated")
+    elif fire.kind == "timeout" and spec.each is not None and spec.unknown == "ask":
+        _ask_about_item(turn, spec, record)
     elif fire.kind == "timeout" and not turn.can(f"{spec.name}.timeout"):
         turn.answer("late", f"{spec.name} timed out already")
     elif fire.kind == "timeout":
@@ -77,9 +80,17 @@ def on_timer(turn: Turn, fire: Fire) -> None:
         send_do(turn, spec, record)
 
 
+def _ask_about_item(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
+    seconds = (turn.now_ms - record.sent_ms) / 1000
+    ask_again_later(turn, spec, turn.record(record, effect="unknown"))
+    turn.note = f"{record.name}: no answer in {seconds:.1f} s, asking"
+
+
 def _still_stands(fire: Fire, record: StepRecord, phase: Phase) -> bool:
     if (phase in BACKWARD) != (fire.operation == "undo"):
         return False
+    if fire.operation == "do" and record.effect not in ("intended", "unknown"):
+        return False  # an item that is settled, while others of its fan-out are under way
     return fire.attempt == (record.undo_attempts if fire.operation == "undo" else record.attempts)
 
 

@@ -50,15 +50,15 @@ def inlined_draft(draft: Draft, saga: str, part: str, begin: Begin) -> Draft:
         own = getattr(data, part)
         return begin(data) if own is None else own
 
-    def on_own(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        def shown(data: Any) -> Any:
-            return function(seen(data))
+    def on_own(function: Callable[..., Any]) -> Callable[..., Any]:
+        def shown(data: Any, *item: Any) -> Any:
+            return function(seen(data), *item)
 
         return shown
 
-    def folded(fold: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        def kept(data: Any, reply: Any) -> Any:
-            return msgspec.structs.replace(data, **{part: fold(seen(data), reply)})
+    def folded(fold: Callable[..., Any]) -> Callable[..., Any]:
+        def kept(data: Any, *said: Any) -> Any:
+            return msgspec.structs.replace(data, **{part: fold(seen(data), *said)})
 
         return kept
 
@@ -72,6 +72,7 @@ def inlined_draft(draft: Draft, saga: str, part: str, begin: Begin) -> Draft:
                 fold=folded(draft.fold) if draft.fold is not None else None,
                 undo_build=on_own(draft.undo_build) if draft.undo_build is not None else None,
                 writes=_writes(draft, part),
+                each=replace(draft.each, listed=on_own(draft.each.listed)) if draft.each is not None else None,
             )
         case WaitDraft():
             return replace(draft, name=name, saga=saga, fold=folded(draft.fold), writes=_writes(draft, part))

@@ -26,12 +26,35 @@ STUCK = "stuck"
 ENDS = (COMPLETED, COMPENSATED, REJECTED, ABANDONED)
 """The states an instance rests in for ever. `stuck` is not one of them: it waits for a person."""
 
+ITEM_MARK = "/"
+"""Between a step that is done for each item of a list and the item's key, in the name of the item's record."""
+
+ITEM_KEY = r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}"
+"""Of an item: it is sent in headers, stored and drawn."""
+
 BY_HAND = "(by hand)"
 """Stands in the ledger where a reply would, for an effect that a person has settled."""
 
 
+def item_name(step: str, key: str) -> str:
+    """What the item `key` of a step is called: in the ledger, in headers and in timers."""
+    return f"{step}{ITEM_MARK}{key}"
+
+
+def leaf_of(name: str) -> str:
+    """The leaf that a record of this name is of: the step itself, or the one whose item it is."""
+    return name.partition(ITEM_MARK)[0]
+
+
+def key_of(name: str) -> str:
+    """The key of the item that a record of this name is of, "" for the record of a plain step."""
+    return name.partition(ITEM_MARK)[2]
+
+
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What one step of an instance did: its effect, answers, attempts, faults and times (Unix ms, 0 = not yet).
+
+    A step that is done for each item of a list has a record for each: `pack/p-1`.
 
     `attempts` counts sendings, `faults` those of them that the participant said failed: only faults use up retries.
     `sent_as` is the name its participant knows it by when that is not `name`: an earlier version called it so.
@@ -65,7 +88,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     `state` names every place it is at, one for each branch that is under way. `cause` is why it turned back.
     While it is stuck `reason` says why, `stuck_step` over which step, and `stuck_from` in which state it was
     before. `marks` keeps what its decisions, waits and delays have come to, each with its name; `signals` those
-    that came before their wait: its name, their type and JSON. `incident` is for ever: what a person said of a
+    that came before their wait: its name, their type and JSON. `items` are those of its fan-outs, as they were when
+    each began: the name of its record, and the item as JSON. `incident` is for ever: what a person said of a
     step, and what its participant said of it afterwards, where the two differ.
     """
 
@@ -89,6 +113,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     content: str = ""
     marks: tuple[tuple[str, str], ...] = ()
     signals: tuple[tuple[str, str, bytes], ...] = ()
+    items: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def is_ended(self) -> bool:
@@ -106,6 +131,14 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
             if record.name == name:
                 return record
         return None
+
+    def records_of(self, leaf: str) -> tuple[StepRecord, ...]:
+        """The records of a fan-out's items, in the order of its list."""
+        return tuple(record for record in self.steps if record.name.startswith(f"{leaf}{ITEM_MARK}"))
+
+    def item(self, name: str) -> bytes:
+        """The item whose record has this name, as JSON. Raises KeyError."""
+        return dict(self.items)[name]
 
     def mark(self, name: str) -> str | None:
         """What a decision, a wait or a delay has come to, None when it was not asked yet."""

@@ -13,9 +13,9 @@ it once more would take back twice.
 
 from sagas.core.course import BACKWARD
 from sagas.core.definition import LeafSpec, StepSpec
-from sagas.core.effects import ClearTimer, Operate
+from sagas.core.effects import Operate
 from sagas.core.entering import enter
-from sagas.core.instance import BY_HAND, COMPLETED, STUCK, Operation, StepRecord
+from sagas.core.instance import BY_HAND, COMPLETED, STUCK, Operation, StepRecord, leaf_of
 from sagas.core.messages import Event, Rejection
 from sagas.core.outcomes import ABSENT, by_hand
 from sagas.core.turn import REASON_LENGTH_MAX, Turn, was_backward
@@ -80,10 +80,10 @@ def turn_whole(turn: Turn, word: str, why: str) -> bool:
     leaf = next((place.step for place in turn.places if turn.can(f"{place.step}.{word}")), None)
     if leaf is None:
         return False
-    turn.effects.append(ClearTimer(name=leaf))
-    record = turn.instance.step(leaf)
-    if record is not None and turn.phase(leaf) not in BACKWARD:
-        turn.record(record, effect="unknown")
+    if turn.phase(leaf) in BACKWARD:
+        turn.clear(leaf)
+    else:
+        turn.leave_behind(leaf)
     turn.change(cause=(f"{leaf}: {why}" if word == "deadline" else why)[:REASON_LENGTH_MAX])
     turn.note = turn.instance.cause
     turn.move(f"{leaf}.{word}")
@@ -103,7 +103,7 @@ def _cancel(turn: Turn, message: Operate) -> str:
 
 def _abandon(turn: Turn, message: Operate) -> str:
     for place in turn.places:
-        turn.effects.append(ClearTimer(name=place.step))
+        turn.clear(place.step)
     turn.change(cause=f"abandoned by {message.who}: {message.reason}"[:REASON_LENGTH_MAX], reason="")
     turn.move("operator.abandon")
     enter(turn)
@@ -115,11 +115,11 @@ def _retry(turn: Turn) -> str:
     if _is_over_a_late_effect(turn, spec):
         return f"nothing is to be sent again: {spec.name!r} was done after it had been refused; resolve or abandon it"
     trigger = f"{spec.name}.{_retry_word(turn, spec)}"
-    record = turn.instance.step(spec.name)
+    record = turn.instance.step(turn.instance.stuck_step)
     if record is not None and was_backward(turn, spec.name):
         turn.record(record, undo_faults=0)
+    turn.retried = turn.instance.stuck_step
     _free(turn)
-    turn.retried = spec.name
     turn.move(trigger)
     enter(turn)
     return ""
@@ -136,8 +136,8 @@ def _resolve_done(turn: Turn) -> str:
         return f"the run has turned back: say that {spec.name!r} is undone, or abandon it"
     if not turn.can(f"{spec.name}.resolve-done"):
         return f"{spec.name!r} is a decision: retry it once its code is mended, or abandon the run"
+    record = turn.instance.step(turn.instance.stuck_step)
     _free(turn)
-    record = turn.instance.step(spec.name)
     if record is not None:
         turn.record(record, effect="done", reply=record.reply or BY_HAND, answered_ms=turn.now_ms)
     else:
@@ -155,8 +155,8 @@ def _resolve_undone(turn: Turn, message: Operate) -> str:
     if not turn.can(trigger) or (spec.name not in turn.definition.turnable and not isinstance(spec, StepSpec)):
         return f"{spec.name!r} has no effect that could be undone: retry it, or say that it is done"
     cause = turn.instance.cause or f"{spec.name}: resolved by {message.who}: {message.reason}"[:REASON_LENGTH_MAX]
+    record = turn.instance.step(turn.instance.stuck_step)
     _free(turn)
-    record = turn.instance.step(spec.name)
     if record is not None:
         turn.record(record, effect="undone", undo_reply=BY_HAND, undo_answered_ms=turn.now_ms)
     else:
@@ -177,7 +177,7 @@ def _resolve_word(turn: Turn, spec: LeafSpec) -> str:
 
 def _stuck_over(turn: Turn) -> LeafSpec:
     """What the run is stuck over."""
-    return turn.definition.leaf(turn.instance.stuck_step)
+    return turn.definition.leaf(leaf_of(turn.instance.stuck_step))
 
 
 def _phase_before(turn: Turn, spec: LeafSpec) -> str:

@@ -16,9 +16,27 @@ OVER = "over"
 """Of a delay."""
 
 
+DONE = "done"
+"""Of a fan-out: every item is done, or there is none."""
+
+REFUSED = "refused"
+"""Of a fan-out: an item was refused, and nothing of any other stands."""
+
+PARTLY_REFUSED = "partly-refused"
+"""Of a fan-out: an item was refused, and others are done or under way."""
+
+LIST_REFUSED = "list-refused"
+"""Of a fan-out: its list cannot be worked off, and nothing was sent."""
+
+ANSWERED = "answered"
+"""Of a fan-out that was stuck over an item: the item's answer came."""
+
+
 def by_hand(spec: LeafSpec) -> str:
     """The outcome that stands for "done" when a person says it: the first that is no refusal."""
     match spec:
+        case StepSpec() if spec.each is not None:
+            return DONE
         case StepSpec():
             return next(r.__name__ for r in spec.replies.values() if not issubclass(r, Rejection))
         case WaitSpec():

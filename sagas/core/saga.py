@@ -6,16 +6,18 @@ while the module is imported, with the step, the line and the remedy, and no use
 How parts are joined stands in `sagas/core/flow.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from sagas.core.compile import compile_saga
 from sagas.core.course import Fork, Leaf
-from sagas.core.definition import Absence, Definition, StartSpec, StepKind, Unknown
-from sagas.core.drafts import Draft, StepDraft, check_build, check_name, check_start, where_of
-from sagas.core.flow import CompensatableStep, Delay, Flow, Step, Wait, callers_line, callers_locals
+from sagas.core.decorators import Each, ForwardDecorator, StepDecorator
+from sagas.core.definition import Absence, Definition, StartSpec, Unknown
+from sagas.core.drafts import Draft, check_name, check_start, where_of
+from sagas.core.flow import Delay, Flow, Wait, callers_line, callers_locals
 from sagas.core.inlining import inlined_course, inlined_draft
-from sagas.core.messages import Command, Event
+from sagas.core.listing import listing
+from sagas.core.messages import Event
 from sagas.core.outcomes import NO, YES
 from sagas.core.participants import Participant
 from sagas.core.pauses import ChoiceDraft, DelayDraft, WaitDraft, check_choice, check_delay, check_wait, plain_name
@@ -25,6 +27,7 @@ from sagas.errors import DefinitionError
 C = TypeVar("C")
 D = TypeVar("D")
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 R = TypeVar("R", bound=Event)
 
 
@@ -87,7 +90,7 @@ class Saga(Generic[D]):
         undo_retry: Retry | None = None,
         leaves_nothing: bool = False,
         expires: bool = False,
-    ) -> "_StepDecorator[D]":
+    ) -> StepDecorator[D]:
         """A compensatable step: carried out by `to`, answered within `timeout` seconds or unknown.
 
         `unknown` says what happens then. Until then the command is sent again every `resend` seconds
@@ -96,7 +99,7 @@ class Saga(Generic[D]):
         outside, which needs no undo. `expires` is for what is better not done than done late: a participant
         that reads the command after its timeout refuses it for good. Its clock and the orchestrator's must agree.
         """
-        return _StepDecorator(
+        return StepDecorator(
             self, "compensatable", to, timeout, unknown, resend, retry, undo_retry, leaves_nothing, expires
         )
 
@@ -108,13 +111,22 @@ class Saga(Generic[D]):
         unknown: Unknown | None = None,
         resend: float | None = None,
         retry: Retry | None = None,
-    ) -> "_ForwardDecorator[D]":
+    ) -> ForwardDecorator[D]:
         """The step that decides: once it is done nothing is undone any more. `unknown` is "ask" or "hold"."""
-        return _ForwardDecorator(self, "pivot", to, timeout, unknown, resend, retry, None, True)
+        return ForwardDecorator(self, "pivot", to, timeout, unknown, resend, retry, None, True)
 
-    def retriable(self, *, to: Participant, timeout: float, retry: Retry | None = None) -> "_ForwardDecorator[D]":
+    def retriable(self, *, to: Participant, timeout: float, retry: Retry | None = None) -> ForwardDecorator[D]:
         """A step after the pivot: it cannot be refused, and is sent again every `timeout` seconds until done."""
-        return _ForwardDecorator(self, "retriable", to, timeout, "resend", timeout, retry or FOREVER, None, True)
+        return ForwardDecorator(self, "retriable", to, timeout, "resend", timeout, retry or FOREVER, None, True)
+
+    def for_each(self, items: Callable[[D], Iterable[T]], *, key: Callable[[T], str], at_most: int) -> Each[D, T]:
+        """A list from the saga's data, whose items a step is done for: `@saga.for_each(parcels, …).step(…)`.
+
+        `items` is asked once, when the run comes there, and what it said is kept; no items at all is done at once.
+        `key` names an item: its command, ledger and timer are found by it. Two items with one key, or more than
+        `at_most` (1 to 1,000), turn the run back before anything is sent; behind the pivot it is stuck then.
+        """
+        return Each(self, listing(self.name, items, key, at_most, callers_locals()))
 
     def wait(self, *, on: Participant, timeout: float, absence: Absence) -> Callable[[Callable[[D, R], D]], Wait[D, R]]:
         """Wait for a signal: an event on the topic `on.events` with the run's business key, from whoever publishes it.
@@ -232,58 +244,3 @@ class Saga(Generic[D]):
                 draft.where,
             )
         self._drafts[draft.name] = draft
-
-
-class _ForwardDecorator(Generic[D]):
-    def __init__(
-        self,
-        saga: Saga[D],
-        kind: StepKind,
-        to: Participant,
-        timeout: float,
-        unknown: Unknown | None,
-        resend: float | None,
-        retry: Retry | None,
-        undo_retry: Retry | None,
-        leaves_nothing: bool,
-        expires: bool = False,
-    ) -> None:
-        self._saga = saga
-        self._kind: StepKind = kind
-        self._to = to
-        self._timeout_ms = int(timeout * 1000)
-        self._unknown: Unknown | None = unknown
-        self._resend_ms = int((timeout / 3 if resend is None else resend) * 1000)
-        self._retry = retry or Retry()
-        self._undo_retry = undo_retry or FOREVER
-        self._leaves_nothing = leaves_nothing
-        self._expires = expires
-
-    def __call__(self, build: Callable[[D], Command[R]]) -> Step[D, R]:
-        return Step(self._draft(build, callers_locals()))
-
-    def _draft(self, build: Callable[[D], Command[R]], namespace: dict[str, object]) -> StepDraft:
-        draft = StepDraft(
-            saga=self._saga.name,
-            key=self._saga.key,
-            name=getattr(build, "__name__", ""),
-            kind=self._kind,
-            to=self._to,
-            build=build,
-            timeout_ms=self._timeout_ms,
-            resend_ms=self._resend_ms,
-            unknown=self._unknown,
-            retry=self._retry,
-            undo_retry=self._undo_retry,
-            leaves_nothing=self._leaves_nothing,
-            expires=self._expires,
-            where=where_of(build),
-        )
-        check_build(draft, namespace)
-        self._saga.add(draft)
-        return draft
-
-
-class _StepDecorator(_ForwardDecorator[D]):
-    def __call__(self, build: Callable[[D], Command[R]]) -> CompensatableStep[D, R]:
-        return CompensatableStep(self._draft(build, callers_locals()))

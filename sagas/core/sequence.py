@@ -13,7 +13,7 @@ import msgspec
 from sagas.core.carrying import marks_of
 from sagas.core.definition import Definition, StepSpec
 from sagas.core.effects import CarryOver, Fire, Input, Operate, Reply, Start
-from sagas.core.instance import STUCK, Instance
+from sagas.core.instance import STUCK, Instance, leaf_of
 from sagas.core.mermaid import label, node
 from sagas.core.messages import tag_of
 from sagas.core.story import Entry, elapsed, happening
@@ -52,8 +52,8 @@ def _lines(definition: Definition, instance: Instance, row: Entry) -> Iterator[s
     except msgspec.MsgspecError:
         message = None
     yield from _came(definition, message, row, since)
-    for step, operation in _sent(message, row):
-        spec = definition.steps.get(definition.renames.get(step, step))
+    for step, operation in _sent(instance, message, row):
+        spec = definition.step_of(step)
         if spec is not None:
             yield f"{node(_SAGA)}->>{node(spec.to.name)}: {label(_command(spec, operation))}"
     if row.path[-1:] == (STUCK,) and len(row.path) > 1:
@@ -67,7 +67,7 @@ def _came(definition: Definition, message: object, row: Entry, since: str) -> It
             event = tag_of(definition.start.event_type)
             yield f"{node(_CLIENT)}->>{node(_SAGA)}: {label(f'{event}{verdict}')}"
         case Reply(step=step, event_type=event_type):
-            spec = definition.steps.get(definition.renames.get(step, step))
+            spec = definition.step_of(step)
             source = spec.to.name if spec is not None else _CLIENT
             arrow = "-->>" if row.verdict == "advance" else "--x"
             yield f"{node(source)}{arrow}{node(_SAGA)}: {label(f'{event_type}{verdict}, after {since}')}"
@@ -78,14 +78,16 @@ def _came(definition: Definition, message: object, row: Entry, since: str) -> It
             yield _note(happening(row))
 
 
-def _sent(message: object, row: Entry) -> Iterator[tuple[str, str]]:
+def _sent(instance: Instance, message: object, row: Entry) -> Iterator[tuple[str, str]]:
     """What was sent: (step, do or undo)."""
     if row.verdict not in ("advance", "late"):
         return
     before = set(marks_of(row.path[0])) if row.path else set[tuple[str, str]]()
     for step, phase in marks_of(row.path[-1]) if len(row.path) > 1 else ():
         if (step, phase) not in before and phase in ("pending", "undoing", "reverting", "sweeping"):
-            yield step, "do" if phase == "pending" else "undo"
+            operation = "do" if phase == "pending" else "undo"
+            items = [name for name, _ in instance.items if leaf_of(name) == step]
+            yield from ((name, operation) for name in items or [step])
     if isinstance(message, Fire) and message.kind in ("resend", "retry") and len(row.path) <= 1:
         yield message.step, message.operation
 

@@ -56,7 +56,10 @@ class MessageShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class StepShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A step: who carries it out, what it says and hears, and how it is undone if it is."""
+    """A step: who carries it out, what it says and hears, and how it is undone if it is.
+
+    `item` is what it is done for, None when it is done once.
+    """
 
     name: str
     kind: str
@@ -66,6 +69,7 @@ class StepShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     replies: tuple[MessageShape, ...]
     undo: MessageShape | None = None
     undo_replies: tuple[MessageShape, ...] = ()
+    item: TypeShape | None = None
 
 
 class WaitShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -186,6 +190,7 @@ def _step(spec: StepSpec, key: str) -> StepShape:
         replies=tuple(_message(reply, key) for reply in spec.replies.values()),
         undo=_message(spec.undo.command_type, key) if spec.undo else None,
         undo_replies=tuple(_message(reply, key) for reply in spec.undo.replies.values()) if spec.undo else (),
+        item=_type(inspect.type_info(spec.each.item_type), ()) if spec.each is not None else None,
     )
 
 

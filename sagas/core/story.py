@@ -7,18 +7,21 @@ made from the instance's own ledger and journal; a definition only adds the name
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Literal, Protocol
 
 import msgspec
 
 from sagas.core.definition import Definition
 from sagas.core.effects import CarryOver, Fire, Input, Operate, Reply, Signal, Start, Verdict
-from sagas.core.instance import ENDS, STUCK, Instance, Operation, StepRecord
+from sagas.core.instance import ENDS, ITEM_MARK, STUCK, Instance, Operation, StepRecord, key_of, leaf_of
 
 _inputs: msgspec.msgpack.Decoder[Input] = msgspec.msgpack.Decoder(Input)
 
 Outcome = Literal["ok", "refused", "unknown", "waiting"]
 """What an operation came to. *unknown*: no answer in time, and its undo has been sent or it is being asked about."""
+
+_ITEMS_NAMED_MAX = 3
 
 Names = Mapping[str, str]
 """Step → what its undo is called."""
@@ -113,7 +116,27 @@ def operations(instance: Instance, names: Names) -> list[Told]:
 
 def summary(instance: Instance, names: Names) -> str:
     """The run in one line: `create ok · reserve ok · pay refused (card declined) · release ok`."""
-    return " · ".join(str(told) for told in operations(instance, names))
+    return " · ".join(_told_together(list(group)) for _, group in groupby(operations(instance, names), _of_one_step))
+
+
+def _of_one_step(told: Told) -> tuple[str, Operation]:
+    return leaf_of(told.step), told.operation
+
+
+def _told_together(operations: Sequence[Told]) -> str:
+    """The items of a fan-out as one: those that are well are counted, the others named."""
+    first = operations[0]
+    if ITEM_MARK not in first.step:
+        return str(first)
+    well = sum(told.outcome == "ok" for told in operations)
+    others = [
+        f"{key_of(told.step)} {str(told).removeprefix(told.name).lstrip()}"
+        for told in operations
+        if told.outcome != "ok"
+    ]
+    more = f" and {len(others) - _ITEMS_NAMED_MAX} more" if len(others) > _ITEMS_NAMED_MAX else ""
+    said = [f"{well} of {len(operations)} ok", *others[:_ITEMS_NAMED_MAX]]
+    return f"{leaf_of(first.name)} {', '.join(said)}{more}"
 
 
 def _do(instance: Instance, record: StepRecord) -> Told:
@@ -144,7 +167,7 @@ def _do_outcome(record: StepRecord) -> Outcome:
 def _undo(instance: Instance, record: StepRecord, names: Names) -> Told:
     outcome: Outcome = "ok" if record.effect == "undone" else "refused" if record.undo_reply else "waiting"
     return Told(
-        name=names.get(record.name, f"undo {record.name}"),
+        name=_undo_name(record.name, names),
         step=record.name,
         operation="undo",
         outcome=outcome,
@@ -154,6 +177,11 @@ def _undo(instance: Instance, record: StepRecord, names: Names) -> Told:
         sent_ms=record.undo_sent_ms,
         answered_ms=record.undo_answered_ms,
     )
+
+
+def _undo_name(name: str, names: Names) -> str:
+    leaf, mark, key = name.partition(ITEM_MARK)
+    return f"{names.get(leaf, f'undo {leaf}')}{mark}{key}"
 
 
 def _why(instance: Instance, step: str) -> str:

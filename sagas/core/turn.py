@@ -4,13 +4,15 @@ The parts of `decide` that every kind of input shares. What a place asks for whe
 `sagas/core/entering.py`. Nothing here looks at an input.
 """
 
+from typing import Any
+
 import msgspec
 
 from sagas.core.course import BACKWARD, Phase, Place
-from sagas.core.definition import Definition, StepSpec
+from sagas.core.definition import Definition, EachSpec, StepSpec
 from sagas.core.effects import ClearTimer, Decision, Fire, Move, Send, SetTimer, TimerKind, Verdict
 from sagas.core.ids import derived_id
-from sagas.core.instance import COMPENSATED, REJECTED, Instance, Operation, StepRecord
+from sagas.core.instance import COMPENSATED, REJECTED, Instance, Operation, StepRecord, leaf_of
 from sagas.errors import IllegalMove
 
 DEADLINE_TIMER = "saga.deadline"
@@ -32,7 +34,7 @@ class Turn:
         self.verdict: Verdict = "advance"
         self.note = ""
         self.retried = ""
-        """The leaf that a person has asked to try again: what the ledger says of it is not passed over."""
+        """The leaf, or the item of one, that a person has asked to try again: its ledger is not passed over."""
         self.effects: list[Send | SetTimer | ClearTimer] = []
         self.moves: list[Move] = []
 
@@ -84,6 +86,25 @@ class Turn:
         others = (mark for mark in self.instance.marks if mark[0] != leaf)
         self.change(marks=(*others, (leaf, word)))
 
+    def clear(self, leaf: str) -> None:
+        """Remove the timer of a leaf, or those of its items."""
+        for name in self._timer_names(leaf):
+            self.effects.append(ClearTimer(name=name))
+
+    def leave_behind(self, leaf: str) -> None:
+        """Remove what waits for a leaf's answers: what is under way in it is unknown from now on."""
+        for name in self._timer_names(leaf):
+            self.effects.append(ClearTimer(name=name))
+            record = self.instance.step(name)
+            if record is not None and record.effect == "intended":
+                self.record(record, effect="unknown")
+
+    def _timer_names(self, leaf: str) -> tuple[str, ...]:
+        spec = self.definition.steps.get(leaf)
+        if spec is None or spec.each is None:
+            return (leaf,)
+        return tuple(record.name for record in self.instance.records_of(leaf) if record.is_open)
+
     def timer(self, step: str, kind: TimerKind, operation: Operation, attempt: int, due_ms: int) -> None:
         """Set the step's timer, which replaces the one it had."""
         fire = Fire(kind=kind, step=step, operation=operation, attempt=attempt)
@@ -106,13 +127,20 @@ def send_do(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
     record = turn.record(record, attempts=record.attempts + 1)
     if not _send(turn, spec, record, "do", record.attempts, _gives_up_ms(turn, spec, record)):
         return
-    if turn.phase(spec.name) == "resolving":
+    if is_asked_about(turn, spec, record):
         ask_again_later(turn, spec, record)
     elif spec.unknown == "resend":
         delay_ms = max(spec.resend_ms, spec.retry.delay_ms(record.attempts, turn.instance.id))
         turn.timer(record.name, "resend", "do", record.attempts, turn.now_ms + delay_ms)
     else:
         wait_for_answer(turn, spec, record, "resend", turn.now_ms + spec.resend_ms)
+
+
+def is_asked_about(turn: Turn, spec: StepSpec, record: StepRecord) -> bool:
+    """Whether the answer did not come in time and is being asked for: a fan-out says it of each item, in its ledger."""
+    if spec.each is not None:
+        return record.effect == "unknown"
+    return turn.phase(spec.name) == "resolving"
 
 
 def wait_for_answer(turn: Turn, spec: StepSpec, record: StepRecord, kind: TimerKind, due_ms: int) -> None:
@@ -157,9 +185,10 @@ def _send(
 ) -> bool:
     build = spec.build if operation == "do" or spec.undo is None else spec.undo.build
     try:
-        command = build(turn.definition.decode_data(turn.instance.data))
+        data = turn.definition.decode_data(turn.instance.data)
+        command = build(data) if spec.each is None else build(data, item_of(turn, spec.each, record.name))
     except Exception as error:  # the saga author's code: one run gets stuck, the partition goes on
-        break_down(turn, spec.name, f"building its {operation} raised {type(error).__name__}: {error}")
+        break_down(turn, record.name, f"building its {operation} raised {type(error).__name__}: {error}")
         return False
     # What went out under another name stays known by it: for the barrier another name is another step.
     sent_as = record.sent_as or record.name
@@ -179,24 +208,30 @@ def _send(
     return True
 
 
-def break_down(turn: Turn, leaf: str, reason: str) -> None:
+def item_of(turn: Turn, each: EachSpec, name: str) -> Any:
+    """The item whose record has this name: what a step's functions are given behind the data."""
+    return msgspec.json.decode(turn.instance.item(name), type=each.item_type)
+
+
+def break_down(turn: Turn, over: str, reason: str) -> None:
     """The saga author's own code raised: this run needs a person, the others go on."""
-    turn.effects.append(ClearTimer(name=leaf))
-    turn.move(f"{leaf}.broken")
-    get_stuck(turn, leaf, reason)
+    turn.effects.append(ClearTimer(name=over))
+    turn.move(f"{leaf_of(over)}.broken")
+    get_stuck(turn, over, reason)
 
 
-def get_stuck(turn: Turn, leaf: str, reason: str) -> None:
-    """Say why a person is needed, over which leaf; the move into `stuck` was made just before."""
-    reason = f"{leaf}: {reason}"[:REASON_LENGTH_MAX]
+def get_stuck(turn: Turn, over: str, reason: str) -> None:
+    """Say why a person is needed, over which leaf or item; the move into `stuck` was made just before."""
+    reason = f"{over}: {reason}"[:REASON_LENGTH_MAX]
     source = turn.moves[-1].source
-    turn.change(reason=reason, stuck_step=leaf, stuck_from=source)
+    turn.change(reason=reason, stuck_step=over, stuck_from=source)
     turn.note = reason
     for place in turn.definition.lanes.get(source, ()):
-        if place.step != leaf:  # the other branches stand still, too: they are entered anew when the run is freed
-            turn.effects.append(ClearTimer(name=place.step))
+        if place.step != over:  # what is beside it stands still, too: it is entered anew when the run is freed
+            turn.clear(place.step)
 
 
-def was_backward(turn: Turn, leaf: str) -> bool:
-    """Whether `leaf` was being undone when the run got stuck."""
+def was_backward(turn: Turn, name: str) -> bool:
+    """Whether the leaf, or the one whose item this is, was being undone when the run got stuck."""
+    leaf = leaf_of(name)
     return any(p.step == leaf and p.phase in BACKWARD for p in turn.definition.lanes.get(turn.instance.stuck_from, ()))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, cast
 
-from sagas.core.instance import ENDS, STUCK, Instance, StepRecord
+from sagas.core.instance import ENDS, STUCK, Instance, StepRecord, leaf_of
 from sagas.errors import BrokerError
 from sagas.metrics.instruments import Instruments
 from sagas.ports import (
@@ -238,10 +238,12 @@ def _tell_steps(before: Instance | None, after: Instance, to: Instruments) -> No
     for step in after.steps:
         was = known.get(step.name, _UNKNOWN)
         if step.answered_ms > was.answered_ms:
-            to.step_s.labels(after.saga, step.name, "do").observe(max(0, step.answered_ms - step.sent_ms) / 1000)
+            to.step_s.labels(after.saga, leaf_of(step.name), "do").observe(
+                max(0, step.answered_ms - step.sent_ms) / 1000
+            )
         if step.undo_answered_ms > was.undo_answered_ms:
             took_ms = step.undo_answered_ms - step.undo_sent_ms
-            to.step_s.labels(after.saga, step.name, "undo").observe(max(0, took_ms) / 1000)
+            to.step_s.labels(after.saga, leaf_of(step.name), "undo").observe(max(0, took_ms) / 1000)
 
 
 def _tell_move(instance: Instance, before: str, after: str, to: Instruments) -> None:

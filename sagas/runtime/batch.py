@@ -192,7 +192,7 @@ class Batch:
             _log.error("saga %s version %d is not loaded here, %s waits", instance.saga, instance.version, instance.id)
             self._park(incoming, instance_id)
             return
-        spec = definition.steps.get(definition.renames.get(reply.step, reply.step))
+        spec = definition.step_of(reply.step)
         if spec is not None and spec.to.events != incoming.topic:
             self._bury(
                 incoming, f"step {reply.step!r} is answered on {spec.to.events!r}, this came on {incoming.topic!r}"

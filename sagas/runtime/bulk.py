@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Iterator
 import msgspec
 
 from sagas.core.effects import Decision, Operate
-from sagas.core.instance import STUCK, Instance
+from sagas.core.instance import STUCK, Instance, leaf_of
 from sagas.ports import Clock, InstanceFilter, Store
 from sagas.runtime.orchestrator import Orchestrator
 
@@ -32,7 +32,7 @@ def stuck_instances(store: Store, *, saga: str = "", step: str = "") -> Iterator
     while True:
         wanted = InstanceFilter(saga=saga, state=STUCK, before_id=before_id, count_max=_PAGE)
         page = store.instances(wanted)
-        yield from (instance for instance in page if not step or instance.stuck_step == step)
+        yield from (instance for instance in page if step in ("", instance.stuck_step, leaf_of(instance.stuck_step)))
         if len(page) < _PAGE:
             return
         before_id = page[-1].id

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from sagas.core.drafts import NAME
+from sagas.core.drafts import STEP_NAME
 from sagas.core.envelope import Envelope, Header, Undecodable, decode_data, decode_envelope
 from sagas.core.hashing import short_hash
 from sagas.core.ids import derived_id, is_instance_id
@@ -104,7 +104,7 @@ def _claim(incoming: Incoming, key: str) -> Claim | str:
     operation = _OPERATIONS.get(said)
     if operation is None:
         return f"header {Header.OPERATION} is {said!r}, expected do or undo"
-    if not NAME.match(step):
+    if not STEP_NAME.match(step):
         return f"header {Header.STEP} is no step's name: {step[:64]!r}"
     if not is_instance_id(instance_id):
         return f"header {Header.INSTANCE} is no instance id: {instance_id[:64]!r}"

@@ -23,7 +23,8 @@ def command_row(definition: Definition, instance: Instance, send: Send, now_ms: 
         Header.OPERATION: send.operation,
         Header.ATTEMPT: str(send.attempt),
     }
-    if definition.steps[send.step].kind == RETRIABLE:
+    spec = definition.step_of(send.step)
+    if spec is not None and spec.kind == RETRIABLE:
         headers[Header.KIND] = RETRIABLE
     if send.deadline_ms:
         headers[Header.DEADLINE] = str(send.deadline_ms)

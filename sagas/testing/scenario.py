@@ -15,6 +15,7 @@ story fail on it. Only repeats of a command (the same id, a later attempt) may b
 checker refuses a reply that the expected command does not declare.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from sagas.core.effects import Action, TimerKind, Verdict
@@ -71,8 +72,9 @@ class Asked(Generic[R]):
 class Scenario(Generic[D]):
     """A story about one run of a saga. Each method that fails shows the whole story so far."""
 
-    def __init__(self, saga: Saga[D]) -> None:
-        self._rehearsal = Rehearsal(saga.definition)
+    def __init__(self, saga: Saga[D], *, lists: Mapping[str, Sequence[tuple[str, Any]]] | None = None) -> None:
+        """`lists`: what fan-outs list instead of asking their functions, each item with its key."""
+        self._rehearsal = Rehearsal(saga.definition, lists or {})
 
     # ----------------------------------------------------------------- beginning
 
@@ -131,13 +133,15 @@ class Scenario(Generic[D]):
         return self
 
     def late(self, step: str | Step[D, Any], reply: Event, *, operation: Operation | None = None) -> "Scenario[D]":
-        """A reply to `step` arrives, whatever is awaited now; see `expect_verdict` for how it was taken.
+        """A reply to `step`, or to an item of one (`pack/p-1`), arrives, whatever is awaited now.
+
+        See `expect_verdict` for how it was taken.
 
         Whether it answers the do or the undo follows from its type; `operation` says it for a Fault.
         """
         __tracebackhide__ = True
         name = step if isinstance(step, str) else step.draft.name
-        spec = self._rehearsal.definition.steps.get(name)
+        spec = self._rehearsal.definition.step_of(name)
         if spec is None:
             raise AssertionError(f"saga {self._rehearsal.definition.name!r} has no step {name!r}")
         self._rehearsal.answer(name, operation or step_operation(spec, reply), reply)

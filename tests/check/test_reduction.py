@@ -14,6 +14,7 @@ from sagas.check.worlds import Worlds
 from sagas.core.definition import Definition
 from sagas.core.instance import ENDS
 from tests.check.sagas import line
+from tests.core.parcels import saga_of
 from tests.core.trip import trip_saga
 
 
@@ -43,7 +44,12 @@ def outsides(worlds: Worlds, found: Found) -> set[tuple[str, str, int]]:
 SMALL = ["u", "P", "uP", "uPr", "aP", "hP", "cP", "nP", "uH", "ur", "uu", "uuP", "u&u", "n&u"]
 
 
-@pytest.mark.parametrize("definition", [*(line(k, deadline=60).definition for k in SMALL), trip_saga.definition])
+LISTS = [saga_of(lambda make: make.pack("hold"), at_most=1).definition, saga_of(lambda make: make.pack()).definition]
+
+
+@pytest.mark.parametrize(
+    "definition", [*(line(k, deadline=60).definition for k in SMALL), trip_saga.definition, *LISTS]
+)
 def test_both_searches_reach_the_same_instances_by_the_same_moves(definition: Definition) -> None:
     reduced, found = explore(definition, is_full=False)
     full, wholly = explore(definition, is_full=True)

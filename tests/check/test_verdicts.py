@@ -10,6 +10,7 @@ from sagas.check.laws import Law
 from services.orders.saga import order_saga
 from tests.check.sagas import line
 from tests.core.courses import COURSES
+from tests.core.parcels import SAGAS
 from tests.core.trip import trip_saga
 
 
@@ -26,6 +27,15 @@ def test_no_order_of_messages_breaks_the_order_saga_and_every_way_back_is_taken(
 def test_every_kind_of_step_holds(kinds: str, deadline: float | None) -> None:
     report = check(line(kinds, deadline=deadline).definition)
     assert report.is_ok, report.counterexample
+    taken, edges = report.undo_coverage
+    assert taken == edges > 0
+
+
+@pytest.mark.parametrize("name", SAGAS)
+def test_no_order_of_messages_breaks_a_list_of_items_whatever_stands_around_it(name: str) -> None:
+    report = check(SAGAS[name].definition)
+    assert report.is_ok, report.counterexample
+    assert (report.is_whole, report.items_max) == (True, 2)
     taken, edges = report.undo_coverage
     assert taken == edges > 0
 

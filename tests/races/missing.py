@@ -13,7 +13,6 @@ class Missing(NamedTuple):
 _VERSIONS = "versions side by side"
 _EPOCHS = "epochs of databases in replies"
 _HANDSHAKE = "a handshake of the commands that are understood"
-_FAN_OUT = "fan-out over a list"
 _LOCKS = "semantic locks"
 
 MISSING: dict[int, Missing] = {
@@ -23,7 +22,6 @@ MISSING: dict[int, Missing] = {
     54: Missing("a command is sent before anybody understands it", f"{_HANDSHAKE}; today the saga turns back"),
     55: Missing("a participant goes back to code without the undo handler", _HANDSHAKE),
     56: Missing("a participant's database comes back from a backup", _EPOCHS),
-    60: Missing("a fan-out over nothing", _FAN_OUT),
     67: Missing("another saga uses what is later taken back", _LOCKS),
     69: Missing("the holder of a lock is stuck", _LOCKS),
     70: Missing("two sagas wait for each other's lock", _LOCKS),

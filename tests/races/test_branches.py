@@ -12,6 +12,7 @@ from sagas.core.kernel import decide
 from sagas.core.messages import tag_of
 from tests.core import test_parts as parts
 from tests.core.courses import Data, Maker
+from tests.core.parcels import Prepare, Ready, story_of
 from tests.core.test_flow_mistakes import folds_of_two_branches_into_one_field
 
 
@@ -130,4 +131,11 @@ def test_race_65_a_start_that_comes_twice_begins_the_part_only_once() -> None:
     story.expect(parts.PickUp).reply(parts.PickedUp(order_id="o-1", parcel=7))
     story.start_event(parts.Returned(order_id="o-1")).expect_verdict("duplicate")
     story.expect(parts.Refund).reply(parts.Refunded(order_id="o-1"))
+    story.expect_completed()
+
+
+def test_race_60_a_list_without_items_is_done_and_what_is_beside_it_is_waited_for() -> None:
+    story = story_of("beside")
+    assert story.state == "table.pending"
+    story.expect(Prepare).reply(Ready(order_id="o-1"))
     story.expect_completed()

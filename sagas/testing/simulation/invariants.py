@@ -8,9 +8,10 @@ participant's committed transactions, that a message was sent from the topics.
 from collections.abc import Callable, Iterator
 from itertools import combinations
 
+from sagas.core.definition import Definition, StepSpec
 from sagas.core.effects import Fire
 from sagas.core.ids import derived_id
-from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, Instance
+from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, Instance, leaf_of
 from sagas.core.messages import Event, InProgress, Rejection, Undeliverable, tag_of
 from sagas.core.retreat import relation
 from sagas.testing.simulation.evidence import Evidence
@@ -68,25 +69,34 @@ def effects_fit_the_end(evidence: Evidence) -> Iterator[Violation]:
 
 def _misfits(evidence: Evidence, instance: Instance) -> Iterator[str]:
     effects, definition = evidence.history.effects, evidence.definition_of(instance)
-    for spec in definition.steps.values():
-        answers = effects.get(Effect(instance.id, spec.name, "do"), [])
+    for name, spec in _steps_of(definition, instance):
+        answers = effects.get(Effect(instance.id, name, "do"), [])
         good = [tag for tag, reply in spec.replies.items() if _means_done(reply)]
         done = sum(answer in good for answer in answers)
-        undone = _undone(evidence, instance, spec.name)
+        undone = _undone(evidence, instance, name)
         begun = sum(answer == _IN_PROGRESS for answer in answers)
         if done > 1 or undone > 1 or begun > 1:
-            yield f"{spec.name} took effect {done} times, was begun {begun} times and undone {undone} times"
-        elif instance.state == COMPLETED and done - undone != _stands(instance, spec.name):
-            yield f"{spec.name} took effect {done} times and was undone {undone} times"
+            yield f"{name} took effect {done} times, was begun {begun} times and undone {undone} times"
+        elif instance.state == COMPLETED and done - undone != _stands(instance, name):
+            yield f"{name} took effect {done} times and was undone {undone} times"
         elif instance.state in (COMPENSATED, REJECTED):
             if spec.undo is None and spec.kind == "compensatable":
                 continue  # it leaves nothing
             if done and spec.undo is None:
-                yield f"{spec.name} took effect and cannot be undone"
+                yield f"{name} took effect and cannot be undone"
             elif done and not undone:
-                yield f"{spec.name} took effect and was not undone"
+                yield f"{name} took effect and was not undone"
             elif undone and not done and not begun:
-                yield f"{spec.name} was undone and never took effect"
+                yield f"{name} was undone and never took effect"
+
+
+def _steps_of(definition: Definition, instance: Instance) -> Iterator[tuple[str, StepSpec]]:
+    """The steps that the run may have taken, a fan-out once for each item, each with the name its participant knows."""
+    for spec in definition.steps.values():
+        if spec.each is None:
+            yield spec.name, spec
+        else:
+            yield from ((record.name, spec) for record in instance.records_of(spec.name))
 
 
 def _stands(instance: Instance, step: str) -> int:
@@ -96,7 +106,7 @@ def _stands(instance: Instance, step: str) -> int:
 
 
 def _undone(evidence: Evidence, instance: Instance, step: str) -> int:
-    spec = evidence.definition_of(instance).steps[step]
+    spec = evidence.definition_of(instance).steps[leaf_of(step)]
     if spec.undo is None:
         return 0
     good = [tag for tag, reply in spec.undo.replies.items() if _means_done(reply)]
@@ -112,7 +122,8 @@ def undone_in_reverse(evidence: Evidence) -> Iterator[Violation]:
         undone = [step for step, operation in happened if operation == "undo"]
         too_early = (
             # A way that was begun when the one before it was undone is behind it, and in order.
-            relation(course, first, later) == "after" and (later, "do") in happened[: happened.index((first, "undo"))]
+            relation(course, leaf_of(first), leaf_of(later)) == "after"
+            and (later, "do") in happened[: happened.index((first, "undo"))]
             for first, later in combinations(undone, 2)
         )
         if any(too_early):
@@ -126,7 +137,11 @@ def no_open_effect(evidence: Evidence) -> Iterator[Violation]:
         for record in instance.steps:
             if instance.state == COMPLETED and record.effect not in ("done", "refused", "undone"):
                 yield Violation("ledger", f"completed with {record.name} {record.effect}", instance.key)
-            elif instance.state in (COMPENSATED, REJECTED) and record.is_open and steps[record.name].undo is not None:
+            elif (
+                instance.state in (COMPENSATED, REJECTED)
+                and record.is_open
+                and steps[leaf_of(record.name)].undo is not None
+            ):
                 yield Violation("ledger", f"{instance.state} with {record.name} {record.effect}", instance.key)
 
 
@@ -166,8 +181,8 @@ def _may_be_stuck(evidence: Evidence, instance: Instance) -> bool:
 
 def _was_refused(evidence: Evidence, instance: Instance) -> bool:
     """Whether a participant, and not only the engine, says that it refused."""
-    for spec in evidence.definition_of(instance).steps.values():
-        answers = evidence.history.effects.get(Effect(instance.id, spec.name, "do"), [])
+    for name, spec in _steps_of(evidence.definition_of(instance), instance):
+        answers = evidence.history.effects.get(Effect(instance.id, name, "do"), [])
         if any(answer in spec.replies and not _means_done(spec.replies[answer]) for answer in answers):
             return True
     return False
@@ -176,7 +191,9 @@ def _was_refused(evidence: Evidence, instance: Instance) -> bool:
 def _came_too_late(evidence: Evidence, instance: Instance) -> bool:
     """Whether a command was read after its deadline: the participant has nothing else to refuse in such words."""
     steps = evidence.definition_of(instance).steps
-    return any(record.reply == Undeliverable.__name__ and steps[record.name].expires for record in instance.steps)
+    return any(
+        record.reply == Undeliverable.__name__ and steps[leaf_of(record.name)].expires for record in instance.steps
+    )
 
 
 def _failed(evidence: Evidence, instance: Instance) -> bool:
@@ -194,7 +211,7 @@ def nobody_is_timed_out_whose_answer_waits(evidence: Evidence) -> Iterator[Viola
         for row, message, before, _ in evidence.replayed(instance):
             if not isinstance(message, Fire) or message.kind != "timeout" or row.verdict != "advance" or before is None:
                 continue
-            record, spec = before.step(message.step), evidence.definition_of(instance).steps[message.step]
+            record, spec = before.step(message.step), evidence.definition_of(instance).steps[leaf_of(message.step)]
             if record is None:
                 continue
             due_ms = record.sent_ms + spec.timeout_ms
