@@ -42,7 +42,7 @@ sim: $(INSTALLED) ## Simulate worlds in which everything fails: SEEDS=1000 of th
 	@$(BIN)/python -m sagas.testing.simulation --saga services.simulated:shop --seeds $(SEEDS) --first $(SEED) $(ARGS)
 
 sweep: $(INSTALLED) ## Crash at every port call of every story
-	@$(BIN)/python -m sagas.testing.simulation --saga services.simulated:shop --sweep $(ARGS)
+	@$(BIN)/python -m sagas.testing.simulation --saga services.simulated:shop --saga tests.simulation.trips:TRIPS --sweep $(ARGS)
 
 races: $(INSTALLED) ## Say for each known race which test holds it, and its result
 	@$(BIN)/python -m tests.races.table $(ARGS)
@@ -81,7 +81,7 @@ check: $(INSTALLED_DEV) ## Check types, style and format
 coverage: $(INSTALLED_DEV) ## Say which branches of the core and the barrier the tests run
 	@$(BIN)/python -m coverage erase
 	@$(BIN)/python -m coverage run -m pytest -q tests/core tests/runtime tests/services tests/scenarios tests/cli tests/races tests/testing \
-		tests/examples tests/simulation/test_branches.py
+		tests/examples tests/simulation/test_trips.py
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 

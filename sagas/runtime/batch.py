@@ -14,15 +14,12 @@ from sagas.core.definition import Definition
 from sagas.core.effects import ClearTimer, Decision, Input, Operate, Reply, Send, SetTimer
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
-from sagas.ports import AuditRow, Changes, Incoming, ParkedRow, StoreTransaction, TimerRow
+from sagas.ports import AuditRow, Changes, Incoming, StoreTransaction, TimerRow
 from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import dead_letter, published_again
 from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, SignalItem, StartItem, wanted_runs
 from sagas.runtime.planning import carry_over_of, plan
-from sagas.runtime.rows import command_row, journal_row, path_of, timer_name
-
-PARKED_MS_MAX = 10 * 60 * 1000
-"""How long a reply waits for the instance or step it belongs to, before it becomes a dead letter."""
+from sagas.runtime.rows import command_row, journal_row, parked_row, path_of, timer_name, unborn
 
 READ_BY = "orchestrator"
 """Who gave up on a message, in its dead letter."""
@@ -174,7 +171,7 @@ class Batch:
             definition = self._home_of(instance) if instance is not None else None
             if instance is None:
                 # The start may come on another topic. The row is for the first saga: it is read again for all of them.
-                self._park(item.incoming, _unborn(saga, item.key))
+                self._park(item.incoming, unborn(saga, item.key))
                 return
             if definition is not None and definition.takes(item.signal.event_type):
                 self._apply(definition, instance.id, item.signal, item.incoming)
@@ -225,15 +222,7 @@ class Batch:
         self._adopt(definition, instance, decision, message, incoming.id)
 
     def _park(self, incoming: Incoming, instance_id: str) -> None:
-        self._changes.parked.append(
-            ParkedRow(
-                message_id=incoming.id,
-                instance_id=instance_id,
-                received_ms=self._now_ms,
-                expires_ms=self._now_ms + PARKED_MS_MAX,
-                incoming=incoming,
-            )
-        )
+        self._changes.parked.append(parked_row(incoming, instance_id, self._now_ms))
 
     def _bury(self, incoming: Incoming, reason: str) -> None:
         key_field = self._key_field(incoming.topic)
@@ -270,11 +259,18 @@ class Batch:
     # ----------------------------------------------------------------- writing
 
     def unpark(self, read: Callable[[Incoming], Item]) -> None:
-        """Try the parked replies of the instances that moved in this batch again."""
+        """Try the parked replies and signals of the instances that moved in this batch again."""
+        if not self._advanced:
+            return
         moved = [self._instances[instance_id] for instance_id in self._advanced]
-        born = [_unborn(i.saga, i.key) for i in moved if i.id not in self._read_revisions]
-        for row in self._transaction.parked_for([*self._advanced, *born]) if moved else ():
-            self._changes.unparked.append(row.message_id)
+        born = [unborn(i.saga, i.key) for i in moved if i.id not in self._read_revisions]
+        waiting = self._transaction.parked_for([*self._advanced, *born])
+        self._changes.unparked += (row.message_id for row in waiting)
+        # What was parked in this same batch is in no table yet: its start may have been read just after it.
+        just_now, self._changes.parked = self._changes.parked, []
+        wanted = {*self._advanced, *born}
+        self._changes.parked += (row for row in just_now if row.instance_id not in wanted)
+        for row in (*waiting, *(row for row in just_now if row.instance_id in wanted)):
             item = read(row.incoming)
             if isinstance(item, ReplyItem):
                 self._take_reply(item.incoming, item.instance_id, item.reply)
@@ -293,8 +289,3 @@ class Batch:
         changes.timers_set = [row for row in self._timers.values() if row is not None]
         changes.timers_cleared = [key for key, row in self._timers.items() if row is None]
         self._transaction.write(changes)
-
-
-def _unborn(saga: str, key: str) -> str:
-    """Stands for the id of an instance that is not there yet."""
-    return f"{saga}/{key}"

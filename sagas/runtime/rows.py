@@ -1,4 +1,4 @@
-"""What a decision comes to as rows: the command in the outbox, the entry in the journal."""
+"""What a decision comes to as rows: the command in the outbox, the entry in the journal; and what waits."""
 
 import msgspec
 
@@ -7,8 +7,11 @@ from sagas.core.effects import Decision, Input, Send
 from sagas.core.envelope import Header, encode_message
 from sagas.core.instance import Instance
 from sagas.core.messages import tag_of
-from sagas.ports import JournalRow, OutboxRow
+from sagas.ports import Incoming, JournalRow, OutboxRow, ParkedRow
 from sagas.runtime.delivery import RETRIABLE
+
+PARKED_MS_MAX = 10 * 60 * 1000
+"""How long a message waits for the instance or step it belongs to, before it becomes a dead letter."""
 
 
 def command_row(definition: Definition, instance: Instance, send: Send, now_ms: int) -> OutboxRow:
@@ -71,3 +74,19 @@ def timer_name(definition: Definition, instance: Instance, name: str) -> str:
     """The name of a timer's row: the one it was first set under, or a step's row would be there twice."""
     record = instance.step(name) if definition.renames else None
     return (record.sent_as if record is not None else "") or name
+
+
+def unborn(saga: str, key: str) -> str:
+    """Stands for the id of an instance that is not there yet."""
+    return f"{saga}/{key}"
+
+
+def parked_row(incoming: Incoming, instance_id: str, now_ms: int) -> ParkedRow:
+    """A message that waits for the instance or step it belongs to."""
+    return ParkedRow(
+        message_id=incoming.id,
+        instance_id=instance_id,
+        received_ms=now_ms,
+        expires_ms=now_ms + PARKED_MS_MAX,
+        incoming=incoming,
+    )

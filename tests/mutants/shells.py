@@ -7,7 +7,9 @@ import msgspec
 from sagas.errors import BrokerError
 from sagas.ports import CaughtUp, Changes, OutboxRow, Outgoing, Position, Reading
 from sagas.runtime.worker import positions
+from sagas.testing.simulation import Subject
 from tests.mutants.mutant import Mutant, always
+from tests.simulation.trips import TRIPS
 
 WORKER = "sagas.runtime.worker:Worker"
 RELAY = "sagas.runtime.relay:Relay"
@@ -221,6 +223,29 @@ def _journal_skipped(original: Any) -> Any:
     return adopt
 
 
+def _parked_just_now_is_left(original: Any) -> Any:
+    def unpark(self: Any, read: Any) -> None:
+        changes: Changes = self._changes
+        just_now, changes.parked = changes.parked, []
+        original(self, read)
+        changes.parked += just_now
+
+    return unpark
+
+
+def _early_signal_forgotten(original: Any) -> Any:
+    def on_signal(turn: Any, message: Any) -> None:
+        kept = turn.instance.signals
+        original(turn, message)
+        turn.change(signals=kept)
+
+    return on_signal
+
+
+def _trips(shop: Subject) -> Subject:
+    return TRIPS
+
+
 def _fires_what_was_replaced(original: Any) -> Any:
     def fire(self: Any, timer: Any) -> None:
         self._timers.pop((timer.instance_id, timer.name), None)
@@ -273,6 +298,21 @@ SHELL_MUTANTS = (
         replaced={"sagas.store.transaction:_UPDATE": lambda sql: sql.replace("AND revision = ?", "AND ? >= 0")},
         test="tests/store/test_sqlite.py",
         why_not_simulated="SQLite has one writer, so nobody comes between reading and writing",
+    ),
+    Mutant(
+        name="a signal read before its start in one batch is forgotten",
+        replaced={f"{BATCH}.unpark": _parked_just_now_is_left},
+        subject=_trips,
+    ),
+    Mutant(
+        name="a signal that comes before its wait is forgotten",
+        replaced={"sagas.core.kernel:on_signal": _early_signal_forgotten},
+        subject=_trips,
+    ),
+    Mutant(
+        name="a wait is given up before catch-up",
+        replaced={f"{WORKER}.turn": _timers_before_catch_up},
+        subject=_trips,
     ),
     Mutant(
         name="a timer fires that one before it has replaced",

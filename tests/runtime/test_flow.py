@@ -89,6 +89,14 @@ async def test_a_signal_that_comes_before_its_wait_or_even_before_its_saga_is_ke
         assert world.store.dead_letters(9) == []
 
 
+async def test_a_signal_that_is_read_in_one_batch_with_its_start_and_before_it_is_kept() -> None:
+    async with a_world() as world:
+        await tell(world, TripApproved(trip_id="t-1"), "t-1")
+        await world.publish_start("trip", TripAsked(trip_id="t-1"))
+        await world.work()
+        assert world.instance("trip", "t-1").state == "cooling_off.delaying"
+
+
 async def test_a_refusal_that_a_branch_takes_up_does_not_turn_the_run_back() -> None:
     async with a_world() as world:
         await world.publish_start("trip", TripAsked(trip_id="poor-1"))

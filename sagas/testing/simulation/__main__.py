@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections.abc import Mapping, Sequence
 
 import click
 from rich.console import Console
@@ -22,22 +23,27 @@ FAILURES_SHOWN_MAX = 3
 @click.option("--first", default=0, show_default=True, help="The first of them.")
 @click.option("--seed", "only", type=int, help="Run this one, and say everything about it.")
 @click.option(
-    "--saga", "path", default="services.simulated:shop", show_default=True, help="The subject, as module:name."
+    "--saga",
+    "paths",
+    default=("services.simulated:shop",),
+    show_default=True,
+    multiple=True,
+    help="The subject, as module:name. Several are gone through in turn.",
 )
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--sweep", "is_sweep", is_flag=True, help="Crash at every port call of every story instead.")
-def main(seeds: int, first: int, only: int | None, path: str, jobs: int, is_sweep: bool) -> None:
+def main(seeds: int, first: int, only: int | None, paths: Sequence[str], jobs: int, is_sweep: bool) -> None:
     """Run sagas under every fault, in virtual time."""
     logging.disable(logging.CRITICAL)  # faults are what this is about: each would be logged
     console = Console(highlight=False)
     try:
-        subject = load_subject(path)
+        subjects = {path: load_subject(path) for path in paths}
         if is_sweep:
-            ok = _sweep(console, subject, path, jobs)
+            ok = _sweep(console, subjects, jobs)
         elif only is not None:
-            ok = _one(console, subject, only, path)
+            ok = not sum(not _one(console, subject, only, path) for path, subject in subjects.items())
         else:
-            ok = _many(console, path, first, seeds, jobs)
+            ok = not sum(not _many(console, path, first, seeds, jobs) for path in paths)
     except SagaError as error:
         raise click.ClickException(str(error)) from error
     sys.exit(0 if ok else 1)
@@ -78,19 +84,23 @@ def _report(console: Console, tally: Tally, path: str) -> None:
     console.print(str(tally))
 
 
-def _sweep(console: Console, subject: Subject, path: str, jobs: int) -> bool:
+def _sweep(console: Console, subjects: Mapping[str, Subject], jobs: int) -> bool:
     result = Sweep()
-    for story in sweep(path, jobs=jobs):
-        result.add(story)
-        console.print(str(story))
+    for path in subjects:
+        for story in sweep(path, jobs=jobs):
+            result.add(story)
+            console.print(str(story))
     table = Table("crash point", "visited", "crashed", title="named points")
     for row in result.rows():
         table.add_row(row.point, f"{row.visited:,}", f"{row.crashed:,}")
     console.print(table)
-    for problem in (*result.problems, *result.gaps(subject)):
+    # What one subject has no use for, another one may: only what none of them has is excused.
+    excused = {p for subject in subjects.values() for p in subject.not_reached}
+    excused = {p for p in excused if all(p in subject.not_reached for subject in subjects.values())}
+    for problem in (*result.problems, *result.gaps(excused)):
         console.print(problem, markup=False, soft_wrap=True)
-    console.print(result.summary(subject))
-    return not result.problems and not result.gaps(subject)
+    console.print(result.summary(excused))
+    return not result.problems and not result.gaps(excused)
 
 
 if __name__ == "__main__":

@@ -22,12 +22,14 @@ _RETRY_MS = 100
 
 
 class Clients:
-    """They publish until the broker acknowledges. `poison` has the ids of what nobody can read."""
+    """They publish until the broker acknowledges. `poison` has the ids of what nobody can read, `signals` those of
+    the signals by topic and business key."""
 
     def __init__(
         self, subject: Subject, starts: Sequence[Event], scene: Scene, server: Server, programs: Programs, seed: int
     ) -> None:
         self.poison: set[str] = set()
+        self.signals: dict[tuple[str, str], list[str]] = {}
         self._subject = subject
         self._starts = starts
         self._scene = scene
@@ -41,6 +43,10 @@ class Clients:
         for number, event in enumerate(self._starts):
             delay_ms = random.random() * faults.fault_ms * 0.7
             self._scene.spawn(self._client(number, event, delay_ms), f"client {number}")
+        for number, event in enumerate(self._subject.signals(self._seed, self._starts)):
+            if random.random() >= faults.silent:
+                delay_ms = random.random() * (faults.fault_ms * 0.7 + faults.signal_ms)
+                self._scene.spawn(self._signal(number, event, delay_ms), f"signal {number}")
         for number in range(faults.poison):
             topic = random.choice(self._programs.topics_read)
             self._scene.spawn(self._publish_poison(number, topic), f"stranger {number}")
@@ -70,6 +76,21 @@ class Clients:
         message_id = instance_id("client", f"{key} {number}", BEGINS_MS)
         payload = encode_message(event, message_id=message_id, key_field=definition.key, key=key, now_ms=BEGINS_MS)
         return Outgoing(id=message_id, topic=definition.start.topic, key=key, payload=payload)
+
+    async def _signal(self, number: int, event: Event, delay_ms: float) -> None:
+        definition, wait = self._subject.wait_for(event)
+        key = str(getattr(event, definition.key))
+        message_id = instance_id("signal", f"{key} {number}", BEGINS_MS)
+        payload = encode_message(event, message_id=message_id, key_field=definition.key, key=key, now_ms=BEGINS_MS)
+        message = Outgoing(id=message_id, topic=wait.topic, key=key, payload=payload)
+        self.signals.setdefault((wait.topic, key), []).append(message_id)
+        await self._scene.sleep_ms(delay_ms)
+        await self._publish(message)
+        if self._scene.chance(self._scene.faults.signal_twice):
+            await self._scene.sleep_ms(self._scene.up_to(500))
+            other_id = instance_id("signal again", f"{key} {number}", BEGINS_MS)
+            is_other = self._scene.chance(0.5)
+            await self._publish(msgspec.structs.replace(message, id=other_id) if is_other else message)
 
     async def _publish(self, message: Outgoing) -> None:
         broker = MemoryBroker(self._server)

@@ -1,7 +1,7 @@
 """What the checks look at: the databases, the topics and the record of a run that has come to rest."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import msgspec
@@ -34,6 +34,8 @@ class Evidence:
     stores: Mapping[str, ParticipantStore]
     poison: Set[str] = frozenset()
     """Ids of messages that cannot be read: they alone may be dead letters."""
+    signals: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict[tuple[str, str], Sequence[str]])
+    """The ids of the signals that clients sent, by topic and business key."""
     unknown_points: Sequence[str] = ()
 
     @cached_property

@@ -5,9 +5,10 @@ little: crashes keep it from ever reaching the interesting states. So each fault
 the seeds, and its rate is drawn where it is on. Everything comes from one integer, and `str(faults)`
 is the one line that says what a seed does.
 
-With `timers=False` no timer of the engine ever fires. Then nothing may be lost that only a timer heals, so
-those faults are left out; what is lost all the same was lost by the engine, and its saga never ends. With
-timers the same loss would be healed by sending again, and hidden.
+With `timers=False` no timer of the engine ever fires but those that end a delay, for a delay is a timer and nothing
+else: it heals nothing that was lost. Then nothing may be lost that only a timer heals, so those faults are left out,
+and every client sends its signal, for only a timer ends a wait without one. What is lost all the same was lost
+by the engine, and its saga never ends. With timers the same loss would be healed by sending again, and hidden.
 """
 
 from random import Random
@@ -68,6 +69,12 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """How many of the processes run twice, in one group on one database."""
     start_twice: float = 0.0
     """A start that the client publishes twice."""
+    signal_ms: int = 0
+    """How long a client takes for a signal, at most, beside the time in which sagas are started: it may be first."""
+    silent: float = 0.0
+    """A signal that its client never sends."""
+    signal_twice: float = 0.0
+    """A signal that the client publishes twice."""
     poison: int = 0
     """How many messages somebody publishes that cannot be read."""
     batch_max: int = 1_000
@@ -131,13 +138,18 @@ def draw_faults(seed: int, *, timers: bool) -> Faults:
         replays=draw.whole(0.4, 1, 1),
         poison=draw.whole(0.3, 1, 4),
         echoed=draw.rate(0.4, 0.3),
+        signal_ms=draw.whole(0.8, 50, 4_000),
+        silent=draw.rate(0.5, 0.6),
+        signal_twice=draw.rate(0.4, 0.5),
     )
     return faults if timers else without_losses(faults)
 
 
 def without_losses(faults: Faults) -> Faults:
     """The same faults without those that only a timer heals."""
-    return msgspec.structs.replace(faults, forgets_ms=0, message_lost=0.0, handler_raises=0.0, jump_every_ms=0)
+    return msgspec.structs.replace(
+        faults, forgets_ms=0, message_lost=0.0, handler_raises=0.0, jump_every_ms=0, silent=0.0
+    )
 
 
 class _Draw:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 
 from sagas.core.definition import Definition, StepSpec
-from sagas.core.effects import Fire
+from sagas.core.effects import Fire, Signal
 from sagas.core.ids import derived_id
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, Instance, leaf_of
 from sagas.core.messages import Event, InProgress, Rejection, Undeliverable, tag_of
@@ -18,6 +18,7 @@ from sagas.testing.simulation.evidence import Evidence
 from sagas.testing.simulation.history import Effect, Violation
 from sagas.testing.simulation.messages import MESSAGE_CHECKS
 from sagas.testing.simulation.subject import Aftermath
+from sagas.testing.simulation.waits import WAIT_CHECKS
 
 Check = Callable[[Evidence], Iterator[Violation]]
 
@@ -34,7 +35,7 @@ def violations(evidence: Evidence) -> Iterator[Violation]:
     yield from (Violation("life", failure) for failure in evidence.history.failures)
     if evidence.problem:
         yield Violation("rest", evidence.problem)
-    for check in (*SAGA_CHECKS, *MESSAGE_CHECKS):
+    for check in (*SAGA_CHECKS, *WAIT_CHECKS, *MESSAGE_CHECKS):
         if not evidence.problem or check in ALWAYS:
             yield from check(evidence)
 
@@ -151,17 +152,24 @@ def who_was_promised_completes(evidence: Evidence) -> Iterator[Violation]:
         if instance.state == COMPLETED or instance.is_stuck or not instance.is_ended:
             continue
         inputs = [message for _, message, _, _ in evidence.replayed(instance)]
-        ran_out = any(isinstance(m, Fire) and m.kind in ("timeout", "deadline", "retry") for m in inputs)
+        ran_out = any(isinstance(m, Fire) and m.kind in ("timeout", "deadline", "retry", "absent") for m in inputs)
         if (
             not (ran_out or _came_too_late(evidence, instance))
             and not _was_refused(evidence, instance)
             and not _failed(evidence, instance)
+            and not any(isinstance(m, Signal) and _says_no(evidence, instance, m) for m in inputs)
         ):
             yield Violation(
                 "goodput",
                 f"is {instance.state}, and nobody refused and no time ran out ({instance.cause})",
                 instance.key,
             )
+
+
+def _says_no(evidence: Evidence, instance: Instance, signal: Signal) -> bool:
+    waits = evidence.definition_of(instance).waits.values()
+    taken = [wait.signals[signal.event_type] for wait in waits if signal.event_type in wait.signals]
+    return any(issubclass(event, Rejection) for event in taken)
 
 
 def nobody_is_needed(evidence: Evidence) -> Iterator[Violation]:
@@ -173,7 +181,8 @@ def nobody_is_needed(evidence: Evidence) -> Iterator[Violation]:
 
 def _may_be_stuck(evidence: Evidence, instance: Instance) -> bool:
     steps = evidence.definition_of(instance).steps
-    if any(spec.unknown == "hold" for spec in steps.values()):
+    waits = evidence.definition_of(instance).waits.values()
+    if any(spec.unknown == "hold" for spec in steps.values()) or any(wait.absence == "hold" for wait in waits):
         return True
     refused = any(record.undo_reply and record.effect != "undone" for record in instance.steps)
     return refused or any(record.faults or record.undo_faults for record in instance.steps)

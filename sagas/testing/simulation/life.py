@@ -28,10 +28,12 @@ Ts = TypeVarTuple("Ts")
 class Scene:
     """What all processes of a run share: time, chance, the faults that are on, and the record."""
 
-    def __init__(self, loop: SimulatedLoop, faults: Faults, seed: int, *, timers: bool) -> None:
+    def __init__(self, loop: SimulatedLoop, faults: Faults, seed: int, *, timers: bool, delays: bool = False) -> None:
         self.loop = loop
         self.faults = faults
         self.timers = timers
+        self.delays = delays
+        """Whether a saga has delays, which end without timers as well."""
         self.points = Points()
         self.history = History()
         self.random = Random(f"{seed}:chance")

@@ -8,7 +8,8 @@ have ended or be stuck, every outbox be empty and every topic be read. What hold
 `invariants.py`.
 
 Two modes. With timers, they heal what was lost, and races between a timeout and an answer come up. Without,
-nothing heals: what the engine itself lost leaves a saga that never ends.
+nothing heals: what the engine itself lost leaves a saga that never ends. Delays end in both, and without timers every
+signal is sent (`faults.py`).
 """
 
 from collections.abc import Sequence
@@ -77,7 +78,9 @@ class Simulation:
         self.seed = seed
         self.faults = draw_faults(seed, timers=timers) if faults is None else faults
         self.loop = SimulatedLoop(seed, steps_max=STEPS_MAX)
-        self.scene = Scene(self.loop, self.faults, seed, timers=timers)
+        self.scene = Scene(
+            self.loop, self.faults, seed, timers=timers, delays=any(d.delays for d in subject.definitions)
+        )
         self.server = Server(self.scene)
         self.programs = Programs(subject, self.faults.partitions)
         self.store, self.stores = self.programs.store, self.programs.stores
@@ -198,6 +201,7 @@ class Simulation:
             store=self.store,
             stores=self.stores,
             poison=self.clients.poison,
+            signals=self.clients.signals,
             unknown_points=list(self.scene.points.unknown()),
         )
 

@@ -32,6 +32,10 @@ from sagas.testing.simulation.history import Effect
 from sagas.testing.simulation.life import Life
 from sagas.testing.simulation.outboxes import WatchedOutbox
 
+FOREVER_MS = 1 << 53
+TIMERS_MAX = 10_000
+"""Of a simulated world: more than there ever are."""
+
 
 class HandlerBroke(Exception):
     """What a participant's own code raises when this fault is on."""
@@ -82,11 +86,17 @@ class WatchedStore(WatchedOutbox, WatchedFeed):
         self._life.reach("store.renew.after")
 
     def next_due_ms(self) -> int | None:
-        """When the next timer is due; never when there are no timers."""
+        """When the next timer is due, or the next delay is over when there are no timers."""
         self._life.reach("store.next_due_ms.before")
-        due_ms = self._inner.next_due_ms() if self._life.scene.timers else None
+        due_ms = self._inner.next_due_ms() if self._life.scene.timers else self._next_over_ms()
         self._life.reach("store.next_due_ms.after")
         return due_ms
+
+    def _next_over_ms(self) -> int | None:
+        if not self._life.scene.delays:
+            return None
+        with self._inner.transaction() as transaction:
+            return min((timer.due_ms for timer in _delays(transaction, FOREVER_MS)), default=None)
 
     def in_flight(self) -> int:
         """How many instances are neither ended nor stuck."""
@@ -165,9 +175,10 @@ class WatchedTransaction:
         return self._inner.is_purged(instance_id)
 
     def due_timers(self, now_ms: int, count_max: int) -> list[TimerRow]:
-        """Timers that are due; none when there are no timers."""
+        """Timers that are due; only those of delays when there are no timers."""
         self._life.reach("store.due_timers.before")
-        found = self._inner.due_timers(now_ms, count_max) if self._life.scene.timers else []
+        has_timers = self._life.scene.timers
+        found = self._inner.due_timers(now_ms, count_max) if has_timers else _delays(self._inner, now_ms)[:count_max]
         self._life.reach("store.due_timers.after")
         return found
 
@@ -191,6 +202,10 @@ class WatchedTransaction:
         self._inner.write(changes)
         self.written.append(changes)
         self._life.reach("store.write.after")
+
+
+def _delays(transaction: StoreTransaction, until_ms: int) -> list[TimerRow]:
+    return [timer for timer in transaction.due_timers(until_ms, TIMERS_MAX) if timer.fire.kind == "over"]
 
 
 class WatchedParticipantStore(WatchedOutbox):

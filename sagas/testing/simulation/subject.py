@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from sagas.core.definition import Definition
+from sagas.core.definition import Definition, WaitSpec
 from sagas.core.instance import Instance
 from sagas.core.messages import Event
 from sagas.errors import SettingsError
@@ -30,19 +30,25 @@ def _nothing(aftermath: Aftermath) -> Iterable[str]:
     return ()
 
 
+def _nobody(seed: int, starts: Sequence[Event]) -> Sequence[Event]:
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """Bring one of these to simulate your own sagas.
 
-    `workload` makes the events that start sagas from a seed. `check` says what is wrong when all has come to
-    rest: it is for your own tables, such as money and stock; the engine's promises are checked anyway. `stories`
-    are what the crash sweep goes through, each by a name.
+    `workload` makes the events that start sagas from a seed, and `signals` those that their waits take, from the seed
+    and the starts: each comes early, late, twice or never, as the seed draws it. `check` says what is wrong when all
+    has come to rest: it is for your own tables, such as money and stock; the engine's promises are checked anyway.
+    `stories` are what the crash sweep goes through, each by a name.
     """
 
     name: str
     definitions: Sequence[Definition]
     services: Mapping[Service, Sequence[Migration]]
     workload: Callable[[int], Sequence[Event]]
+    signals: Callable[[int, Sequence[Event]], Sequence[Event]] = _nobody
     check: Callable[[Aftermath], Iterable[str]] = _nothing
     outside: Outside | None = None
     stories: Mapping[str, Sequence[Event]] = field(default_factory=dict[str, Sequence[Event]])
@@ -55,6 +61,14 @@ class Subject:
             if definition.start.event_type is type(event):
                 return definition
         raise SettingsError(f"subject {self.name!r}: no saga is started by {type(event).__name__}")
+
+    def wait_for(self, signal: Event) -> tuple[Definition, WaitSpec]:
+        """The wait that takes `signal`, and its saga."""
+        for definition in self.definitions:
+            for wait in definition.waits.values():
+                if type(signal) in wait.signals.values():
+                    return definition, wait
+        raise SettingsError(f"subject {self.name!r}: no saga waits for {type(signal).__name__}")
 
 
 def load_subject(path: str) -> Subject:

@@ -10,7 +10,7 @@ was never reached is a gap, and fails the sweep, unless the subject says that it
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -104,20 +104,20 @@ class Sweep:
             for name in names
         ]
 
-    def gaps(self, subject: Subject) -> list[str]:
-        """The points that were never visited, or never crashed at."""
+    def gaps(self, excused: Collection[str]) -> list[str]:
+        """The points that were never visited, or never crashed at, but for those that are excused."""
         return [
             f"{row.point} was {'never reached' if not row.visited else 'reached and never crashed at'}"
             for row in self.rows()
-            if not row.crashed and row.point not in subject.not_reached
+            if not row.crashed and row.point not in excused
         ]
 
-    def summary(self, subject: Subject) -> str:
+    def summary(self, excused: Collection[str]) -> str:
         """One line."""
         rows = self.rows()
         covered, calls = sum(row.crashed > 0 for row in rows), sum(story.calls for story in self.stories)
-        excused = sum(not row.crashed and row.point in subject.not_reached for row in rows)
-        unused = f" ({excused} without use here)" if excused else ""
+        unneeded = sum(not row.crashed and row.point in excused for row in rows)
+        unused = f" ({unneeded} without use here)" if unneeded else ""
         return (
             f"sweep: {len(self.stories)} stories, {calls:,} crashes, {covered} of {len(rows)} points visited and "
             f"crashed{unused}, {len(self.problems)} violations"
