@@ -5,7 +5,7 @@ What a saga's author needs stands here; what runs sagas is in `sagas.runtime`, w
 """
 
 from sagas.core.definition import Absence, Definition, Unknown
-from sagas.core.flow import Delay, Flow, Step, Wait, unchanged
+from sagas.core.flow import Delay, EachStep, Flow, Step, Wait, unchanged
 from sagas.core.messages import (
     CannotUndo,
     Command,
@@ -47,6 +47,7 @@ __all__ = [
     "Definition",
     "DefinitionError",
     "Delay",
+    "EachStep",
     "Event",
     "Fault",
     "Flow",

@@ -3,7 +3,8 @@
 Theory of operation. A field that the start does not give and that only a fold fills in is unset until that fold
 has run. A command or an undo built before that is possible would be built from the default, and nobody would notice:
 it is refused. What a function's source does not show is believed to be right (`sagas/core/source.py`), except in
-parallel branches: there the order of the answers decides which of two folds is the last, so they have to say it.
+parallel branches: there the order of the answers decides which of two folds is the last, so they have to say it. Items
+of a fan-out are answered in any order, too: a fold that sets a field which it never reads keeps only the last answer.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from sagas.core.definition import StartSpec
 from sagas.core.drafts import Draft, StepDraft, where_of
 from sagas.core.pauses import WaitDraft
 from sagas.core.retreat import relation
-from sagas.core.source import Fields, given_of, reads_of, writes_of
+from sagas.core.source import Fields, given_of, overwritten_by, reads_of, writes_of
 from sagas.errors import DefinitionError
 
 
@@ -23,6 +24,9 @@ def check_data_flow(course: Course, drafts: Mapping[str, Draft], start: StartSpe
     """Refuse what reads a field before it can be set, and parallel branches that write the same one."""
     for both in _parallel(course):
         _check_lanes(both, drafts)
+    for draft in drafts.values():
+        if isinstance(draft, StepDraft) and draft.each is not None and draft.fold is not None:
+            _refuse_overwriting(draft, draft.fold)
     given = given_of(start.fold, tuple(getattr(data_type, "__struct_fields__", ())))
     if given is None:
         return
@@ -34,9 +38,22 @@ def check_data_flow(course: Course, drafts: Mapping[str, Draft], start: StartSpe
         if isinstance(draft, StepDraft):
             before = _may_run_before(course, name, written)
             _check_reads(draft, draft.build, of_folds - given - before, "its command")
+            if draft.each is not None:
+                _check_reads(draft, draft.each.listed, of_folds - given - before, "its list")
             if draft.undo_build is not None:
                 own = before | (written[name] or frozenset())
                 _check_reads(draft, draft.undo_build, of_folds - given - own, "its undo")
+
+
+def _refuse_overwriting(draft: StepDraft, fold: Callable[..., Any]) -> None:
+    """Refuse a fold of items that keeps only what the last of them was answered."""
+    lost = sorted(overwritten_by(fold))
+    if lost:
+        raise draft.refuse(
+            f"its fold sets {', '.join(lost)} without reading it: the answer about each item overwrites the last one's",
+            f"add to it: `replace(data, {lost[0]}={{**data.{lost[0]}, key: …}})`",
+            where_of(fold),
+        )
 
 
 def _parallel(course: Course) -> Iterator[Both]:

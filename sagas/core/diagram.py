@@ -16,6 +16,7 @@ from sagas.core.definition import Definition
 from sagas.core.instance import ENDS, STUCK, Instance
 from sagas.core.machine import NEW, Edge
 from sagas.core.mermaid import label, node
+from sagas.core.outcomes import ANSWERED, DONE, LIST_REFUSED, PARTLY_REFUSED, REFUSED
 
 _PREFIX: Mapping[str, str] = {
     "forward": "",
@@ -166,7 +167,7 @@ def _joined(edges: Iterable[Edge]) -> dict[_Arrow, list[Edge]]:
 
 def _arrow(definition: Definition, arrow: _Arrow, edges: Sequence[Edge]) -> str:
     source, dest, kind = arrow
-    words = ", ".join(_trigger_words(edge) for edge in edges)
+    words = ", ".join(_trigger_words(definition, edge) for edge in edges)
     return f'{node(source)} -->|"{label(_PREFIX.get(kind, "") + words)}"| {node(dest)}'
 
 
@@ -181,8 +182,21 @@ def _line_styles(arrows: Sequence[_Arrow], travelled: set[_Arrow]) -> Iterable[s
         yield f"linkStyle {','.join(numbers)} {line}"
 
 
-def _trigger_words(edge: Edge) -> str:
+_ITEM_WORDS: Mapping[str, str] = {
+    DONE: "every item done",
+    REFUSED: "an item, nothing remains",
+    PARTLY_REFUSED: "an item, others remain",
+    LIST_REFUSED: "the list",
+    ANSWERED: "an item answered",
+}
+
+
+def _trigger_words(definition: Definition, edge: Edge) -> str:
     marks = marks_of(edge.source)
+    leaf, _, word = edge.trigger.partition(".")
+    spec = definition.steps.get(leaf)
+    if spec is not None and spec.each is not None and word in _ITEM_WORDS:
+        return _ITEM_WORDS[word] if len(marks) == 1 else f"{leaf}: {_ITEM_WORDS[word]}"
     # The source says which step it is about; from `stuck` and the ends it has to be said, and where there are several.
     return edge.trigger.removeprefix(f"{marks[0][0]}.") if len(marks) == 1 else edge.trigger
 

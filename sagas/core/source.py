@@ -46,6 +46,22 @@ def reads_of(build: Callable[..., object]) -> Fields:
     return frozenset(read - tested)
 
 
+def overwritten_by(fold: Callable[..., object]) -> Fields:
+    """The fields that a fold sets to something that changes, and never reads: as far as its source shows it."""
+    found = _parsed(fold)
+    if found is None:
+        return frozenset()
+    function, data = found
+    read = {name for node in ast.walk(function) if (name := _field(node, data))}
+    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call) and _name(node.func) == "replace"]
+    return frozenset(
+        keyword.arg
+        for call in calls
+        for keyword in call.keywords
+        if keyword.arg is not None and keyword.arg not in read and not isinstance(keyword.value, ast.Constant)
+    )
+
+
 def given_of(start: Callable[..., object], fields: tuple[str, ...]) -> Fields | None:
     """The fields that a start function gives a value, None when its source does not show it."""
     found = _parsed(start)

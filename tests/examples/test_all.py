@@ -12,9 +12,16 @@ from tests.drawings import FOLDER, ROOT, example_modules
 SAGAS = sorted((ROOT / "examples").glob("*/saga.py"))
 
 
-def test_there_are_five() -> None:
-    assert len(SAGAS) == 5
-    assert {d.name for d in load(example_modules())} >= {"transfer", "booking", "renewal", "environment", "return"}
+def test_there_are_six() -> None:
+    assert len(SAGAS) == 6
+    assert {d.name for d in load(example_modules())} >= {
+        "transfer",
+        "booking",
+        "renewal",
+        "environment",
+        "return",
+        "shipment",
+    }
 
 
 @pytest.mark.parametrize("path", SAGAS, ids=lambda path: path.parent.name)

@@ -63,6 +63,61 @@ def other(order: Order) -> HoldSeat:
     return HoldSeat(trip_id=order.order_id)
 
 
+class Guest(msgspec.Struct, frozen=True):
+    name: str
+
+
+def guests(trip: Trip) -> tuple[Guest, ...]:
+    return (Guest(trip.trip_id),)
+
+
+def guest_name(guest: Guest) -> str:
+    return guest.name
+
+
+def name_of_an_order(order: Order) -> str:
+    return order.order_id
+
+
+def for_an_order(trip: Trip, order: Order) -> BookRoom:
+    return BookRoom(trip_id=order.order_id)
+
+
+def of_an_order_item(trip: Trip, order: Order, reply: RoomBooked | RoomRefused) -> Trip:
+    return trip
+
+
+def of_one_answer(trip: Trip, guest: Guest, reply: RoomBooked) -> Trip:
+    return trip
+
+
+def frees_without_item(trip: Trip) -> FreeRoom:
+    return FreeRoom(trip_id=trip.trip_id)
+
+
+each_guest = trip_saga.for_each(guests, key=guest_name, at_most=4)
+
+
+@each_guest.step(to=HOTEL, timeout=30, unknown="undo")
+def bed(trip: Trip, guest: Guest) -> BookRoom:
+    return BookRoom(trip_id=trip.trip_id)
+
+
+@bed.undo
+def _(trip: Trip, guest: Guest) -> FreeRoom:
+    return FreeRoom(trip_id=guest.name)
+
+
+@bed.reply
+def _(trip: Trip, guest: Guest, reply: RoomBooked | RoomRefused) -> Trip:
+    return trip
+
+
+@each_guest.retriable(to=HOTEL, timeout=30)
+def key(trip: Trip, guest: Guest) -> HoldSeat:
+    return HoldSeat(trip_id=guest.name)
+
+
 def takes_one_answer(trip: Trip, reply: RoomBooked) -> Trip:
     return trip
 
@@ -109,6 +164,20 @@ trip_saga.step(to=HOTEL, timeout=30, unknown="hope")  # refused
 trip_saga.wait(on=HOTEL, timeout=30, absence="maybe")  # refused
 trip_saga.wait(on=HOTEL, timeout=30, absence="hold")(approval)  # refused
 trip_saga.delay(pause)  # refused
+trip_saga.for_each(guests, key=name_of_an_order, at_most=4)  # refused
+trip_saga.for_each(of_an_order, key=guest_name, at_most=4)  # refused
+trip_saga.for_each(guests, key=guest_name)  # refused
+each_guest.pivot  # refused
+each_guest.step(to=HOTEL, timeout=30, unknown="undo")(for_an_order)  # refused
+each_guest.step(to=HOTEL, timeout=30, unknown="undo")(frees_without_item)  # refused
+bed.reply(takes_one_answer)  # refused
+bed.reply(of_an_order_item)  # refused
+bed.reply(of_one_answer)  # refused
+bed.undo(frees_without_item)  # refused
+bed.on  # refused
+key.undo  # refused
+trip_saga.flow(bed >> other)  # refused
+key.reply(unchanged)
 story.expect(BookRoom).reply(SeatHeld(trip_id="t-1"))  # refused
 story.given(Order("o-1"))  # refused
 RoomBooked(trip_id=1)  # refused
