@@ -10,7 +10,7 @@ from sagas.core.shape import FieldShape, MessageShape, TypeShape
 
 _AT_LEAST = ("ge", "gt", "min_length")
 _AT_MOST = ("le", "lt", "max_length")
-_EXACT = ("pattern", "multiple_of", "tz", "tag", "closed")
+_EXACT = ("pattern", "multiple_of", "tz", "tag")
 
 
 def message_problems(written: MessageShape, read: MessageShape) -> list[str]:

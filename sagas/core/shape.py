@@ -125,7 +125,7 @@ def shape_of(definition: Definition) -> SagaShape:
         version=definition.version,
         content=definition.content or content_of(definition),
         key=definition.key,
-        data=_type(inspect.type_info(definition.data_type), ()),
+        data=type_shape(definition.data_type),
         start_topic=definition.start.topic,
         start=_message(definition.start.event_type, definition.key),
         steps=tuple(_step(spec, definition.key) for spec in definition.steps.values()),
@@ -135,11 +135,16 @@ def shape_of(definition: Definition) -> SagaShape:
     )
 
 
+def type_shape(python_type: object) -> TypeShape:
+    """What is on the wire of a value of this type."""
+    return _type(inspect.type_info(python_type), ())
+
+
 def content_of(definition: Definition) -> str:
     """The hash of what matters to a run under way, 16 hexadecimal digits: it is stored with each run."""
     steps = [_hashed(_step(spec, definition.key)) for spec in definition.steps.values()]
     waits = [msgspec.structs.replace(w, signals=_bare(w.signals)) for w in _waits(definition)]
-    said = (definition.key, _type(inspect.type_info(definition.data_type), ()), steps, waits, _forward(definition))
+    said = (definition.key, type_shape(definition.data_type), steps, waits, _forward(definition))
     return short_hash(msgspec.json.encode(said, order="sorted"))[:8].hex()
 
 
@@ -190,7 +195,7 @@ def _step(spec: StepSpec, key: str) -> StepShape:
         replies=tuple(_message(reply, key) for reply in spec.replies.values()),
         undo=_message(spec.undo.command_type, key) if spec.undo else None,
         undo_replies=tuple(_message(reply, key) for reply in spec.undo.replies.values()) if spec.undo else (),
-        item=_type(inspect.type_info(spec.each.item_type), ()) if spec.each is not None else None,
+        item=type_shape(spec.each.item_type) if spec.each is not None else None,
     )
 
 
