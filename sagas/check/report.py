@@ -14,7 +14,7 @@ UNDO_KINDS: tuple[EdgeKind, ...] = ("undo", "refuse", "undeliverable")
 """The moves that turn a run back and carry it to its end."""
 
 # A success after a refusal (`late`, `sweeping`) breaks a participant's promise; only the author's code can raise.
-_NOT_PROMISED = ("late", "broken")
+_NOT_PROMISED = ("late", "broken", "undone-swept")
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):

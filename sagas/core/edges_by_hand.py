@@ -7,10 +7,11 @@ fan-out begins anew, too, and asks only for the items that are open.
 
 from sagas.core.course import NOWHERE, Marking, Place, finish, start
 from sagas.core.definition import ChoiceSpec, LeafSpec, StepSpec, WaitSpec
-from sagas.core.edge_list import OPERATOR, REPLIES, EdgeList
+from sagas.core.edge_list import OPERATOR, REPLIES, UNDOS, EdgeList
 from sagas.core.instance import COMPENSATED, COMPLETED, STUCK
+from sagas.core.machine import EdgeKind
 from sagas.core.messages import Rejection
-from sagas.core.outcomes import ANSWERED, by_hand
+from sagas.core.outcomes import ANSWERED, UNDONE, by_hand
 from sagas.core.retreat import lane_mates
 
 
@@ -31,11 +32,11 @@ def out_of_stuck(edges: EdgeList, name: str) -> None:
         refused = edges.retreat.fail(back, name, is_refused=not is_fanout)
         end = COMPENSATED if isinstance(spec, StepSpec) and spec.undo is not None else edges.refused_end(name)
         _by_hand(edges, name, "resolve-done", on, COMPLETED)
-        _by_hand(edges, name, "resolve-undone", refused, end)
+        _past_it(edges, spec, "resolve-undone", refused, end)
     if isinstance(spec, StepSpec) and spec.undo is not None:
         _over_its_undo(edges, spec, back, is_caught=is_caught)
     if edges.can_be_passed(name):
-        _by_hand(edges, name, "resolve-swept", NOWHERE)
+        _past_it(edges, spec, "resolve-swept", NOWHERE, COMPLETED)
 
 
 def _by_the_answer(edges: EdgeList, spec: LeafSpec, ahead: Marking, back: Marking) -> None:
@@ -62,9 +63,19 @@ def _over_its_undo(edges: EdgeList, step: StepSpec, back: Marking, *, is_caught:
         outer = frozenset(p for p in back if p.step != step.name)
         _by_hand(edges, step.name, "retry-revert", outer.union((Place(step.name, "reverting"),), *inner))
         cleared = undoing if step.each is not None else edges.retreat.cleared(undoing, step.name, "undoing")
-        _by_hand(edges, step.name, "resolve-cleared", cleared, COMPENSATED)
+        _past_it(edges, step, "resolve-cleared", cleared, COMPENSATED)
     if edges.can_be_passed(step.name):
         _by_hand(edges, step.name, "retry-sweep", frozenset((Place(step.name, "sweeping"),)))
+
+
+def _past_it(edges: EdgeList, spec: LeafSpec, word: str, dest: Marking, end: str) -> None:
+    """Nothing of it remains: a person says so, or the answer to its undo, which comes after all."""
+    _by_hand(edges, spec.name, word, dest, end)
+    if isinstance(spec, StepSpec) and spec.undo is not None:
+        # Every undo may be stuck because nobody could read it; that is drawn with what is rare.
+        may_be_stuck = spec.undo.retry.attempts_max or any(issubclass(r, Rejection) for r in spec.undo.replies.values())
+        kind: EdgeKind = "undo" if may_be_stuck else "undeliverable"
+        edges.add(spec.name, UNDOS, f"{spec.name}.{UNDONE[word]}", STUCK, dest, kind, end)
 
 
 def _by_hand(edges: EdgeList, name: str, word: str, dest: Marking, end: str = COMPLETED) -> None:

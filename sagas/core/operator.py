@@ -17,7 +17,7 @@ from sagas.core.effects import Operate
 from sagas.core.entering import enter
 from sagas.core.instance import BY_HAND, COMPLETED, STUCK, Operation, StepRecord, leaf_of
 from sagas.core.messages import Event, Rejection
-from sagas.core.outcomes import ABSENT, by_hand
+from sagas.core.outcomes import ABSENT, UNDONE, by_hand
 from sagas.core.turn import REASON_LENGTH_MAX, Turn, was_backward
 
 
@@ -166,6 +166,17 @@ def _resolve_undone(turn: Turn, message: Operate) -> str:
         turn.change(cause=cause)
     enter(turn)
     return ""
+
+
+def go_on_undone(turn: Turn, word: str) -> None:
+    """The undo that the run is stuck over was answered after all: it goes on by itself, as if a person had said so."""
+    over = turn.instance.stuck_step
+    spec = _stuck_over(turn)
+    trigger = f"{spec.name}.{UNDONE[_resolve_word(turn, spec)]}"
+    _free(turn)
+    turn.move(trigger)
+    turn.answer("advance", f"{over}: {word} came after all, and the run goes on")
+    enter(turn)
 
 
 def _resolve_word(turn: Turn, spec: LeafSpec) -> str:

@@ -32,6 +32,10 @@ ANSWERED = "answered"
 """Of a fan-out that was stuck over an item: the item's answer came."""
 
 
+UNDONE = {"resolve-undone": "undone", "resolve-cleared": "undone-cleared", "resolve-swept": "undone-swept"}
+"""What moves a run that is stuck over an undo when its answer comes after all, by the word of a person that would."""
+
+
 def by_hand(spec: LeafSpec) -> str:
     """The outcome that stands for "done" when a person says it: the first that is no refusal."""
     match spec:

@@ -13,7 +13,7 @@ from sagas.core.fanout import is_undone
 from sagas.core.instance import STUCK, StepRecord
 from sagas.core.machine import UNDELIVERABLE, UNDO_UNDELIVERABLE
 from sagas.core.messages import Event, Fault, InProgress, Rejection, Undeliverable
-from sagas.core.operator import compare_with_word, is_by_hand
+from sagas.core.operator import compare_with_word, go_on_undone, is_by_hand
 from sagas.core.outcomes import ANSWERED, DONE
 from sagas.core.reading import because, read_reply
 from sagas.core.turn import (
@@ -190,6 +190,11 @@ def _on_undo_reply(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event)
     is_refusal = isinstance(reply, Rejection)
     effect = record.effect if is_refusal else "undone"
     turn.record(record, effect=effect, undo_reply=word, undo_answered_ms=turn.now_ms)
+    is_over_it = turn.instance.state == STUCK and turn.instance.stuck_step == record.name
+    if is_over_it and not is_refusal and was_backward(turn, spec.name):
+        turn.effects.append(ClearTimer(name=record.name))
+        go_on_undone(turn, word)
+        return
     if turn.phase(spec.name) not in BACKWARD:
         turn.answer("late", f"{record.name}: {word} came while {turn.instance.state}")
         return

@@ -74,7 +74,7 @@ class Intake:
     def __init__(self, definitions: Sequence[Definition]) -> None:
         # An event that only an older version is started by still starts that: it was published before the newer one.
         by_age = [*sorted(definitions, key=lambda d: d.version), *newest(definitions)]
-        self._starts = {(d.start.topic, _tag(d)): d for d in by_age}
+        self._starts = _starts(by_age)
         self._signals = _signals(definitions)
         self._keys = _key_fields(definitions)
 
@@ -110,6 +110,23 @@ def newest(definitions: Sequence[Definition]) -> list[Definition]:
         if known is None or known.version < definition.version:
             by_name[definition.name] = definition
     return list(by_name.values())
+
+
+def _starts(by_age: Sequence[Definition]) -> Mapping[tuple[str, str], Definition]:
+    """(topic, event type) → the definition that it starts. Raises DefinitionError where two sagas would be."""
+    found: dict[tuple[str, str], Definition] = {}
+    for definition in by_age:
+        event = (definition.start.topic, _tag(definition))
+        known = found.get(event)
+        if known is not None and known.name != definition.name:
+            raise DefinitionError(
+                definition.name,
+                "",
+                f"is started by {event[1]!r} on {event[0]!r}, and so is saga {known.name!r}: an event starts one run",
+                "give one of them an event of its own, or make it a part of the other: `@saga.part(…)`",
+            )
+        found[event] = definition
+    return found
 
 
 def _signals(definitions: Sequence[Definition]) -> Mapping[tuple[str, str], tuple[str, ...]]:

@@ -18,7 +18,7 @@ def test_no_order_of_messages_breaks_the_order_saga_and_every_way_back_is_taken(
     report = check(order_saga.definition)
     assert report.is_ok, report.counterexample
     assert report.is_whole
-    assert report.undo_coverage == (27, 27)
+    assert report.undo_coverage == (30, 30)
     assert report.states > 150
 
 

@@ -92,3 +92,30 @@ def test_an_undo_that_fails_as_often_as_its_policy_allows_leaves_the_run_stuck()
         story.after(seconds=10)
     story.expect(VoidVoucher).fault("down")
     story.expect_stuck("its undo failed 3 times: down")
+
+
+def test_an_undo_that_is_answered_after_all_frees_the_run_and_says_so() -> None:
+    story = turning_back()
+    undo = story.expect(VoidVoucher)
+    undo.reply(CannotUndo(reason="the voucher is spent"))
+    undo.reply(VoucherVoided(order_id="o-1"))
+    story.expect_compensated(cause="Declined")
+    assert story.journal[-1].note == "voucher: VoucherVoided came after all, and the run goes on"
+    assert story.undrawn == []
+
+
+def test_an_undo_that_is_refused_once_more_leaves_the_run_stuck() -> None:
+    story = turning_back()
+    undo = story.expect(VoidVoucher)
+    undo.reply(CannotUndo(reason="the voucher is spent"))
+    undo.reply(CannotUndo(reason="the voucher is spent"))
+    story.expect_stuck("the voucher is spent")
+
+
+def test_the_answer_to_an_undo_frees_no_run_that_was_abandoned_over_it() -> None:
+    story = turning_back()
+    undo = story.expect(VoidVoucher)
+    undo.reply(CannotUndo(reason="the voucher is spent"))
+    story.operate("abandon")
+    undo.reply(VoucherVoided(order_id="o-1"))
+    assert story.state == "abandoned"
