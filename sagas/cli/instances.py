@@ -11,6 +11,7 @@ import click
 
 from sagas.cli.definitions import load, modules_wanted
 from sagas.cli.settings import settings_here
+from sagas.core.definition import Definition
 from sagas.core.instance import Instance
 from sagas.core.story import Names, undo_names
 from sagas.errors import StoreError
@@ -75,12 +76,18 @@ def _by_id(store: Store, wanted: str, saga: str) -> Instance | None:
     return page[0] if page and UUID(page[0].id).int == number else None
 
 
-def names_for(instance: Instance) -> Names:
-    """What the undos of this instance are called, {} when its definition is not at hand."""
+def definition_for(instance: Instance) -> Definition | None:
+    """The definition of this instance's version, or another version's, None when none is at hand."""
     try:
         definitions = load(modules_wanted((), os.environ, Path.cwd()))
     except Exception:  # any module may be broken in any way, and the instance has to be shown all the same
-        return {}
+        return None
     versions = [d for d in definitions if d.name == instance.saga]
     exact = [d for d in versions if d.version == instance.version]
-    return undo_names((exact or versions)[0]) if versions else {}
+    return next(iter((*exact, *versions)), None)
+
+
+def names_for(instance: Instance) -> Names:
+    """What the undos of this instance are called, {} when its definition is not at hand."""
+    definition = definition_for(instance)
+    return undo_names(definition) if definition is not None else {}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from sagas.cli.exits import ExitShape
 from sagas.core.instance import Instance
 from sagas.core.story import Names, Told, happening, operations, summary
 from sagas.ports import JournalRow
@@ -57,6 +58,7 @@ class StoryShape(InstanceShape, frozen=True, kw_only=True):
     operations: list[Told]
     journal: list[EntryShape]
     cleaned_until: int = 0
+    exits: list[ExitShape] = []
 
 
 class StartedShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +88,13 @@ def instance_shape(instance: Instance, names: Names) -> InstanceShape:
     )
 
 
-def story_shape(instance: Instance, journal: Sequence[JournalRow], names: Names, cleaned: int = 0) -> StoryShape:
+def story_shape(
+    instance: Instance,
+    journal: Sequence[JournalRow],
+    names: Names,
+    cleaned: int = 0,
+    ways_out: Sequence[ExitShape] = (),
+) -> StoryShape:
     """The shape of an instance with its story; `cleaned`: up to which revision its journal was cleaned away."""
     return StoryShape(
         id=instance.id,
@@ -105,6 +113,7 @@ def story_shape(instance: Instance, journal: Sequence[JournalRow], names: Names,
         data=msgspec.Raw(instance.data),
         operations=operations(instance, names),
         cleaned_until=cleaned,
+        exits=list(ways_out),
         journal=[
             EntryShape(
                 revision=row.revision,

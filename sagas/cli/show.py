@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 from rich_click import RichCommand
 
-from sagas.cli.instances import database_option, find_instance, names_for, reading
+from sagas.cli.exits import ExitShape, exits
+from sagas.cli.instances import database_option, definition_for, find_instance, names_for, reading
 from sagas.cli.output import explained, moment, plain, say, say_json, table
 from sagas.cli.shapes import story_shape
 from sagas.core.instance import Instance
@@ -41,11 +42,23 @@ def command(wanted: str, saga: str, moment_wanted: str | None, db: Path | None, 
         from sagas.cli.past import as_it_was
 
         instance, journal = as_it_was(instance, journal, moment_wanted, cleaned)
-    names = names_for(instance)
+    names, ways_out = names_for(instance), list[ExitShape]()
+    if instance.is_stuck and moment_wanted is None:
+        definition = definition_for(instance)
+        is_own = definition is not None and definition.content == instance.content
+        ways_out = exits(instance, definition if is_own else None, with_saga=bool(saga))
     if as_json:
-        say_json(story_shape(instance, journal, names, cleaned))
+        say_json(story_shape(instance, journal, names, cleaned, ways_out))
     else:
         _tell(instance, journal, names, cleaned)
+        _tell_exits(ways_out)
+
+
+def _tell_exits(ways_out: Sequence[ExitShape]) -> None:
+    if ways_out:
+        say("what can be done about it (each says first what it would do, and does it with --yes):")
+    for way in ways_out:
+        say(plain(f"  {way}"))
 
 
 def _tell(instance: Instance, journal: Sequence[JournalRow], names: Names, cleaned: int) -> None:

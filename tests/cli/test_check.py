@@ -10,7 +10,7 @@ def test_a_saga_that_holds_is_told_with_its_figures(terminal: Terminal) -> None:
     result = terminal.type("check", "services.orders.saga:order")
     assert result.exit_code == 0, result.output
     assert "saga order version 1: OK" in result.stdout
-    assert "undo edges  27 of 27 taken, 100 %" in result.stdout
+    assert "undo edges  30 of 30 taken, 100 %" in result.stdout
     assert "every state there is" in result.stdout
 
 

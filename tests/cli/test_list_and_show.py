@@ -87,6 +87,7 @@ def test_a_story_as_json_has_the_documented_shape(full: Terminal) -> None:
         "deadline_ms": NOW_MS + order_saga.definition.deadline_ms,
         "revision": 6,
         "cleaned_until": 0,
+        "exits": [],
         "data": {
             "order_id": "o-1",
             "items": [{"product_id": "kettle", "quantity": 1}],

@@ -112,3 +112,22 @@ def test_the_audit_can_neither_be_changed_nor_shortened(full: Terminal) -> None:
         with pytest.raises(sqlite3.IntegrityError, match="the audit is"):
             connection.execute(statement)
     connection.close()
+
+
+def test_showing_what_is_stuck_lists_the_commands_that_would_be_taken_and_where_each_leads(
+    full: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGAS_DEFINITIONS", "tests.core.trip,services.orders.saga")
+    told = full.type("show", "t-1").stdout
+    assert "sagas retry t-1   → ticket.pending, sends ticket.issue" in told
+    assert "sagas resolve t-1 --as undone --reason TEXT   → seat.undoing, sends seat.release" in told
+    assert "sagas abandon t-1 --reason TEXT   → abandoned" in told
+    assert full.json("show", "t-1")["exits"][0]["leads_to"] == "ticket.pending"
+
+
+def test_without_the_saga_at_hand_showing_still_says_which_commands_there_are(
+    full: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGAS_DEFINITIONS", "services.orders.saga")
+    told = full.type("show", "t-1").stdout
+    assert "  sagas retry t-1\n" in told
