@@ -88,7 +88,8 @@ def _sent(instance: Instance, message: object, row: Entry) -> Iterator[tuple[str
             operation = "do" if phase == "pending" else "undo"
             items = [name for name, _ in instance.items if leaf_of(name) == step]
             yield from ((name, operation) for name in items or [step])
-    if isinstance(message, Fire) and message.kind in ("resend", "retry") and len(row.path) <= 1:
+    is_again = isinstance(message, Fire) and message.kind in ("resend", "retry")
+    if isinstance(message, Fire) and is_again and row.verdict == "advance" and len(row.path) <= 1:
         yield message.step, message.operation
 
 

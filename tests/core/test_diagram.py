@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 
 from sagas import Command, Event, Participant, Rejection, Saga, unchanged
 from sagas.core.diagram import mermaid, progress_of
+from sagas.core.effects import CarryOver, Fire, Input, Operate, Reply, Signal, Verdict
 from sagas.core.mermaid import LABEL_LENGTH_MAX, label, node
-from sagas.core.sequence import sequence
+from sagas.core.sequence import LINES_MAX, sequence
 from sagas.core.topology import topology
+from sagas.ports import JournalRow
 from services.orders.saga import order_saga
 from tests.cli.conftest import a_declined_order, a_stuck_trip, an_order
+from tests.core.past import NOW_MS, Past
 from tests.core.trip import trip_saga
 from tests.drawings import FOLDER, drawings
 
@@ -191,6 +194,73 @@ def test_a_timeout_is_a_note_and_its_undo_is_sent() -> None:
 
     assert [line.strip() for line in drawn][-3].startswith("Note over n_orchestrator: pay#58; timeout after attempt")
     assert [line.strip() for line in drawn][-2] == "n_orchestrator->>n_payments: payment.refund"
+
+
+def said(past: Past, *rows: JournalRow) -> list[str]:
+    """The lines of the sequence, behind who takes part in it."""
+    drawn = sequence(order_saga.definition, past.instance, [*past.journal, *rows]).splitlines()
+    return [line.strip() for line in drawn if ">>" in line or "--x" in line or "Note" in line]
+
+
+def a_row(message: Input, verdict: Verdict = "advance", path: tuple[str, ...] = ()) -> JournalRow:
+    return JournalRow(
+        instance_id="i",
+        revision=9,
+        at_ms=NOW_MS + 1_000,
+        verdict=verdict,
+        input=msgspec.msgpack.encode(message),
+        path=path,
+    )
+
+
+def test_a_command_that_is_sent_again_is_drawn_again() -> None:
+    past = an_order("o-1")
+    asked = sum(">>n_payments" in line for line in said(past))
+    again = a_row(Fire(kind="resend", step="pay", attempt=1))
+    assert sum(">>n_payments" in line for line in said(past, again)) == asked + 1
+    assert sum(">>n_payments" in line for line in said(past, msgspec.structs.replace(again, verdict="late"))) == asked
+
+
+def test_an_answer_that_changed_nothing_is_crossed_out_and_what_a_person_did_is_a_note() -> None:
+    past = an_order("o-1")
+    late = a_row(Reply(step="pay", operation="do", event_type="payment.processed", data=b"{}"), "duplicate")
+    stranger = a_row(Reply(step="paint", operation="do", event_type="painted", data=b"{}"), "violation")
+    asked = a_row(Operate(action="cancel", who="ann", reason="x", revision=1))
+    lines = said(past, late, stranger, asked, a_row(CarryOver(from_version=1, from_content="c")))
+    assert lines[-5].startswith("n_payments--xn_orchestrator: payment.processed (duplicate), after ")
+    assert lines[-4].startswith("n_client--xn_orchestrator: painted (violation), after ")
+    assert lines[-3].startswith("Note over n_orchestrator: ann asked to cancel it, after ")
+    assert lines[-2].startswith("Note over n_orchestrator: carried over, after ")
+
+
+def test_a_signal_and_what_no_release_can_read_are_notes() -> None:
+    past = an_order("o-1")
+    unread = msgspec.structs.replace(a_row(Fire(kind="deadline")), input=b"\xc1")
+    lines = said(past, a_row(Signal(event_type="agreed", data=b"{}")), unread)
+    assert lines[-3:-1] == [
+        "Note over n_orchestrator: the signal agreed came",
+        "Note over n_orchestrator: something this release cannot read",
+    ]
+
+
+def test_a_run_that_got_stuck_says_so_where_it_did() -> None:
+    past = a_stuck_trip("t-1")
+    drawn = sequence(trip_saga.definition, past.instance, past.journal)
+    assert "Note over n_orchestrator: stuck#58; ticket#58; no answer in 9.0 s" in drawn
+
+
+def test_a_step_that_the_definition_has_not_any_more_sends_nothing() -> None:
+    past = an_order("o-1")
+    gone = a_row(Fire(kind="timeout", step="paint", attempt=1), path=("pay.pending", "paint.pending"))
+    assert said(past, gone)[-2].startswith("Note over")
+
+
+def test_a_long_story_leaves_out_its_middle_and_says_how_much() -> None:
+    past = an_order("o-1")
+    many = [a_row(Fire(kind="resend", step="pay", attempt=1)) for _ in range(LINES_MAX)]
+    lines = said(past, *many)
+    assert len(lines) == LINES_MAX + 2
+    assert sum("left out" in line for line in lines) == 1
 
 
 def test_the_map_shows_every_topic_with_who_writes_and_who_reads_it() -> None:

@@ -4,6 +4,7 @@ import inspect
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -216,6 +217,87 @@ def delay_by_the_clock() -> None:
         return time.monotonic()
 
 
+class Keyless(Event, tag="keyless"):
+    other: str
+
+
+def signal_without_the_key() -> None:
+    @fresh().wait(on=A, timeout=1, absence="refusal")
+    def w(thing: Thing, signal: Keyless) -> Thing:
+        return thing
+
+
+def annotation_of_a_wait_that_cannot_be_read() -> None:
+    @fresh().wait(on=A, timeout=1, absence="refusal")
+    def w(thing: Thing, signal: "Nowhere") -> Thing:  # type: ignore[name-defined] # pyright: ignore # noqa: F821
+        return thing
+
+
+def parts_of(thing: Thing) -> tuple[str, ...]:
+    return (thing.thing_id,)
+
+
+def itself(part: str) -> str:
+    return part
+
+
+def list_without_a_bound() -> None:
+    fresh().for_each(parts_of, key=itself, at_most=0)
+
+
+def list_of_unread_annotation() -> None:
+    def parts(thing: Thing) -> "tuple[Nowhere, ...]":  # type: ignore[name-defined] # pyright: ignore # noqa: F821
+        return ()
+
+    unread: Any = parts
+    fresh().for_each(unread, key=str, at_most=3)
+
+
+def list_that_does_not_say_of_what() -> None:
+    def parts(thing: Thing) -> tuple[str, int]:
+        return ("", 1)
+
+    fresh().for_each(parts, key=str, at_most=3)
+
+
+def list_that_is_a_text() -> None:
+    def parts(thing: Thing) -> str:
+        return thing.thing_id
+
+    fresh().for_each(parts, key=str, at_most=3)
+
+
+def list_by_chance() -> None:
+    def parts(thing: Thing) -> list[str]:
+        return random.sample(["a", "b"], 1)
+
+    fresh().for_each(parts, key=itself, at_most=3)
+
+
+class Unkept:
+    """What no row can hold."""
+
+
+def list_of_what_cannot_be_kept() -> None:
+    def parts(thing: Thing) -> tuple[Unkept, ...]:
+        return ()
+
+    def key(part: Unkept) -> str:
+        return "k"
+
+    fresh().for_each(parts, key=key, at_most=3)
+
+
+def pivot_for_each() -> None:
+    each = fresh().for_each(parts_of, key=itself, at_most=3)
+    each.pivot(to=A)  # type: ignore[attr-defined] # pyright: ignore
+
+
+def two_pivots_behind_one_another_in_a_branch() -> None:
+    saga = fresh()
+    saga.flow(surely(saga, "r") >> plain(saga, "p", "pivot"))
+
+
 def name_of_the_engine() -> None:
     plain(fresh(), "operator")
 
@@ -366,6 +448,9 @@ MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (wait_that_turns_back_behind_the_pivot, "it can turn the run back and stands after 'p'", "put it before"),
     (delay_that_does_not_say_how_long, "does not say how long", "-> float"),
     (delay_by_the_clock, "it uses the module 'time'", "fold what it needs"),
+    (signal_without_the_key, "signal Keyless has no field 'thing_id'", "add"),
+    (annotation_of_a_wait_that_cannot_be_read, "an annotation cannot be read", "at module level"),
+    (two_pivots_behind_one_another_in_a_branch, "stands before a step that can be refused", "put it after the pivot"),
     (name_of_the_engine, "one of the engine's own", "something else"),
     (name_that_breaks_a_drawing, "would break a drawing", "single underscores"),
     (reply_called_like_a_move_of_the_engine, "a name of the engine's own", "another name"),
@@ -391,6 +476,35 @@ def test_a_mistake_is_refused_with_its_line_and_its_remedy(
     assert any(_is_in(error.where, place) for place in (write, plain, surely, numbered)), (
         f"{error.where} is no line of it"
     )
+
+
+LISTS: list[tuple[Callable[[], None], str, str]] = [
+    (list_without_a_bound, "at_most=0 is out of range", "by 1 to"),
+    (list_of_unread_annotation, "an annotation cannot be read", "at module level"),
+    (list_that_does_not_say_of_what, "does not say what it lists", "-> tuple[Parcel, ...]"),
+    (list_that_is_a_text, "does not say what it lists", "-> tuple[Parcel, ...]"),
+    (list_by_chance, "it uses the module 'random'", "fold what it needs"),
+    (list_of_what_cannot_be_kept, "an item of type Unkept cannot be kept", "msgspec.Struct"),
+    (pivot_for_each, "a pivot cannot be done for each item", "for_each"),
+]
+
+
+@pytest.mark.parametrize(("write", "problem", "remedy"), LISTS, ids=[m[0].__name__ for m in LISTS])
+def test_a_list_that_is_written_wrong_is_refused_with_its_remedy(
+    write: Callable[[], None], problem: str, remedy: str
+) -> None:
+    error = refused(write)
+    assert problem in str(error)
+    assert remedy in error.remedy
+
+
+def test_what_is_no_word_of_the_language_is_no_attribute() -> None:
+    saga = fresh()
+    step: Any = plain(saga, "a")
+    each: Any = saga.for_each(parts_of, key=itself, at_most=3)
+    for thing in (step, each):
+        with pytest.raises(AttributeError, match="undoo"):
+            _ = thing.undoo
 
 
 def _is_in(where: str, function: Callable[..., object]) -> bool:

@@ -1,5 +1,6 @@
 """Messages that an older release or another program wrote: read as today's, or refused with their version's name."""
 
+import msgspec
 import pytest
 
 from sagas import Command, Event, Key, MessageError, upcast
@@ -188,3 +189,57 @@ def test_a_number_that_is_no_whole_cents_is_refused_and_never_rounded(number: ob
 def test_every_cent_up_to_a_hundred_thousand_dollars_survives_the_float() -> None:
     for cents in range(0, 10_000_000, 997):
         assert exact_amount(cents / 100) == f"{cents // 100}.{cents % 100:02}"
+
+
+class Checked(Event, tag="checked"):
+    """A message with a check of its own, and a field that is made anew for each."""
+
+    order_id: str
+    amount: int
+    notes: list[str] = msgspec.field(default_factory=list[str])
+
+    def __post_init__(self) -> None:
+        """Refuse what the shop never sells."""
+        if self.amount < 0:
+            raise RuntimeError(f"an amount of {self.amount}")
+
+
+def test_what_a_messages_own_check_raises_makes_it_unreadable_with_its_words() -> None:
+    assert decode_data(Checked, "order_id", "o-1", b'{"amount":-1}') == Undecodable(
+        "checked: RuntimeError: an amount of -1"
+    )
+    one, other = (decode_data(Checked, "order_id", "o-1", b'{"amount":1}') for _ in range(2))
+    assert isinstance(one, Checked)
+    assert isinstance(other, Checked)
+    assert one.notes is not other.notes
+
+
+class Recounted(Event, tag="recounted", version=2):
+    order_id: str
+    amount: int
+
+
+@upcast(Recounted, from_version=1)
+def _(data: dict[str, object]) -> dict[str, object]:
+    return None  # type: ignore[return-value] # what an untyped upcaster may do
+
+
+def test_an_upcaster_that_returns_nothing_makes_the_message_unreadable_with_its_name() -> None:
+    read = decode_data(Recounted, "order_id", "o-1", b'{"cents":5}')
+    assert read == Undecodable("recounted: ValueError: the upcaster of recounted from version 1 returned no dict")
+
+
+def test_a_message_with_a_field_called_version_of_its_own_has_no_upcasters() -> None:
+    with pytest.raises(MessageError, match="has a field `version` of its own"):
+        upcast(Document, from_version=1)
+
+
+@pytest.mark.parametrize("data", [b"[1]", b'"text"', b"7"])
+def test_data_that_is_no_object_is_refused_whatever_its_envelope_says_of_its_version(data: bytes) -> None:
+    payload = (
+        b'{"id":"8a6e0804-2bd0-4672-b79d-d97027f9071a","order_id":"o-1","event_type":"order.created",'
+        b'"timestamp":"2025-12-01T10:00:00Z","version":1,"data":' + data + b"}"
+    )
+    envelope = decode_envelope(payload, "order_id")
+    if isinstance(envelope, Envelope):
+        assert isinstance(order(envelope.data), Undecodable)

@@ -1,8 +1,9 @@
 """A run told in words, from what the kernel wrote about it."""
 
+import msgspec
 import pytest
 
-from sagas.core.effects import Verdict
+from sagas.core.effects import CarryOver, Fire, Input, Operate, Reply, Signal, Start, Verdict
 from sagas.core.story import elapsed, happenings, operations, standing, summary, undo_names
 from sagas.ports import JournalRow
 from services.contracts import (
@@ -151,6 +152,29 @@ def test_a_journal_row_of_another_release_is_told_all_the_same() -> None:
     row = JournalRow(instance_id="i", revision=1, at_ms=5, verdict=verdict, input=b"\xc1", note="moved")
 
     assert happenings([row]) == [(5, "something this release cannot read: moved")]
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (Start(key="o-1", data=b"{}"), "started for o-1"),
+        (Signal(event_type="agreed", data=b"{}"), "the signal agreed came"),
+        (Signal(event_type="denied", data=b'{"reason":"too dear"}'), "the signal denied (too dear) came"),
+        (Reply(step="pay", operation="undo", event_type="refunded", data=b"["), "pay undo answered refunded"),
+        (Reply(step="pay", operation="do", event_type="paid", data=b'{"reason":7}'), "pay answered paid"),
+        (Fire(kind="absent", step="approval"), "approval: no signal came in time"),
+        (Fire(kind="over", step="pause"), "pause: its time is over"),
+        (Fire(kind="deadline"), "the deadline of the whole run passed"),
+        (Fire(kind="resend", step="pay", attempt=2), "pay: resend after attempt 2"),
+        (Fire(kind="retry", step="pay", operation="undo", attempt=1), "pay undo: retry after attempt 1"),
+        (Operate(action="cancel", who="ann", reason="x", revision=1), "ann asked to cancel it"),
+        (CarryOver(from_version=1, from_content="c"), "carried over"),
+    ],
+)
+def test_whatever_came_in_has_its_words(message: Input, words: str) -> None:
+    row = JournalRow(instance_id="i", revision=1, at_ms=5, verdict="advance", input=msgspec.msgpack.encode(message))
+
+    assert happenings([row]) == [(5, words)]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,26 @@ def without_the_key(sql: Sql, command: Keyless) -> Sat:
     raise AssertionError
 
 
+class Tagless(Command[Sat]):
+    desk_id: str
+
+
+def without_a_tag(sql: Sql, command: Tagless) -> Sat:
+    raise AssertionError
+
+
+class Moved(Event, tag="moved", version=2):
+    desk_id: str
+
+
+class Move(Command[Moved], tag="move", version=2):
+    desk_id: str
+
+
+def without_its_upcaster(sql: Sql, command: Move) -> Moved:
+    raise AssertionError
+
+
 def another_reply(sql: Sql, command: Sit) -> Left:
     raise AssertionError
 
@@ -64,6 +84,8 @@ def right(sql: Sql, command: Sit) -> Sat | Full:
         (three_too_many, "takes 4 parameters"),
         (no_command, "annotate its second parameter with a command"),
         (without_the_key, "needs a tag and the field 'desk_id'"),
+        (without_a_tag, "needs a tag and the field 'desk_id'"),
+        (without_its_upcaster, r"command Move .*version"),
         (another_reply, "may return Left, which is no reply of Sit"),
     ],
 )

@@ -31,7 +31,7 @@ _LONGER = msgspec.structs.replace(STILL, fault_ms=300)
 _LONG_ENOUGH_FOR_EACH = msgspec.structs.replace(STILL, fault_ms=2_000)
 
 COMMON = {
-    "everybody is told to stop": msgspec.structs.replace(_LONGER, kill_every_ms=40, stop_rate=1.0),
+    "everybody is told to stop": msgspec.structs.replace(STILL, fault_ms=800, kill_every_ms=40, stop_rate=1.0),
     "messages that cannot be read": msgspec.structs.replace(_LONGER, poison=2),
     "the databases fail at times": msgspec.structs.replace(_LONG_ENOUGH_FOR_EACH, store_fails=0.5),
 }
