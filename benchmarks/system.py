@@ -65,20 +65,20 @@ class System:
         self._broker = broker
         self._published = 0
         self._prefix = uuid4().hex[:8]
+        self._to_complete: set[str] = set()
 
     # ----------------------------------------------------------------- orders
 
     def orders(self, count: int, kinds: Sequence[Kind] = ("delivered",)) -> list[Outgoing]:
         """`count` new orders, of these kinds in turn."""
         first, self._published = self._published, self._published + count
-        return [
-            message_of(
-                Story(number=number, kind=kinds[number % len(kinds)], order_id=f"b-{self._prefix}-{number}"),
-                message_id=str(uuid4()),
-                now_ns=time.time_ns(),
-                products=PLENTIFUL,
-            )
+        stories = [
+            Story(number=number, kind=kinds[number % len(kinds)], order_id=f"b-{self._prefix}-{number}")
             for number in range(first, first + count)
+        ]
+        self._to_complete |= {story.order_id for story in stories if story.is_to_complete}
+        return [
+            message_of(story, message_id=str(uuid4()), now_ns=time.time_ns(), products=PLENTIFUL) for story in stories
         ]
 
     async def publish(self, orders: Sequence[Outgoing]) -> None:
@@ -115,9 +115,14 @@ class System:
             await anyio.sleep(LOOK_S)
 
     def has_ended(self, key: str) -> bool:
-        """Whether the order of this key has come to its end."""
+        """Whether the order of this key has come to its end. Raises RuntimeError when that is not the end it is for."""
         instance = self.store.instance("order", key)
-        return instance is not None and instance.is_ended
+        if instance is None or not instance.is_ended:
+            return False
+        if (instance.state == "completed") != (key in self._to_complete):
+            meant = "completed" if key in self._to_complete else "compensated"
+            raise RuntimeError(f"order {key} ended {instance.state}, expected {meant}: what was measured is another load")
+        return True
 
     async def one_at_a_time(self, count: int, kind: Kind) -> list[float]:
         """Milliseconds from placing an order to its end, with nothing else to do; the first sixth is left out."""
