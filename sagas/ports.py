@@ -48,18 +48,19 @@ class Clock(Protocol):
 
     async def sleep_ms(self, duration_ms: int) -> None:
         """Wait for `duration_ms` milliseconds, at least one turn of the event loop."""
-        ...
 
 
 class Subscription(Protocol):
     """One member of a consumer group, reading the partitions of its topics that the group gives it."""
 
     async def poll(self, count_max: int) -> Sequence[Incoming]:
-        """The next messages, at most `count_max`, or () when there are none now: it never waits for one.
+        """The next messages, at most `count_max`, () when there are none now; those of a partition in order, and each
+        once until `rewind` or `close`. Raises BrokerUnavailable; then reading goes on from the stored offsets."""
+        ...
 
-        Messages of one partition come in order and, until `rewind` or `close`, each once. Raises
-        BrokerUnavailable; then reading goes on from the stored offsets at the next call.
-        """
+    async def wait(self, at_most_ms: int) -> bool:
+        """Return as soon as a poll may bring something, after `at_most_ms` at the latest: True. False, at once, where
+        the broker cannot tell. The next poll may read only what was told of. Raises BrokerUnavailable."""
         ...
 
     async def commit(self, positions: Sequence[Position]) -> None:

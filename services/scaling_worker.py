@@ -72,6 +72,9 @@ class _Tap:
             _say(f"owns {' '.join(map(str, owned))}")
         return found
 
+    async def wait(self, at_most_ms: int) -> bool:
+        return await self._inner.wait(at_most_ms)
+
     async def commit(self, positions: Sequence[Position]) -> None:
         if self.dies:
             _say("dies")

@@ -41,7 +41,7 @@ from sagas.ports import Outgoing, Subscription, TopicSpec
 CALL_TIMEOUT_S = 5.0
 """For one request, connecting included once. Longer than two failed dials, shorter than a person's patience."""
 
-SENDERS = 3
+SENDERS = 6
 """Connections that send. The broker has to write what each of them sent, and can do so together."""
 
 SEND_COUNT_MAX = 1000
@@ -152,9 +152,8 @@ class IggyBroker:
         if self._is_closed:
             raise BrokerError(f"{self!r}: closed")
         checked_name("group", group)
-        subscription = IggySubscription(
-            IggyConnection(self._address, self._timeout_s), self._stream, group, tuple(topics)
-        )
+        polling, waiting = (IggyConnection(self._address, self._timeout_s) for _ in range(2))
+        subscription = IggySubscription(polling, waiting, self._stream, group, topics)
         self._subscriptions = [known for known in self._subscriptions if not known.is_closed]
         self._subscriptions.append(subscription)
         try:

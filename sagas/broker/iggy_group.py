@@ -1,11 +1,15 @@
-"""The requests about a consumer group: join, leave, and who may read what.
+"""The requests about a consumer group: join, leave, who may read what, and from where.
 
 A group exists topic by topic, and is made by its first member.
 """
 
+import logging
+
 from sagas.broker import iggy_wire as wire
 from sagas.broker.iggy_connection import IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused
+
+_log = logging.getLogger("sagas.broker")
 
 
 class IggyGroup:
@@ -48,6 +52,32 @@ class IggyGroup:
             f"get topic {topic!r}", lambda client: client.get_topic(self._stream, topic)
         )
         return 0 if details is None else details.partitions_count
+
+    async def start_of(self, topic: str, partition: int) -> int:
+        """The offset to read first in a partition that has become this member's."""
+        body = wire.offset_of(self._stream, topic, self.name, partition)
+        reply = await self._connection.call(
+            f"read offset of {topic!r}/{partition} for {self.name!r}",
+            lambda client: client.send_binary_request(wire.GET_OFFSET, body),
+        )
+        known = wire.read_offsets(reply)
+        if known is None:
+            return 0
+        following = known.next_offset(is_empty=known.is_at_zero and await self._is_empty(topic, partition))
+        if following is not None:
+            return following
+        _log.error(
+            "topic %r, partition %d: group %r has dealt with offset %d and the log ends at %d: the broker lost "
+            "messages; reading the partition from its beginning, messages known by their id change nothing",
+            *(topic, partition, self.name, known.stored, known.current),
+        )
+        return 0
+
+    async def _is_empty(self, topic: str, partition: int) -> bool:
+        details = await self._connection.call(
+            f"get topic {topic!r}", lambda client: client.get_topic(self._stream, topic)
+        )
+        return details is None or all(p.id != partition or p.messages_count == 0 for p in details.partitions)
 
     async def _join(self, topic: str) -> None:
         await self._connection.call(

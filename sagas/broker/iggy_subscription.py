@@ -21,7 +21,9 @@ What can happen, and why nothing is skipped:
 A position may be behind what another member committed meanwhile (lost and gained between two syncs):
 that repeats messages, and repeats are harmless. No position is ever ahead of what was returned to the caller.
 
-A poll that finds nothing costs one request (`iggy_news.py`), and each topic one sync every `RESYNC_S` besides.
+A poll that finds nothing costs one request, and each topic one sync every `RESYNC_S` besides: a server that can tell
+says which partitions have something, and when (`iggy_arrivals.py`), any other which topics are not as before
+(`iggy_news.py`).
 
 A real server keeps group members on its disk: after its restart the member of before can stay on as a
 ghost that owns partitions nobody reads. A member that owns nothing cannot tell that from a group with
@@ -36,6 +38,7 @@ import anyio
 from apache_iggy import Consumer, PollingStrategy, ReceiveMessage
 
 from sagas.broker import iggy_wire as wire
+from sagas.broker.iggy_arrivals import Arrivals
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused
 from sagas.broker.iggy_group import IggyGroup
@@ -54,7 +57,10 @@ _log = logging.getLogger("sagas.broker")
 class IggySubscription:
     """One member of the group `group`; made by `IggyBroker.subscribe`."""
 
-    def __init__(self, connection: IggyConnection, stream: str, group: str, topics: Sequence[str]) -> None:
+    def __init__(
+        self, connection: IggyConnection, waiting: IggyConnection, stream: str, group: str, topics: Sequence[str]
+    ) -> None:
+        """`waiting` is a connection of its own for requests that are answered when a message comes."""
         self._connection = connection
         self._stream = stream
         self._group = group
@@ -72,6 +78,8 @@ class IggySubscription:
         self._first = 0
         self._joined_epoch = 0
         self._sync_due_at = 0.0
+        self._arrivals = Arrivals(waiting, stream)
+        self._told: list[Partition] = []
         self._news = News(self._topics, self._ask_for_news)
         self._is_closed = False
 
@@ -90,11 +98,22 @@ class IggySubscription:
         async with self._turn:
             await self._settle()
             self._read = frozenset()
-            await self._news.look()
-            found = await self._sweep(count_max) if self._news.unread else ()
+            told, self._told = self._told, []
+            if told:
+                # The others may have got something since this was told: nothing is said of them.
+                return await self._sweep(count_max, [at for at in told if at in self._next])
+            unread = await self._unread()
+            found = await self._sweep(count_max, unread)
             if len(found) < count_max:
                 self._read = frozenset(self._order)
+                self._news.are_read()
             return found
+
+    async def wait(self, at_most_ms: int) -> bool:
+        """Return when a poll may bring something; see `ports.Subscription`. What it is told is for the next poll."""
+        told = await self._arrivals.wait(self._order, self._next, at_most_ms)
+        self._told = told or []
+        return told is not None
 
     async def commit(self, positions: Sequence[Position]) -> None:
         """Store offsets; see `ports.Subscription`."""
@@ -139,6 +158,7 @@ class IggySubscription:
         except BrokerError:
             pass  # The connection is dropped below, and the broker removes its member with it.
         self._connection.close()
+        self._arrivals.close()
 
     # ------------------------------------------------------------------- membership
 
@@ -175,10 +195,7 @@ class IggySubscription:
         if changed:
             await self._note_dealt_anew(changed)
         owned = [(topic, partition) for topic, share in shares.items() for partition in share.partitions]
-        positions = {
-            partition: self._next[partition] if partition in self._next else await self._start_of(*partition)
-            for partition in owned
-        }
+        positions = {at: self._next[at] if at in self._next else await self._members.start_of(*at) for at in owned}
         self._next, self._shares, self._order = positions, shares, owned
         self._sync_due_at = asyncio.get_running_loop().time() + RESYNC_S
         return True
@@ -190,58 +207,35 @@ class IggySubscription:
         for topic in topics:
             self._counts[topic] = await self._members.partitions(topic)
 
-    async def _start_of(self, topic: str, partition: int) -> int:
-        """The offset to read first in a partition that has become ours."""
-        body = wire.offset_of(self._stream, topic, self._group, partition)
-        known = wire.read_offsets(
-            await self._raw(f"read offset of {topic!r}/{partition} for {self._group!r}", wire.GET_OFFSET, body)
-        )
-        if known is None:
-            return 0
-        following = known.next_offset(is_empty=known.is_at_zero and await self._is_empty(topic, partition))
-        if following is not None:
-            return following
-        _log.error(
-            "topic %r, partition %d: group %r has dealt with offset %d and the log ends at %d: the broker lost "
-            "messages; reading the partition from its beginning, messages known by their id change nothing",
-            *(topic, partition, self._group, known.stored, known.current),
-        )
-        return 0
-
-    async def _is_empty(self, topic: str, partition: int) -> bool:
-        details = await self._connection.call(
-            f"get topic {topic!r}", lambda client: client.get_topic(self._stream, topic)
-        )
-        return details is None or all(p.id != partition or p.messages_count == 0 for p in details.partitions)
-
     def _forget(self) -> None:
         self._next, self._order, self._shares = {}, [], {}
-        self._read = frozenset()
+        self._read, self._told = frozenset(), []
         self._sync_due_at = 0.0
         self._news.forget()
 
     # ------------------------------------------------------------------- messages
 
-    async def _sweep(self, count_max: int) -> list[Incoming]:
+    async def _unread(self) -> list[Partition]:
+        """Those of our partitions that may have something to read, as of now."""
+        told = await self._arrivals.wait(self._order, self._next, 0)
+        if told is None:
+            await self._news.look()
+            told = [at for at in self._order if at[0] in self._news.unread]
+        return told
+
+    async def _sweep(self, count_max: int, unread: Sequence[Partition]) -> list[Incoming]:
         found: list[Incoming] = []
         reached: dict[Partition, int] = {}
-        partitions = len(self._order)
-        is_full = False
-        for turn in range(partitions):
+        for turn in range(len(unread)):
             # Each sweep starts one further, so that a full first partition does not starve the rest.
-            at = self._order[(self._first + turn) % partitions]
-            if at[0] not in self._news.unread:
-                continue
+            at = unread[(self._first + turn) % len(unread)]
             polled = await self._poll_one(at, count_max - len(found))
             if polled:
                 found.extend(read_batch(at, polled, self._next[at], self._group))
                 reached[at] = found[-1].offset + 1
                 if len(found) >= count_max:
-                    is_full = True
                     break
         self._first += 1
-        if not is_full:
-            self._news.are_read()
         # Only now: a sweep that is cancelled or fails half-way returns nothing, and must not have moved anything.
         self._next.update(reached)
         return found

@@ -7,6 +7,7 @@ it is there and four of number.
 """
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 GET_OFFSET = 120
@@ -14,6 +15,8 @@ GET_STREAM = 200
 STORE_OFFSET = 121
 CREATE_TOPIC = 302
 SYNC_GROUP = 606
+WAIT_FOR_MESSAGES = 60_001
+"""Not one of Iggy's: the embedded broker has it (`embedded/arrivals.py`)."""
 
 _KIND_NAME = 2
 _KIND_GROUP = 2
@@ -119,6 +122,17 @@ def read_topic_stamps(reply: bytes) -> dict[str, Stamp] | None:
 def _behind_options(reply: bytes, at: int) -> int:
     length: int = _LENGTH.unpack_from(reply, at)[0]
     return at + _LENGTH.size + length
+
+
+def wait_for(stream: str, at_most_ms: int, wanted: Sequence[tuple[str, int, int]]) -> bytes:
+    """The body of WAIT_FOR_MESSAGES: topic, partition and offset of what is waited for."""
+    parts = [name_bytes(topic) + struct.pack("<IQ", partition, offset) for topic, partition, offset in wanted]
+    return name_bytes(stream) + struct.pack("<I", at_most_ms) + b"".join(parts)
+
+
+def read_places(reply: bytes) -> tuple[int, ...]:
+    """The reply to WAIT_FOR_MESSAGES: which of those that were waited for, by their place in the request."""
+    return struct.unpack_from(f"<{len(reply) // 4}I", reply)
 
 
 def read_offsets(reply: bytes) -> StoredOffset | None:

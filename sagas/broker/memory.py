@@ -16,6 +16,7 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
+from anyio import move_on_after
 from anyio.lowlevel import checkpoint
 
 from sagas.broker.log import Group, Membership, Refusal, Start, Status, Strategy, Topic
@@ -68,6 +69,7 @@ class MemoryBroker:
             if partition.open_bytes >= self._world.segment_size:
                 partition.begin_segment()
             partition.append(record, count=1, size=len(record.payload), now_us=now_us)
+        self._world.note_published()
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
         """Join the group on each of `topics`; see `ports.Broker`. Raises BrokerError when a topic is not there."""
@@ -130,6 +132,17 @@ class MemorySubscription:
                     break
         self._first += 1
         return found
+
+    async def wait(self, at_most_ms: int) -> bool:
+        """Return when a poll may bring something; see `ports.Subscription`."""
+        await self._turn()
+        with move_on_after(at_most_ms / 1000):
+            while not any(self._has(*at, following) for at, following in self._next.items()):
+                await self._world.something_published()
+        return True
+
+    def _has(self, topic: str, partition: int, offset: int) -> bool:
+        return _topic(self._world, self._stream, topic).partition(partition).end > offset
 
     async def reading(self) -> Reading:
         """How far the last poll went; see `ports.Subscription`."""

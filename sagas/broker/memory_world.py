@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import anyio
+
 from sagas.broker.log import Log
 from sagas.ports import Clock
 
@@ -36,6 +38,7 @@ class MemoryWorld:
         self._cleaned_us = 0
         self.is_up = True
         self._members = 0
+        self._published = anyio.Event()
 
     def stop(self) -> None:
         """Be gone: every call raises BrokerUnavailable, and all members are out of their groups."""
@@ -53,6 +56,15 @@ class MemoryWorld:
         if now_us - self._cleaned_us >= CLEAN_EVERY_US:
             self._cleaned_us = now_us
             self.log.expire(now_us)
+
+    def note_published(self) -> None:
+        """Wake those who wait for messages."""
+        self._published.set()
+        self._published = anyio.Event()
+
+    async def something_published(self) -> None:
+        """Wait until something is published, to whatever topic."""
+        await self._published.wait()
 
     def new_member(self) -> int:
         """A number for a connection, never given before."""

@@ -88,6 +88,10 @@ class _MeasuredSubscription:
         self._instruments.delay_s.observe(max(0, self._clock.now_ms() - batch[0].timestamp_ms) / 1000)
         return batch
 
+    async def wait(self, at_most_ms: int) -> bool:
+        with _calling(self._instruments, "wait"):
+            return await self._subscription.wait(at_most_ms)
+
     async def commit(self, positions: Sequence[Position]) -> None:
         with _calling(self._instruments, "commit"):
             await self._subscription.commit(positions)

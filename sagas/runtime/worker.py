@@ -28,6 +28,9 @@ BATCH_MAX = 1_000
 STORE_EVERY_MS = 100
 """How long the offset of what was dealt with may wait before it is stored."""
 
+WAIT_MS_MAX = 50
+"""How long messages are waited for where the broker tells of them: timers, offsets and the end have to wait as long."""
+
 UNSTOPPED_MS_MAX = 50
 """A pause so short need not be ended when the process is to stop, and costs a third."""
 
@@ -103,6 +106,7 @@ class Worker:
         while not stop.is_set():
             try:
                 count = await self.turn()
+                is_told = await self._wait(count)
                 self._retry_ms = RETRY_MS_FIRST
             except (BrokerError, StoreError) as error:
                 _log.warning("trying again in %d ms: %s", self._retry_ms, error)
@@ -111,12 +115,19 @@ class Worker:
                 continue
             if count:
                 self._pace.reset()
-            else:
+            elif not is_told:
                 await self._pause(stop, self._pace.next_wait_ms(is_busy=self._is_busy))
         try:
             await self._store_offsets()
         except BrokerError as error:
             _log.warning("offsets could not be stored, the last messages will be read again: %s", error)
+
+    async def _wait(self, count: int) -> bool:
+        """Wait for messages where the broker can tell of them; whether it did."""
+        if count >= self._batch_max or self._work.is_due(self._clock.now_ms()):
+            # What is due asks for a poll that looks everywhere, and not only where something is told to be.
+            return False
+        return await self._subscription.wait(WAIT_MS_MAX)
 
     async def turn(self) -> int:
         """One round: poll, deal with it, store offsets; how many messages came. Raises BrokerError, StoreError."""

@@ -117,6 +117,60 @@ class BrokerContract:
         assert numbers(await read(subscription, 4)) == [2, 3, 4, 5]
         assert list(await subscription.poll(10)) == []
 
+    async def test_waiting_for_messages_ends_when_one_comes_and_the_next_poll_has_it(self, connect: Connect) -> None:
+        broker, other = connect(), connect()
+        await broker.ensure([ORDERS])
+        subscription = await broker.subscribe("workers", ["orders"])
+        assert list(await subscription.poll(10)) == []
+        took_s = float("inf")
+
+        async def wait() -> None:
+            nonlocal took_s
+            began = anyio.current_time()
+            if not await subscription.wait(int(PATIENCE_S * 1000)):
+                return  # this broker cannot tell
+            took_s = anyio.current_time() - began
+
+        with anyio.fail_after(PATIENCE_S):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait)
+                await anyio.wait_all_tasks_blocked()
+                await other.publish([outgoing(1)])
+            assert numbers(await read(subscription, 1)) == [1]
+        assert took_s < PATIENCE_S / 2 or took_s == float("inf")
+
+    async def test_waiting_for_messages_that_do_not_come_ends_in_time(self, connect: Connect) -> None:
+        broker = connect()
+        await broker.ensure([ORDERS])
+        subscription = await broker.subscribe("workers", ["orders"])
+        with anyio.fail_after(PATIENCE_S):
+            await subscription.wait(5)
+            assert list(await subscription.poll(10)) == []
+
+    async def test_what_is_there_is_not_waited_for_and_all_of_it_is_read(self, connect: Connect) -> None:
+        broker = connect()
+        await broker.ensure([ORDERS])
+        subscription = await broker.subscribe("workers", ["orders"])
+        await subscription.poll(10)
+        await broker.publish([outgoing(number) for number in range(20)])
+        with anyio.fail_after(PATIENCE_S / 2):
+            await subscription.wait(int(PATIENCE_S * 1000))
+        assert numbers(await read(subscription, 20)) == list(range(20))
+
+    async def test_a_poll_after_being_told_claims_nothing_of_what_it_was_not_told(self, connect: Connect) -> None:
+        broker = connect()
+        await broker.ensure([ORDERS])
+        subscription = await broker.subscribe("workers", ["orders"])
+        await subscription.poll(10)
+        await broker.publish([outgoing(1, key_of(0))])
+        await subscription.wait(int(PATIENCE_S * 1000))
+        await broker.publish([outgoing(2, key_of(1)), outgoing(3, key_of(2))])
+        found = list(await subscription.poll(1_000))
+        read_up = (await subscription.reading()).read
+        unread = [m for m in await subscription.poll(1_000) if ("orders", m.partition) in read_up]
+        assert found
+        assert unread == []
+
     async def test_one_committed_message_is_not_read_again_after_a_rewind(self, connect: Connect) -> None:
         # Offset 0 is special: the broker reports it for a partition that is empty as well.
         broker = connect()

@@ -26,6 +26,9 @@ class _Mortal:
     async def poll(self, count_max: int) -> Sequence[Incoming]:
         return await self._inner.poll(count_max)
 
+    async def wait(self, at_most_ms: int) -> bool:
+        return await self._inner.wait(at_most_ms)
+
     async def commit(self, positions: Sequence[Position]) -> None:
         if self.dies == "before":
             raise Killed

@@ -92,8 +92,12 @@ class RawClient:
 
     def call(self, operation: int, body: bytes = b"", *, code: int = 0) -> tuple[int, bytes]:
         """Send a request and wait for its reply: the status and the body."""
-        self.socket.sendall(frame(operation, body, code=code))
+        self.send(operation, body, code=code)
         return self.reply()
+
+    def send(self, operation: int, body: bytes = b"", *, code: int = 0) -> None:
+        """Send a request."""
+        self.socket.sendall(frame(operation, body, code=code))
 
     def reply(self) -> tuple[int, bytes]:
         """The next reply: the status and the body."""

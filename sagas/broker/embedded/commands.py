@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from xxhash import xxh32_intdigest
 
+from sagas.broker.embedded.arrivals import Arrivals, Wait
 from sagas.broker.embedded.disk import Disk
 from sagas.broker.embedded.files import AppendFile
 from sagas.broker.embedded.frames import BodyReader
@@ -22,12 +23,16 @@ KIND_GROUP: Final = 2
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes back: `body` and `batches`, once `files` are on the disk; `after` is called just before."""
+    """What goes back: `body` and `batches`, once `files` are on the disk; `after` is called just before.
+
+    With a `wait` its reply goes back instead, when there is something to tell or its time is over.
+    """
 
     body: bytes = b""
     batches: bytes = b""
     files: tuple[AppendFile, ...] = ()
     after: Callable[[], None] | None = None
+    wait: Wait | None = None
 
 
 @dataclass(slots=True)
@@ -55,6 +60,7 @@ class Broker:
     now_us: Callable[[], int]
     started_us: int
     sessions: dict[int, Session] = field(default_factory=dict[int, Session])
+    arrivals: Arrivals = field(default_factory=Arrivals)
     logins: int = 0
 
     @property

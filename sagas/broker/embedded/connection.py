@@ -1,8 +1,9 @@
 """One client's connection: frames in, replies out, strictly in order.
 
-Theory of operation. A request is served when it is read, unless the one before it still waits for its data to be
-on the disk: then it waits in line. A client that does not read its replies, or sends far ahead, is not read from any
-more until it has caught up, so it holds no memory. Anything that is no frame ends the connection.
+Theory of operation. A request is served when it is read, unless the one before it still waits: for its data to
+be on the disk, or for messages to come. Then it waits in line. A client that does not read its replies, or sends
+far ahead, is not read from any more until it has caught up, so it holds no memory. Anything that is no frame ends
+the connection.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from sagas.broker.embedded.arrivals import Wait
 from sagas.broker.embedded.commands import Answer, Broker, Session
 from sagas.broker.embedded.dispatch import answer, log_in, log_out
 from sagas.broker.embedded.flusher import Flusher
@@ -52,6 +54,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._is_held = False
         self._is_paused = False
+        self._wait: Wait | None = None
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
 
@@ -77,6 +80,9 @@ class Connection(asyncio.Protocol):
         self._connections.pop(self._number, None)
         self._broker.sessions.pop(self._number, None)
         self._waiting.clear()
+        if self._wait is not None:
+            self._broker.arrivals.remove(self._wait)
+            self._wait = None
         self._transport = None
         if self._session is not None:
             log_out(self._broker, self._session)
@@ -144,6 +150,9 @@ class Connection(asyncio.Protocol):
             self._send(encode_reply(request, status=refusal.status))
 
     def _reply(self, request: Request, done: Answer) -> None:
+        if done.wait is not None:
+            self._answer_when_there(request, done.wait)
+            return
         reply = encode_reply(request, done.body, done.batches)
         if not done.files:
             self._send(reply)
@@ -158,6 +167,27 @@ class Connection(asyncio.Protocol):
             self._serve()
 
         self._flusher.release_after_sync(done.files, release)
+
+    def _answer_when_there(self, request: Request, wait: Wait) -> None:
+        found = wait.found
+        if found or not wait.at_most_ms:
+            self._send(encode_reply(request, found))
+            return
+        self._is_held = True
+        self._wait = wait
+
+        def release() -> None:
+            if self._wait is wait:
+                self._wait = None
+                is_over.cancel()
+                self._broker.arrivals.remove(wait)
+                self._is_held = False
+                self._send(encode_reply(request, wait.found))
+                self._serve()
+
+        is_over = asyncio.get_running_loop().call_later(wait.at_most_ms / 1000, release)
+        wait.release = release
+        self._broker.arrivals.add(wait)
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None:

@@ -4,6 +4,7 @@ import hmac
 from typing import Final
 
 from sagas.broker.embedded import messages, metadata, replies
+from sagas.broker.embedded.arrivals import WAIT_FOR_MESSAGES
 from sagas.broker.embedded.commands import Answer, Broker, Handler, Session
 from sagas.broker.embedded.frames import OPERATION_READ, OPERATION_SEND, BodyReader, Request
 from sagas.broker.log import Refusal, Status
@@ -91,6 +92,7 @@ _READS: Final[dict[int, Handler]] = {
     600: metadata.get_group,
     601: metadata.get_groups,
     606: metadata.sync_group,
+    WAIT_FOR_MESSAGES: messages.wait,
 }
 """By command code: operation READ."""
 

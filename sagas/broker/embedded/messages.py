@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from sagas.broker.embedded.arrivals import read_wait
 from sagas.broker.embedded.batches import BATCH_HEADER_SIZE, BadBatch, narrow, read_header, verify_frames
 from sagas.broker.embedded.commands import Answer, Broker, Session, read_target, reader_of
 from sagas.broker.embedded.files import AppendFile
@@ -34,6 +35,7 @@ def send(broker: Broker, session: Session, body: BodyReader) -> Answer:
     now_us = broker.now_us()
     base_offset = partition.end
     files = broker.disk.append(partition, _stamped(batch, count, partition, now_us), count, now_us)
+    broker.arrivals.note(partition)
     assert stream is not None, "its topic was found"
     return Answer(
         body=u32(1) + u32(stream.id) + u32(topic.id) + u32(partition.id) + u64(base_offset),
@@ -88,6 +90,12 @@ def poll(broker: Broker, session: Session, body: BodyReader) -> Answer:
     files = _noted(broker, topic, partition, reader, span.last) if auto_commit else ()
     batches = _cut(broker.disk.read(partition, span), span)
     return Answer(body=head + u32(span.count), batches=batches, files=files)
+
+
+def wait(broker: Broker, session: Session, body: BodyReader) -> Answer:
+    """Say which partitions have messages, as soon as one has."""
+    del session
+    return Answer(wait=read_wait(broker.disk.log, body))
 
 
 def _start(strategy: int, value: int) -> Start:

@@ -174,6 +174,11 @@ class FarSubscription:
         self._life.reach("worker.poll.after")
         return found
 
+    async def wait(self, at_most_ms: int) -> bool:
+        """False: over this network nobody is told of messages, as by Iggy itself."""
+        del at_most_ms
+        return False
+
     async def commit(self, positions: Sequence[Position]) -> None:
         """Store offsets."""
         self._life.reach("worker.commit.before")
