@@ -60,6 +60,20 @@ def test_race_66_an_undo_takes_back_its_own_part_and_not_what_another_saga_did_s
     assert stock.rows("SELECT quantity FROM reservations WHERE state = 'reserved'") == [(4,)]
 
 
+def test_race_67_what_a_saga_holds_is_nobody_elses_until_it_has_given_it_back(stock: Desk) -> None:
+    # The reservation is the lock, kept by the participant: it refuses whoever comes meanwhile.
+    mine = ReserveInventory(order_id="o-1", items=(Item("mug", 3),))
+    stock.hand(mine, "reserve")
+    (refused,) = stock.hand(msgspec.structs.replace(mine, order_id="o-2"), "reserve")
+    assert refused.event_type == "inventory.failed"
+    stock.hand(ReleaseInventory(order_id="o-1"), "reserve", "undo")
+    (held,) = stock.hand(msgspec.structs.replace(mine, order_id="o-3"), "reserve")
+    assert held.event_type == "inventory.reserved"
+    assert stock.rows("SELECT order_id FROM reservations WHERE state = 'reserved'") == [("o-3",)]
+    (again,) = stock.hand(msgspec.structs.replace(mine, order_id="o-2"), "reserve", attempt=2)
+    assert same_message(refused, again), "whoever was refused has turned back, and takes nothing later"
+
+
 def test_race_68_a_command_that_names_the_version_it_was_decided_on_is_refused_when_that_has_passed(
     prices: Desk,
 ) -> None:
@@ -75,6 +89,20 @@ def test_race_68_a_command_that_names_the_version_it_was_decided_on_is_refused_w
         transaction.sql.execute("UPDATE prices SET version = 7")
     (again,) = prices.hand(HoldPrice(order_id="o-1", seen_version=7), "hold", attempt=2)
     assert same_message(refused, again)
+
+
+def test_race_72_a_release_that_is_lost_comes_twice_or_first_frees_what_was_held_once(stock: Desk) -> None:
+    hold = ReserveInventory(order_id="o-1", items=(Item("kettle", 4),))
+    stock.hand(hold, "reserve")
+    # Its answer was lost, so it is sent again; and a third one is an echo.
+    for attempt in (1, 2, 3):
+        (released,) = stock.hand(ReleaseInventory(order_id="o-1"), "reserve", "undo", attempt=attempt)
+        assert released.event_type == "inventory.released"
+    # Another's overtakes what it releases: nothing is held then, and nothing will be.
+    stock.hand(ReleaseInventory(order_id="o-2"), "reserve", "undo")
+    answers = stock.hand(msgspec.structs.replace(hold, order_id="o-2"), "reserve")
+    assert [answer.event_type for answer in answers if answer.event_type == "inventory.reserved"] == []
+    assert stock.rows("SELECT on_shelf FROM products WHERE product_id = 'kettle'") == [(10,)]
 
 
 def test_race_73_a_do_that_was_put_off_is_not_done_after_its_saga_has_turned_back(bank: Desk) -> None:
