@@ -249,7 +249,7 @@ def list_of_unread_annotation() -> None:
     def parts(thing: Thing) -> "tuple[Nowhere, ...]":  # type: ignore[name-defined] # pyright: ignore # noqa: F821
         return ()
 
-    unread: Any = parts
+    unread: Any = parts  # pyright: ignore[reportUnknownVariableType]
     fresh().for_each(unread, key=str, at_most=3)
 
 
@@ -296,6 +296,11 @@ def pivot_for_each() -> None:
 def two_pivots_behind_one_another_in_a_branch() -> None:
     saga = fresh()
     saga.flow(surely(saga, "r") >> plain(saga, "p", "pivot"))
+
+
+def step_to_undo_behind_a_retriable() -> None:
+    saga = fresh()
+    saga.flow(surely(saga, "r") >> plain(saga, "a"))
 
 
 def name_of_the_engine() -> None:
@@ -451,6 +456,7 @@ MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (signal_without_the_key, "signal Keyless has no field 'thing_id'", "add"),
     (annotation_of_a_wait_that_cannot_be_read, "an annotation cannot be read", "at module level"),
     (two_pivots_behind_one_another_in_a_branch, "stands before a step that can be refused", "put it after the pivot"),
+    (step_to_undo_behind_a_retriable, "stands before a step that can be refused", "put it after the pivot"),
     (name_of_the_engine, "one of the engine's own", "something else"),
     (name_that_breaks_a_drawing, "would break a drawing", "single underscores"),
     (reply_called_like_a_move_of_the_engine, "a name of the engine's own", "another name"),
@@ -527,6 +533,50 @@ def test_a_fold_that_says_what_it_writes_may_stand_in_a_branch() -> None:
 
     saga.flow(a & b)
     assert "a.pending|b.pending" in saga.definition.lanes
+
+
+def test_a_way_may_be_a_wait_or_end_with_a_branch() -> None:
+    saga = fresh()
+
+    @saga.wait(on=A, timeout=1, absence="refusal")
+    def w(thing: Thing, signal: Approved | Denied) -> Thing:
+        return thing
+
+    a, b, c = (plain(saga, name) for name in "abc")
+    saga.flow(w | a.on(Refused, b) | c)
+    assert "w.waiting" in saga.definition.lanes
+
+
+def made(thing_id: str) -> Paper:
+    return Paper(thing_id)
+
+
+@pytest.mark.parametrize("hidden", ["the start", "a fold"])
+def test_where_the_source_does_not_show_what_is_set_nobody_is_accused(hidden: str) -> None:
+    saga: Saga[Paper] = Saga("paper", Paper, version=1, key="thing_id")
+
+    def shown(event: Asked) -> Paper:
+        return Paper(event.thing_id)
+
+    def elsewhere(event: Asked) -> Paper:
+        return made(event.thing_id)
+
+    saga.start(on=A)(elsewhere if hidden == "the start" else shown)
+
+    @saga.step(to=A, timeout=1, unknown="undo")
+    def a(paper: Paper) -> Do:
+        return Do(thing_id=f"{paper.number}")
+
+    @a.undo
+    def _(paper: Paper) -> Undo:
+        return Undo(thing_id=paper.thing_id)
+
+    @a.reply
+    def _(paper: Paper, reply: Done | Refused) -> Paper:
+        return made(paper.thing_id) if hidden == "a fold" else msgspec.structs.replace(paper, number=2)
+
+    saga.flow(a)
+    assert saga.definition.steps["a"].name == "a"
 
 
 def test_what_is_looked_at_before_it_is_used_may_be_unset() -> None:

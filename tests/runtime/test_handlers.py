@@ -5,10 +5,13 @@ from collections.abc import Callable
 import pytest
 
 from sagas import Command, Event, Participant, Rejection
+from sagas.core.envelope import Header, encode_message
+from sagas.core.ids import derived_id, instance_id
 from sagas.core.messages import InProgress
-from sagas.ports import Sql
+from sagas.ports import Incoming, Sql
 from sagas.runtime.handlers import HandlerError
 from sagas.runtime.participant import Service
+from sagas.store.participant import SqliteParticipantStore
 
 DESK = Participant("desk", key="desk_id")
 
@@ -110,6 +113,34 @@ def test_an_undo_that_could_not_answer_when_there_is_nothing_to_undo_is_refused(
     with pytest.raises(HandlerError, match="its reply Left still needs hour"):
         Service(DESK).undoes(leave)
     Service(DESK).undoes(nothing=lambda command: Left(desk_id=command.desk_id, hour=0))(leave)
+
+
+def sit_down(sql: Sql, command: Sit) -> Sat | Full:
+    return Sat(desk_id=command.desk_id)
+
+
+def leave_it(sql: Sql, command: Leave) -> Left:
+    raise AssertionError("there is nothing to undo")
+
+
+def test_an_undo_that_has_nothing_to_undo_answers_as_its_service_says() -> None:
+    service = Service(DESK)
+    service.handles(sit_down)
+    service.undoes(nothing=lambda command: Left(desk_id=command.desk_id, hour=7))(leave_it)
+    store = SqliteParticipantStore(":memory:")
+    instance = instance_id("seat", "d-1", 1_700_000_000_000)
+    command_id = derived_id(instance, "sit", "undo")
+    payload = encode_message(
+        Leave(desk_id="d-1"), message_id=command_id, key_field="desk_id", key="d-1", now_ms=1_700_000_000_000
+    )
+    headers = {Header.INSTANCE: instance, Header.STEP: "sit", Header.OPERATION: "undo", Header.ATTEMPT: "1"}
+    incoming = Incoming(
+        id=command_id, topic=DESK.commands, partition=0, offset=0, timestamp_ms=0, payload=payload, headers=headers
+    )
+    service.process([incoming], store, 1_700_000_000_000)
+    (answer,) = store.unpublished(9)
+    assert b'"data":{"hour":7}' in answer.payload
+    store.close()
 
 
 def in_progress_for_ever(sql: Sql, command: Sit) -> Sat | InProgress:
