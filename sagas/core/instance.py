@@ -9,6 +9,9 @@ The list of step records is the effect ledger. Each effect is in exactly one sta
     undone      the undo was answered: whatever was done, is not any more
 
 An instance is `compensated` only if no effect is intended, done or unknown.
+
+Both are stored by the order of their fields and without their names: a new field goes to the end and has a
+default, and none is ever taken out or moved.
 """
 
 from typing import Literal
@@ -51,13 +54,14 @@ def key_of(name: str) -> str:
     return name.partition(ITEM_MARK)[2]
 
 
-class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
+class StepRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What one step of an instance did: its effect, answers, attempts, faults and times (Unix ms, 0 = not yet).
 
     A step that is done for each item of a list has a record for each: `pack/p-1`.
 
     `attempts` counts sendings, `faults` those of them that the participant said failed: only faults use up retries.
     `sent_as` is the name its participant knows it by when that is not `name`: an earlier version called it so.
+    `asked_ms` is when it was first sent, 0: at `sent_ms`; that is later once a person had it retried.
     """
 
     name: str
@@ -73,6 +77,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     undo_sent_ms: int = 0
     undo_answered_ms: int = 0
     sent_as: str = ""
+    asked_ms: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -80,7 +85,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.effect in ("intended", "done", "unknown")
 
 
-class Instance(msgspec.Struct, frozen=True, kw_only=True):
+class Instance(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One run. `data` is the saga's own data as JSON; `revision` grows by one with every journal entry.
 
     `version` and `content` are of the definition it runs under; `content` is "" in rows of an older release.

@@ -7,7 +7,7 @@ from zlib import crc32
 import msgspec
 
 from sagas.core.effects import Fire
-from sagas.core.instance import STUCK, Instance
+from sagas.core.instance import STUCK, Instance, StepRecord
 from sagas.errors import DamagedInstance
 from sagas.ports import Incoming, JournalRow, ParkedRow, TimerRow
 from sagas.store.encoding import StoredId, blob, pack, pack_id, unpack, unpack_id
@@ -17,12 +17,20 @@ _CHECKED = b"\xc1"
 
 _CHECKSUM_SIZE = 4
 
+_ARRAYS = frozenset(bytes([first]) for first in (*range(0x90, 0xA0), 0xDC, 0xDD))
+"""What an array begins with in MessagePack."""
 
-class _Version(msgspec.Struct, frozen=True):
+
+class _Head(msgspec.Struct, frozen=True, array_like=True):
+    """The first fields of an instance."""
+
+    id: str
+    saga: str
     version: int
 
 
-_versions = msgspec.msgpack.Decoder(_Version)
+_heads = msgspec.msgpack.Decoder(_Head)
+_named = msgspec.msgpack.Decoder(dict[str, Any])
 _instances = msgspec.msgpack.Decoder(Instance)
 _fires = msgspec.msgpack.Decoder(Fire)
 _incoming = msgspec.msgpack.Decoder(Incoming)
@@ -49,7 +57,7 @@ def read_instance(stored_id: StoredId, revision: int, state: str, record: bytes)
         if _checksum(content) != record[1 : 1 + _CHECKSUM_SIZE]:
             raise DamagedInstance(unpack_id(stored_id), "its checksum does not fit")
     try:
-        instance = _instances.decode(content)
+        instance = _instances.decode(content) if _is_by_order(content) else _by_name(content)
     except msgspec.MsgspecError as error:
         raise DamagedInstance(unpack_id(stored_id), str(error)) from error
     if instance.revision != revision or instance.state != state or pack_id(instance.id) != stored_id:
@@ -59,10 +67,33 @@ def read_instance(stored_id: StoredId, revision: int, state: str, record: bytes)
 
 def read_version(record: bytes) -> int:
     """Which version of its saga an instance is of, 0 when its record cannot be read."""
+    content = record[1 + _CHECKSUM_SIZE :] if record[:1] == _CHECKED else record
     try:
-        return _versions.decode(record[1 + _CHECKSUM_SIZE :] if record[:1] == _CHECKED else record).version
+        return _heads.decode(content).version if _is_by_order(content) else _by_name(content).version
     except msgspec.MsgspecError:
         return 0
+
+
+def _is_by_order(content: bytes) -> bool:
+    """Whether a record is an array: older releases wrote a map, with the names of the fields."""
+    return content[:1] in _ARRAYS
+
+
+def _by_name(content: bytes) -> Instance:
+    """An instance that an older release wrote. Raises a MsgspecError for one that is none."""
+    named = _named.decode(content)
+    steps = [_in_order(StepRecord, msgspec.convert(step, dict[str, Any])) for step in named.get("steps", ())]
+    return msgspec.convert(_in_order(Instance, {**named, "steps": steps}), Instance)
+
+
+def _in_order(kind: type[msgspec.Struct], named: Mapping[str, Any]) -> list[Any]:
+    """The values of a record's fields in their order; what is not named is left at its default."""
+    values: list[Any] = []
+    for field in msgspec.structs.fields(kind):
+        if field.name not in named and field.required:
+            raise msgspec.ValidationError(f"{kind.__name__} without its {field.name!r}")
+        values.append(named.get(field.name, field.default))
+    return values
 
 
 def _checksum(content: bytes | bytearray) -> bytes:

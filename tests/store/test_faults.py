@@ -6,15 +6,20 @@ What it comes to in a running system is in tests/runtime/test_database_faults.py
 import random
 import shutil
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from sagas.core.instance import STUCK
 from sagas.errors import DamagedInstance, StoreError
 from sagas.ports import Changes, InstanceFilter
 from sagas.store.database import QUICK_CHECK_BYTES_MAX, Database
+from sagas.store.records import pack_instance, read_version
 from sagas.store.sqlite import SqliteStore
 from tests.store.builders import NOW_MS, a_step_later, a_timer, an_instance, an_outbox_row
 from tests.store.suite import write
@@ -206,6 +211,54 @@ def test_a_row_of_an_older_release_has_no_checksum_and_is_read(path: Path, store
     later, revision = a_step_later(instance)
     write(store, Changes(updated=[(later, revision)]))
     assert store.instance("order", "o-1") == later
+
+
+# The instance `an_instance("o-1")` as it was written before records were stored by the order of their fields.
+BY_NAME = b64decode(
+    "wYCDTZreABSiaWTZJDAxOTljODJjLWMwMDAtNzlmYS05NzYzLWVjYzg1Y2ExOTg5YqRzYWdhpW9yZGVyp3ZlcnNpb24Do2tleaNv"
+    "LTGlc3RhdGWvcmVzZXJ2ZS5wZW5kaW5npGRhdGHEHnsib3JkZXJfaWQiOiJvLTEiLCJub3RlIjoiw6QifahyZXZpc2lvbgGqc3Rh"
+    "cnRlZF9tc88AAAGZyCzAAKp1cGRhdGVkX21zzwAAAZnILMAAq2RlYWRsaW5lX21zzwAAAZnILapgqnN0YXJ0X2hhc2jEAgD/pXN0"
+    "ZXBzko2kbmFtZaZjcmVhdGWmZWZmZWN0pGRvbmWlcmVwbHmtb3JkZXIuY3JlYXRlZKhhdHRlbXB0cwGmZmF1bHRzAKdzZW50X21z"
+    "zwAAAZnILMAAq2Fuc3dlcmVkX21zzwAAAZnILMABqnVuZG9fcmVwbHmgrXVuZG9fYXR0ZW1wdHMAq3VuZG9fZmF1bHRzAKx1bmRv"
+    "X3NlbnRfbXMAsHVuZG9fYW5zd2VyZWRfbXMAp3NlbnRfYXOgjaRuYW1lp3Jlc2VydmWmZWZmZWN0qGludGVuZGVkpXJlcGx5oKhh"
+    "dHRlbXB0cwKmZmF1bHRzAKdzZW50X21zAKthbnN3ZXJlZF9tcwCqdW5kb19yZXBsebJpbnZlbnRvcnkucmVsZWFzZWStdW5kb19h"
+    "dHRlbXB0cwGrdW5kb19mYXVsdHMArHVuZG9fc2VudF9tcwCwdW5kb19hbnN3ZXJlZF9tcwCnc2VudF9hc6ClY2F1c2WndGltZW91"
+    "dKZyZWFzb26wcGF5bWVudDogcmVmdXNlZKpzdHVja19zdGVwoKpzdHVja19mcm9toKhpbmNpZGVudKCnY29udGVudKClbWFya3OQ"
+    "p3NpZ25hbHOQ"
+)
+
+
+def test_a_row_of_an_older_release_names_its_fields_and_is_read(path: Path, store: TunedStore) -> None:
+    instance = an_instance("o-1")
+    write(store, Changes(created=[instance]))
+    damage(path, "record", bytearray(BY_NAME), "o-1")
+    assert read_version(BY_NAME) == instance.version
+    assert store.instance("order", "o-1") == instance
+    later, revision = a_step_later(instance)
+    write(store, Changes(updated=[(later, revision)]))
+    assert store.instance("order", "o-1") == later
+
+
+def test_a_row_of_a_still_older_release_lacks_fields_that_came_later(path: Path, store: TunedStore) -> None:
+    instance = replace(an_instance("o-1"), content="", marks=(), signals=(), incident="")
+    write(store, Changes(created=[instance]))
+    named = msgspec.msgpack.decode(BY_NAME[5:], type=dict[str, Any])
+    for field in ("content", "marks", "signals", "incident"):
+        del named[field]
+    damage(path, "record", bytearray(msgspec.msgpack.encode(named)), "o-1")
+    assert store.instance("order", "o-1") == instance
+
+
+def test_a_record_without_what_each_instance_has_is_damaged(path: Path, store: TunedStore) -> None:
+    write(store, Changes(created=[an_instance("o-1")]))
+    named = msgspec.msgpack.decode(BY_NAME[5:], type=dict[str, Any])
+    damage(path, "record", bytearray(msgspec.msgpack.encode({**named, "steps": [{"effect": "done"}]})), "o-1")
+    with pytest.raises(StoreError, match="StepRecord without its 'name'"):
+        store.instance("order", "o-1")
+
+
+def test_a_record_takes_as_little_room_as_its_content(store: TunedStore) -> None:
+    assert len(pack_instance(an_instance("o-1"))) < 0.4 * len(BY_NAME)
 
 
 # --------------------------------------------------------------------------- a damaged file
