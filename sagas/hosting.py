@@ -96,7 +96,8 @@ def host_service(service: Service, migrations: Sequence[Migration] = (), *, stre
             watching_of(name, settings) as watching,
         ):
             topics = service.topic_specs(settings.partitions)
-            work = ServiceWork(service, measured_participant_store(store, service.participant.events, watching))
+            measured = measured_participant_store(store, service.participant.events, watching)
+            work = ServiceWork(service, measured, keeping_of(settings))
             anyio.run(_host, name, settings, work, store, topics, [service.participant.commands], watching)
 
     return _guarded(name, settings, start)

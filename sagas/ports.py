@@ -66,7 +66,6 @@ class Subscription(Protocol):
     async def commit(self, positions: Sequence[Position]) -> None:
         """Store offsets, after the database commit. A partition that has gone to another member is passed over, and
         read again by that one. Raises BrokerUnavailable; then messages may be delivered again."""
-        ...
 
     async def reading(self) -> Reading:
         """How far the last poll went. Raises BrokerUnavailable."""
@@ -74,11 +73,9 @@ class Subscription(Protocol):
 
     async def rewind(self) -> None:
         """Forget what was polled and not committed: the next poll starts from the stored offsets."""
-        ...
 
     async def close(self) -> None:
         """Leave the group."""
-        ...
 
 
 class Broker(Protocol):
@@ -86,12 +83,10 @@ class Broker(Protocol):
 
     async def ensure(self, topics: Sequence[TopicSpec]) -> None:
         """Have the stream and the topics there. Topics that exist are taken as they are."""
-        ...
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Append all, those of one partition in the given order; returns once all are acknowledged. Raises
         BrokerUnavailable when any outcome is unknown: publish all again under the same ids."""
-        ...
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
         """Join the group `group` on each of `topics`, creating it where it is missing."""
@@ -99,7 +94,6 @@ class Broker(Protocol):
 
     async def close(self) -> None:
         """Give up the connections. Calling it twice does nothing."""
-        ...
 
 
 class Outbox(Protocol):
@@ -111,7 +105,6 @@ class Outbox(Protocol):
 
     def mark_published(self, seqs: Sequence[int], now_ms: int) -> None:
         """Note that these rows were acknowledged by the broker, in a transaction of its own."""
-        ...
 
 
 @runtime_checkable
@@ -128,7 +121,6 @@ class CommittedOutbox(Outbox, Protocol):
 
     def note_published(self, seqs: Sequence[int]) -> None:
         """Have these rows marked by this object's next transaction, or its next `unpublished`. Touches no file."""
-        ...
 
 
 class StoreTransaction(Protocol):
@@ -168,7 +160,6 @@ class StoreTransaction(Protocol):
 
     def write(self, changes: Changes) -> None:
         """Write everything. Raises StaleRevision, and StoreError for a second instance of one key."""
-        ...
 
 
 class JournalFeed(Protocol):
@@ -176,7 +167,6 @@ class JournalFeed(Protocol):
 
     def begin_feed(self) -> None:
         """List every journal row for `unfed` from now on, whoever writes it, and once those that are there already."""
-        ...
 
     def unfed(self, count_max: int) -> list[FeedRow]:
         """The oldest rows not yet told of, as committed; [] while another orchestrator on this database tells."""
@@ -188,7 +178,6 @@ class JournalFeed(Protocol):
 
     def mark_fed(self, seq: int) -> None:
         """Note that all rows up to `seq` were told of, in a transaction of its own."""
-        ...
 
 
 class Store(CommittedOutbox, JournalFeed, Protocol):
@@ -236,7 +225,6 @@ class Store(CommittedOutbox, JournalFeed, Protocol):
 
     def close(self) -> None:
         """Give up the connection. Calling it twice does nothing."""
-        ...
 
 
 class ParticipantTransaction(Protocol):
@@ -251,6 +239,11 @@ class ParticipantTransaction(Protocol):
         """A part that can fail alone: what it wrote is rolled back when the block raises."""
         ...
 
+    @property
+    def forgotten_ms(self) -> int:
+        """What was last touched before this time may have been forgotten by the barrier; 0: nothing was ever."""
+        ...
+
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
         """What is remembered of an operation, None when it was never seen."""
         ...
@@ -261,7 +254,6 @@ class ParticipantTransaction(Protocol):
 
     def amend(self, row: BarrierRow, now_ms: int) -> None:
         """Replace what is remembered of an operation."""
-        ...
 
     def processed(self, event_id: str, event_type: str, now_ms: int) -> bool:
         """Note an event in `processed_events`; False when it was noted before."""
@@ -269,11 +261,9 @@ class ParticipantTransaction(Protocol):
 
     def add_outbox(self, rows: Sequence[OutboxRow]) -> None:
         """Write messages to be published."""
-        ...
 
     def add_dead_letters(self, rows: Sequence[DeadLetter]) -> None:
         """Keep messages that could not be dealt with."""
-        ...
 
 
 class ParticipantStore(CommittedOutbox, Protocol):
@@ -287,13 +277,18 @@ class ParticipantStore(CommittedOutbox, Protocol):
         """Remove at most `count_max` processed events older than `before_ms`; how many it removed."""
         ...
 
+    def forget_operations(self, before_ms: int, count_max: int) -> bool:
+        """Look at the next `count_max` operations at most and forget those last touched before `before_ms`.
+
+        What is in progress is kept. Whether there are more to look at."""
+        ...
+
     def dead_letters(self, count_max: int) -> list[DeadLetter]:
         """The newest dead letters first."""
         ...
 
     def close(self) -> None:
         """Give up the connection. Calling it twice does nothing."""
-        ...
 
 
 Migration = tuple[str, Callable[[Sql], None]]

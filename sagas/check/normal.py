@@ -46,7 +46,7 @@ _SAME = ("resend", "retry", "timeout")
 _DUE: Final = str(10**12)
 """When every delay is over: after `SOON_MS` and before `LATE_MS`."""
 
-_ANSWERED = ("answered_ms", "undo_answered_ms")
+_ANSWERED = ("answered_ms", "undo_answered_ms", "asked_ms")
 _RECORD_TIMES = tuple(name for name in StepRecord.__struct_fields__ if name.endswith("_ms"))
 _INSTANCE: dict[str, Any] = {"revision": 0, "updated_ms": 0, "cause": "", "reason": "", "incident": ""}
 _OTHER_TIMES = tuple(n for n in Instance.__struct_fields__ if n.endswith("_ms") and n not in _INSTANCE)

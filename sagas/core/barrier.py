@@ -17,11 +17,13 @@ from sagas.core.messages import Undeliverable, tag_of
 UNDELIVERABLE = tag_of(Undeliverable)
 """The tag of the engine's own refusal."""
 
-Meeting = Literal["carry out", "too late", "answer again", "in progress", "blocked", "other body"]
+Meeting = Literal["carry out", "too late", "forgotten", "answer again", "in progress", "blocked", "other body"]
 """What a command meets.
 
 carry out      it is new: run the handler and remember its answer
 too late       it is new and past its deadline: refuse it for good
+forgotten      nothing is remembered, and that may be because it is so long ago: whether it was done is not known,
+               so say neither that it is done nor that it is not
 answer again   it was answered: the same answer, byte for byte
 in progress    it was begun and is not answered yet: say so
 blocked        a do whose undo came first: no effect and no answer, its saga has turned back
@@ -48,11 +50,14 @@ class Remembered(Protocol):
         ...
 
 
-def meet(known: Remembered | None, body_hash: bytes, *, is_late: bool = False) -> Meeting:
+def meet(known: Remembered | None, body_hash: bytes, *, is_late: bool = False, is_forgotten: bool = False) -> Meeting:
     """What a command with this body meets, `known` being what is remembered of its operation.
 
-    `is_late`: it is read after its deadline, which only matters if nothing is remembered.
+    Both only matter if nothing is remembered: `is_late`, it is read after its deadline; `is_forgotten`, its operation
+    is so old that what was remembered of it may have been cleaned away.
     """
+    if known is None and is_forgotten:
+        return "forgotten"
     if known is None:
         return "too late" if is_late else "carry out"
     if known.answer == UNDELIVERABLE:
@@ -69,10 +74,10 @@ Refusal = Literal["refuse", "answer again", "keep silent"]
 """What a command that cannot be read meets: the engine's refusal, the same once more, or nothing."""
 
 
-def refuse(known: Remembered | None) -> Refusal:
-    """What to say of a command that cannot be read."""
+def refuse(known: Remembered | None, *, is_forgotten: bool = False) -> Refusal:
+    """What to say of a command that cannot be read; `is_forgotten`: it is a do that may have been carried out once."""
     if known is None:
-        return "refuse"
+        return "keep silent" if is_forgotten else "refuse"
     # Carried out, in progress or blocked already: what cannot be read changes nothing about that.
     return "answer again" if known.answer == UNDELIVERABLE else "keep silent"
 

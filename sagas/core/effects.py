@@ -93,7 +93,8 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     """Send `command` to a participant's topic under `id`, which is the same for every attempt.
 
     `sent_as` is the name its participant knows the step by: `step`, or what an earlier version called it.
-    A participant that reads it after `deadline_ms` refuses it; 0: it is never too late.
+    A participant that reads it after `deadline_ms` refuses it; 0: it is never too late. `since_ms` is when the step's
+    command was first sent; 0: now, or that is not known.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     command: Command[Event]
     deadline_ms: int = 0
+    since_ms: int = 0
 
 
 class SetTimer(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,9 +25,9 @@ from sagas.core.turn import (
     REASON_LENGTH_MAX,
     Turn,
     ask_again_later,
+    ask_for,
     break_down,
     get_stuck,
-    send_do,
     send_undo,
 )
 
@@ -98,8 +98,7 @@ def _enter_pending(turn: Turn, spec: StepSpec) -> None:
         return
     if spec.kind != "compensatable" and turn.instance.deadline_ms:
         turn.effects.append(ClearTimer(name=DEADLINE_TIMER))  # the deadline stops at the pivot
-    record = record or StepRecord(name=spec.name, attempts=0)
-    send_do(turn, spec, turn.record(record, effect="intended", faults=0, sent_ms=turn.now_ms))
+    ask_for(turn, spec, record or StepRecord(name=spec.name, attempts=0))
 
 
 def settle_items(turn: Turn, spec: StepSpec, why: str) -> None:

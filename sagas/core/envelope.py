@@ -60,6 +60,8 @@ class Header:
     """The step's kind, said of retriable steps only: their saga cannot turn back, it asks again after a repair."""
     DEADLINE = "deadline"
     """Unix time in ms after which the command is to be refused; most commands have none."""
+    SINCE = "since"
+    """Unix time in ms at which the step's command was first sent; said of undos and of commands that are sent again."""
     RETRY_COUNT = "retry-count"
     """How often the message was published again because the engine failed on it."""
 

@@ -17,7 +17,7 @@ from sagas.core.effects import ClearTimer
 from sagas.core.instance import ITEM_KEY, Instance, StepRecord, item_name
 from sagas.core.messages import KEY_LENGTH_MAX
 from sagas.core.outcomes import DONE, LIST_REFUSED, PARTLY_REFUSED, REFUSED
-from sagas.core.turn import DEADLINE_TIMER, Turn, break_down, send_do, send_undo
+from sagas.core.turn import DEADLINE_TIMER, Turn, ask_for, break_down, send_undo
 
 _SHOWN_MAX = 64
 
@@ -52,7 +52,7 @@ def begin_items(turn: Turn, spec: StepSpec) -> str:
         return outcome(records)  # it turns back: nothing more is asked for
     for record in records:
         if record.effect in ("intended", "unknown") or record.name == turn.retried:
-            send_do(turn, spec, turn.record(record, effect="intended", faults=0, sent_ms=turn.now_ms))
+            ask_for(turn, spec, record)
             if not turn.places:
                 return ""  # the author's code raised: the run is stuck
     return outcome(turn.instance.records_of(spec.name))

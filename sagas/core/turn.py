@@ -122,6 +122,12 @@ class Turn:
         )
 
 
+def ask_for(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
+    """Begin to ask for a step, or for it once more after a person freed the run: its patience begins anew."""
+    asked_ms = record.asked_ms or (record.sent_ms if record.attempts else 0)
+    send_do(turn, spec, turn.record(record, effect="intended", faults=0, sent_ms=turn.now_ms, asked_ms=asked_ms))
+
+
 def send_do(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
     """Send the step's command, for the first time or again, and set the timer that awaits its answer."""
     record = turn.record(record, attempts=record.attempts + 1)
@@ -203,6 +209,7 @@ def _send(
             attempt=attempt,
             command=command,
             deadline_ms=deadline_ms,
+            since_ms=(record.asked_ms or record.sent_ms) if operation == "undo" or attempt > 1 else 0,
         )
     )
     return True

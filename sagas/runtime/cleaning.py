@@ -13,12 +13,17 @@ from typing import Protocol
 
 import msgspec
 
+from sagas.ports import ParticipantStore
+
 DAY_MS = 24 * 3600 * 1000
 PROCESSED_KEPT_MS = 30 * DAY_MS
 """How long processed messages are remembered: no shorter than one can stay in its topic (7 days by default)."""
 
 STEP_MAX = 500
-"""Rows that a step takes away at most, runs that it looks at."""
+"""Rows that a step takes away at most."""
+
+RUNS_PER_STEP_MAX = 200
+"""Runs that a step looks at; with the rows of their journals it takes as long."""
 
 STEP_EVERY_MS = 100
 REST_MS = 60_000
@@ -55,14 +60,6 @@ class RunsCleaner(Protocol):
 
     def forget_tombstones(self, before_ms: int, count_max: int) -> int:
         """Remove at most `count_max` tombstones of runs purged before `before_ms`; how many."""
-        ...
-
-
-class BarrierCleaner(Protocol):
-    """The steps on a participant's database."""
-
-    def forget_processed(self, before_ms: int, count_max: int) -> int:
-        """Remove at most `count_max` processed events older than `before_ms`; how many."""
         ...
 
 
@@ -109,16 +106,28 @@ def runs_cleaning(cleaner: RunsCleaner, keeping: Keeping) -> Cleaning:
         Chore(keeping.processed_ms, lambda before_ms, _: cleaner.forget_tombstones(before_ms, STEP_MAX) >= STEP_MAX),
     ]
     if keeping.journal_ms:
-        chores.append(Chore(keeping.journal_ms, lambda before_ms, _: cleaner.clean_journals(before_ms, STEP_MAX)))
+        chores.append(
+            Chore(keeping.journal_ms, lambda before_ms, _: cleaner.clean_journals(before_ms, RUNS_PER_STEP_MAX))
+        )
     if keeping.runs_ms:
-        chores.append(Chore(keeping.runs_ms, lambda before_ms, now_ms: cleaner.purge_runs(before_ms, now_ms, STEP_MAX)))
+        chores.append(
+            Chore(keeping.runs_ms, lambda before_ms, now_ms: cleaner.purge_runs(before_ms, now_ms, RUNS_PER_STEP_MAX))
+        )
     return Cleaning(chores)
 
 
-def processed_cleaning(cleaner: BarrierCleaner, kept_ms: int = PROCESSED_KEPT_MS) -> Cleaning:
-    """The chore of whoever remembers processed events."""
-    return Cleaning([_processed(cleaner, kept_ms)])
+def service_cleaning(store: ParticipantStore, keeping: Keeping) -> Cleaning:
+    """A participant's chores."""
+    chores = [_processed(store, keeping.processed_ms)]
+    if keeping.barrier_ms:
+        chores.append(Chore(keeping.barrier_ms, lambda before_ms, _: store.forget_operations(before_ms, STEP_MAX)))
+    return Cleaning(chores)
 
 
-def _processed(cleaner: BarrierCleaner, kept_ms: int) -> Chore:
-    return Chore(kept_ms, lambda before_ms, _: cleaner.forget_processed(before_ms, STEP_MAX) >= STEP_MAX)
+def processed_cleaning(store: ParticipantStore, kept_ms: int = PROCESSED_KEPT_MS) -> Cleaning:
+    """The chore of whoever only remembers processed events."""
+    return Cleaning([_processed(store, kept_ms)])
+
+
+def _processed(store: ParticipantStore, kept_ms: int) -> Chore:
+    return Chore(kept_ms, lambda before_ms, _: store.forget_processed(before_ms, STEP_MAX) >= STEP_MAX)

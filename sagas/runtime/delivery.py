@@ -13,17 +13,29 @@ import msgspec
 from sagas.core.drafts import STEP_NAME
 from sagas.core.envelope import Envelope, Header, Undecodable, decode_data, decode_envelope
 from sagas.core.hashing import short_hash
-from sagas.core.ids import derived_id, is_instance_id
+from sagas.core.ids import derived_id, is_instance_id, time_of
 from sagas.core.instance import Operation
 from sagas.core.messages import Command
 from sagas.core.participants import Participant
-from sagas.ports import Incoming
+from sagas.ports import Incoming, ParticipantTransaction
 from sagas.runtime.handlers import Handler
 
 RETRIABLE = "retriable"
 """The value of the header `kind`."""
 
 _UNIX_MS = re.compile(r"\A[0-9]{0,15}\Z")
+CLOCKS_APART_MS = 24 * 3600 * 1000
+"""By how much the clocks of a participant and an orchestrator may differ, and then some."""
+
+FORGOTTEN = (
+    "nothing is remembered of it, and it is older than what is remembered here (SAGAS_BARRIER_DAYS): "
+    "whether it was done is not known"
+)
+"""Why an operation is neither carried out nor said to be undone."""
+
+_HEADERS = (
+    Header.INSTANCE, Header.STEP, Header.OPERATION, Header.ATTEMPT, Header.KIND, Header.DEADLINE, Header.SINCE
+)  # fmt: skip
 _OPERATIONS: Mapping[str, Operation] = {"do": "do", "undo": "undo"}
 
 
@@ -32,6 +44,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     `is_final`: refusing it settles it, for its saga turns back. An undo, or a step behind the point of no
     return, is asked for again after a repair. After `deadline_ms` (Unix time, 0: never) it is too late for it.
+    `since_ms` is when the step's command was sent first, or earlier.
     """
 
     command_id: str
@@ -42,6 +55,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     is_final: bool
     deadline_ms: int
+    since_ms: int
 
 
 class Delivery(Claim, frozen=True, kw_only=True):
@@ -59,12 +73,22 @@ class Unreadable(msgspec.Struct, frozen=True):
     claim: Claim | None
 
 
+def may_be_forgotten(transaction: ParticipantTransaction, claim: Claim) -> bool:
+    """Whether nothing is remembered of an operation, perhaps because it was cleaned away."""
+    forgotten_ms = transaction.forgotten_ms
+    if not forgotten_ms or claim.since_ms >= forgotten_ms + CLOCKS_APART_MS:
+        return False
+    # An undo whose do is remembered has something to go by.
+    operations: tuple[Operation, ...] = ("do",) if claim.operation == "do" else ("do", "undo")
+    return all(transaction.recall(claim.instance_id, claim.step, operation) is None for operation in operations)
+
+
 def read_claim(incoming: Incoming, key_field: str) -> Claim | str:
     """Whose operation the headers say it is, or in words why they do not say it."""
     if incoming.defect:
         return incoming.defect
     envelope = decode_envelope(incoming.payload, key_field)
-    return _claim(incoming, envelope.key if isinstance(envelope, Envelope) else "")
+    return _claim(incoming, envelope)
 
 
 def understand(incoming: Incoming, participant: Participant, handlers: Mapping[str, Handler]) -> Delivery | Unreadable:
@@ -72,7 +96,7 @@ def understand(incoming: Incoming, participant: Participant, handlers: Mapping[s
     if incoming.defect:
         return Unreadable(incoming.defect, None)
     envelope = decode_envelope(incoming.payload, participant.key)
-    claim = _claim(incoming, envelope.key if isinstance(envelope, Envelope) else "")
+    claim = _claim(incoming, envelope)
     known_claim = claim if isinstance(claim, Claim) else None
     if isinstance(envelope, Undecodable):
         return Unreadable(envelope.reason, known_claim)
@@ -94,11 +118,9 @@ def understand(incoming: Incoming, participant: Participant, handlers: Mapping[s
     )
 
 
-def _claim(incoming: Incoming, key: str) -> Claim | str:
-    instance_id, step, said, attempt, kind, deadline = (
-        incoming.headers.get(h, "")
-        for h in (Header.INSTANCE, Header.STEP, Header.OPERATION, Header.ATTEMPT, Header.KIND, Header.DEADLINE)
-    )
+def _claim(incoming: Incoming, envelope: Envelope | Undecodable) -> Claim | str:
+    instance_id, step, said, attempt, kind, deadline, since = (incoming.headers.get(name, "") for name in _HEADERS)
+    key = envelope.key if isinstance(envelope, Envelope) else ""
     if not instance_id or not step:
         return f"no headers {Header.INSTANCE} and {Header.STEP}: whose command is it?"
     operation = _OPERATIONS.get(said)
@@ -108,8 +130,9 @@ def _claim(incoming: Incoming, key: str) -> Claim | str:
         return f"header {Header.STEP} is no step's name: {step[:64]!r}"
     if not is_instance_id(instance_id):
         return f"header {Header.INSTANCE} is no instance id: {instance_id[:64]!r}"
-    if not _UNIX_MS.match(deadline):
-        return f"header {Header.DEADLINE} is no Unix time in ms: {deadline[:64]!r}"
+    for name, value in ((Header.DEADLINE, deadline), (Header.SINCE, since)):
+        if not _UNIX_MS.match(value):
+            return f"header {name} is no Unix time in ms: {value[:64]!r}"
     return Claim(
         command_id=derived_id(instance_id, step, operation),
         instance_id=instance_id,
@@ -121,4 +144,22 @@ def _claim(incoming: Incoming, key: str) -> Claim | str:
         is_final=operation == "do" and kind != RETRIABLE,
         # An undo, and what stands behind the pivot, is waited for, whatever a header says.
         deadline_ms=int(deadline or 0) if operation == "do" and kind != RETRIABLE else 0,
+        since_ms=int(since) if since else _since_ms(instance_id, operation, attempt, envelope),
     )
+
+
+def _since_ms(instance_id: str, operation: Operation, attempt: str, envelope: Envelope | Undecodable) -> int:
+    """When the step's command was first sent, at the earliest: an older orchestrator does not say it."""
+    if operation == "do" and attempt == "1" and isinstance(envelope, Envelope):
+        return envelope.timestamp_ms
+    return time_of(instance_id)
+
+
+def claim_headers(claim: Claim) -> dict[str, str]:
+    """The headers of an answer to the command of `claim`."""
+    return reply_headers(claim.instance_id, claim.step, claim.operation, claim.command_id)
+
+
+def reply_headers(instance_id: str, step: str, operation: Operation, command_id: str) -> dict[str, str]:
+    """The headers of an answer."""
+    return {Header.INSTANCE: instance_id, Header.STEP: step, Header.OPERATION: operation, Header.COMMAND: command_id}

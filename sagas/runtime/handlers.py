@@ -105,3 +105,11 @@ def _check_return(
                 f"handler {name!r} ({where}) may return {getattr(member, '__name__', member)!s}, which is no reply of "
                 f"{command_type.__name__}; annotate it `-> {replies}`"
             )
+
+
+class Refused(Exception):
+    """Leaves the handler's savepoint: whoever refuses says that nothing remains, and no undo would take it back."""
+
+    def __init__(self, reply: Rejection) -> None:
+        super().__init__()
+        self.reply = reply

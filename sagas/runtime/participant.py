@@ -9,6 +9,7 @@ participant's own database and in the same transaction as its business rows and 
     an undo, its do refused the same: nothing remains of it
     a do that is blocked    no effect and no answer: its saga has turned back
     a do past its deadline  refused for good, if its saga says that it is better not done than done late
+    a do or undo so old that its memory may be cleaned away   not done, and no word on whether it was
     otherwise               run the handler, remember its answer, refusals included
 
 A refusal that is not remembered would be a bug: sent again, the command might succeed after the saga
@@ -35,20 +36,22 @@ from sagas.core.participants import Participant
 from sagas.errors import StoreError
 from sagas.ports import BarrierRow, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, TopicSpec
 from sagas.runtime.dead_letters import DEAD_LETTERS, dead_letter, published_again
-from sagas.runtime.delivery import Claim, Delivery, Unreadable, read_claim, understand
-from sagas.runtime.handlers import Handler, HandlerError, Ticket, is_refusal, read_handler
+from sagas.runtime.delivery import (
+    FORGOTTEN,
+    Claim,
+    Delivery,
+    Unreadable,
+    claim_headers,
+    may_be_forgotten,
+    read_claim,
+    reply_headers,
+    understand,
+)
+from sagas.runtime.handlers import Handler, HandlerError, Refused, Ticket, is_refusal, read_handler
 
 _log = logging.getLogger("sagas.participant")
 
 H = TypeVar("H", bound=Callable[..., Event])
-
-
-class _Refused(Exception):
-    """Leaves the handler's savepoint: whoever refuses says that nothing remains, and no undo would take it back."""
-
-    def __init__(self, reply: Rejection) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 class Service:
@@ -123,7 +126,7 @@ class Service:
             return False
         command_id = derived_id(ticket.instance_id, ticket.step, "do")
         key = str(getattr(reply, self.participant.key))
-        headers = _reply_headers(ticket.instance_id, ticket.step, "do", command_id)
+        headers = reply_headers(ticket.instance_id, ticket.step, "do", command_id)
         answer = self._fresh(reply, derived_id(command_id, "answer"), key, headers, now_ms)
         transaction.amend(msgspec.structs.replace(row, answer=answer.event_type, answer_data=answer.payload), now_ms)
         transaction.add_outbox([answer])
@@ -143,7 +146,9 @@ class Service:
 
     def _pass(self, transaction: ParticipantTransaction, incoming: Incoming, delivery: Delivery, now_ms: int) -> None:
         known = transaction.recall(delivery.instance_id, delivery.step, delivery.operation)
-        match barrier.meet(known, delivery.body_hash, is_late=0 < delivery.deadline_ms < now_ms):
+        is_forgotten = known is None and may_be_forgotten(transaction, delivery)
+        is_late = 0 < delivery.deadline_ms < now_ms
+        match barrier.meet(known, delivery.body_hash, is_late=is_late, is_forgotten=is_forgotten):
             case "carry out":
                 self._carry_out(transaction, delivery, now_ms)
             case "answer again":
@@ -156,6 +161,8 @@ class Service:
             case "other body":
                 whose = f"{delivery.step} {delivery.operation} of {delivery.instance_id}"
                 self._bury(transaction, incoming, f"{whose}: same id as before, another body", now_ms)
+            case "forgotten":
+                self._refuse(transaction, incoming, Unreadable(FORGOTTEN, delivery), now_ms)
             case "too late":
                 reason = f"it came {now_ms - delivery.deadline_ms} ms after its deadline: nothing was done"
                 self._refuse_for_good(transaction, delivery, reason, now_ms)
@@ -166,7 +173,8 @@ class Service:
         """Keep what cannot be carried out as a dead letter, and answer its saga, so that it need not wait."""
         claim = unreadable.claim
         known = transaction.recall(claim.instance_id, claim.step, claim.operation) if claim is not None else None
-        answered = barrier.refuse(known)
+        is_forgotten = claim is not None and claim.operation == "do" and may_be_forgotten(transaction, claim)
+        answered = barrier.refuse(known, is_forgotten=is_forgotten)
         if claim is not None and known is not None and answered == "answer again":
             transaction.add_outbox([self._remembered(claim, known, now_ms)])
             return
@@ -248,9 +256,9 @@ class Service:
                 more = (ticket,) if delivery.handler.takes_ticket else ()
                 reply = function(transaction.sql, delivery.command, *more)
                 if isinstance(reply, Rejection):
-                    raise _Refused(reply)  # noqa: TRY301 - it has to leave the savepoint, which undoes what was written
+                    raise Refused(reply)  # noqa: TRY301 - it has to leave the savepoint, which undoes what was written
                 return reply
-        except _Refused as refused:
+        except Refused as refused:
             return refused.reply
         except StoreError:
             raise  # the database is locked, full or gone: nothing of the batch may be acknowledged
@@ -263,10 +271,10 @@ class Service:
     def _reply(self, claim: Claim, reply: Event, now_ms: int) -> OutboxRow:
         # A definite answer has one id for ever, so that its repeats are recognised; the others have one an attempt.
         if isinstance(reply, Fault | InProgress) or (isinstance(reply, Undeliverable) and not claim.is_final):
-            purpose, headers = tag_of(type(reply)), {**_headers(claim), Header.ATTEMPT: claim.attempt}
+            purpose, headers = tag_of(type(reply)), {**claim_headers(claim), Header.ATTEMPT: claim.attempt}
             message_id = derived_id(claim.command_id, purpose, claim.attempt)
             return self._fresh(reply, message_id, claim.key, headers, now_ms)
-        return self._fresh(reply, derived_id(claim.command_id, "answer"), claim.key, _headers(claim), now_ms)
+        return self._fresh(reply, derived_id(claim.command_id, "answer"), claim.key, claim_headers(claim), now_ms)
 
     def _fresh(self, reply: Event, message_id: str, key: str, headers: dict[str, str], now_ms: int) -> OutboxRow:
         payload = encode_message(reply, message_id=message_id, key_field=self.participant.key, key=key, now_ms=now_ms)
@@ -274,7 +282,7 @@ class Service:
 
     def _remembered(self, claim: Claim, known: BarrierRow, now_ms: int) -> OutboxRow:
         message_id = derived_id(claim.command_id, "answer")
-        return self._row(message_id, known.answer, known.answer_data, claim.key, _headers(claim), now_ms)
+        return self._row(message_id, known.answer, known.answer_data, claim.key, claim_headers(claim), now_ms)
 
     def _row(
         self, message_id: str, event_type: str, payload: bytes, key: str, headers: dict[str, str], now_ms: int
@@ -290,11 +298,3 @@ class Service:
             key=key,
             headers=headers,
         )
-
-
-def _headers(claim: Claim) -> dict[str, str]:
-    return _reply_headers(claim.instance_id, claim.step, claim.operation, claim.command_id)
-
-
-def _reply_headers(instance_id: str, step: str, operation: Operation, command_id: str) -> dict[str, str]:
-    return {Header.INSTANCE: instance_id, Header.STEP: step, Header.OPERATION: operation, Header.COMMAND: command_id}

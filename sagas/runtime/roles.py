@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sagas.ports import CaughtUp, Incoming, ParticipantStore
-from sagas.runtime.cleaning import Cleaning, processed_cleaning
+from sagas.runtime.cleaning import Cleaning, Keeping, service_cleaning
 from sagas.runtime.guard import TimeoutGuard
 from sagas.runtime.orchestrator import TIMERS_PER_BATCH_MAX, Orchestrator
 from sagas.runtime.participant import Service
@@ -116,12 +116,12 @@ def _unread(caught_up: CaughtUp, read_ms: int) -> str:
 
 
 class ServiceWork:
-    """A participant in the loop: commands, and forgetting in small steps; processed events only, unless it is told."""
+    """A participant in the loop: commands, and forgetting in small steps. `keeping` says how long things are kept."""
 
-    def __init__(self, service: Service, store: ParticipantStore, cleaning: Cleaning | None = None) -> None:
+    def __init__(self, service: Service, store: ParticipantStore, keeping: Keeping | None = None) -> None:
         self._service = service
         self._store = store
-        self._cleaning = cleaning or processed_cleaning(store)
+        self._cleaning = service_cleaning(store, keeping or Keeping())
 
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
         """Carry out a batch."""

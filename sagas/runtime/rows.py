@@ -29,6 +29,8 @@ def command_row(definition: Definition, instance: Instance, send: Send, now_ms: 
     spec = definition.step_of(send.step)
     if spec is not None and spec.kind == RETRIABLE:
         headers[Header.KIND] = RETRIABLE
+    if send.since_ms:
+        headers[Header.SINCE] = str(send.since_ms)
     if send.deadline_ms:
         headers[Header.DEADLINE] = str(send.deadline_ms)
     return OutboxRow(

@@ -13,7 +13,15 @@ import msgspec
 from sagas.store.database import Database, Row
 
 KIT_TABLES = frozenset(
-    ("barrier", "dead_letters", "outbox", "processed_events", "schema_migrations", "projection_positions")
+    (
+        "barrier",
+        "barrier_forgotten",
+        "dead_letters",
+        "outbox",
+        "processed_events",
+        "schema_migrations",
+        "projection_positions",
+    )
 )
 """What is in every participant's or projection's file: when things came, not what they came to."""
 

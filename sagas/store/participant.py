@@ -10,12 +10,13 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from sagas.core.ids import first_id_at
 from sagas.core.instance import Operation
 from sagas.errors import StoreError
 from sagas.ports import BarrierRow, DeadLetter, Migration, OutboxRow, ParticipantTransaction, Sql
 from sagas.store import dead_letters
 from sagas.store.database import Database
-from sagas.store.encoding import blob, pack_id
+from sagas.store.encoding import StoredId, blob, pack_id
 from sagas.store.migrations import TransactionSql, migrate
 from sagas.store.outbox import OutboxTable
 from sagas.store.schema import OWN_PREFIX, PARTICIPANT
@@ -45,6 +46,19 @@ _FORGET = """
 """
 
 
+_NEXT_OPERATIONS = """
+    SELECT instance_id, step, operation, updated_at < ? AND (answer <> '' OR is_blocked) FROM barrier
+    WHERE (instance_id, step, operation) > (?, ?, ?) AND instance_id < ?
+    ORDER BY instance_id, step, operation LIMIT ?
+"""
+_FORGET_OPERATION = "DELETE FROM barrier WHERE instance_id = ? AND step = ? AND operation = ? AND updated_at < ?"
+_FORGOTTEN = "SELECT before_ms FROM barrier_forgotten"
+_NOTE_FORGOTTEN = "UPDATE barrier_forgotten SET before_ms = max(before_ms, ?)"
+
+_FIRST: tuple[StoredId | int, str, str] = (-1, "", "")
+"""Sorts before every operation."""
+
+
 class SqliteParticipantStore:
     """A participant's database in the file `path`, created if it is missing; ":memory:" for one that is not kept.
 
@@ -64,6 +78,7 @@ class SqliteParticipantStore:
             self._database.close()
             raise
         self._outbox = OutboxTable(self._database)
+        self._walk = _FIRST
         self._transaction = SqliteParticipantTransaction(self._database, self._outbox)
 
     @contextmanager
@@ -74,6 +89,7 @@ class SqliteParticipantStore:
         """
         try:
             with self._database.transaction():
+                self._transaction.known_forgotten_ms = None
                 yield self._transaction
                 self._outbox.write()
         except BaseException:
@@ -102,6 +118,23 @@ class SqliteParticipantStore:
         with self._database.transaction():
             return self._database.change(_FORGET, (before_ms, max(0, count_max)))
 
+    def forget_operations(self, before_ms: int, count_max: int) -> bool:
+        """Look at the next `count_max` operations at most and forget those last touched before `before_ms`.
+
+        What is in progress is kept. Whether there are more to look at: it walks through the barrier in the order of its
+        keys, which begin with the time at which the run began, up to the first that is too young (`cleaning.py`).
+        """
+        until = pack_id(first_id_at(before_ms))
+        found = self._database.rows(_NEXT_OPERATIONS, (before_ms, *self._walk, until, max(1, count_max)))
+        old = [(*key, before_ms) for *key, is_old in found if is_old]
+        if old:
+            with self._database.transaction():
+                # First what may be missing, then that it is: whoever reads in between sees neither.
+                self._database.change(_NOTE_FORGOTTEN, (before_ms,))
+                self._database.change_many(_FORGET_OPERATION, old)
+        self._walk = found[-1][:3] if len(found) >= max(1, count_max) else _FIRST
+        return self._walk != _FIRST
+
     def dead_letters(self, count_max: int) -> list[DeadLetter]:
         """The newest dead letters first."""
         return dead_letters.newest(self._database, count_max)
@@ -118,6 +151,8 @@ class SqliteParticipantTransaction:
         self._database = database
         self._outbox = outbox
         self._sql = TransactionSql(database)
+        self.known_forgotten_ms: int | None = None
+        """As far as it was asked for in this transaction: each new command asks."""
 
     @property
     def sql(self) -> Sql:
@@ -134,6 +169,13 @@ class SqliteParticipantTransaction:
         except BaseException:
             self._outbox.forget_after(size)
             raise
+
+    @property
+    def forgotten_ms(self) -> int:
+        """What was last touched before this time may have been forgotten by the barrier; 0: nothing was ever."""
+        if self.known_forgotten_ms is None:
+            self.known_forgotten_ms = int(self._database.value(_FORGOTTEN))
+        return self.known_forgotten_ms
 
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
         """What is remembered of an operation, None when it was never seen."""

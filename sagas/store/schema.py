@@ -183,6 +183,12 @@ _BARRIER = (
     """,
 )
 
+_BARRIER_FORGOTTEN = (
+    # One row: what was last touched before this time may be missing in the barrier.
+    "CREATE TABLE barrier_forgotten (before_ms INTEGER NOT NULL) STRICT",
+    "INSERT INTO barrier_forgotten (before_ms) VALUES (0)",
+)
+
 _PROCESSED_EVENTS = (
     """
     CREATE TABLE processed_events (
@@ -223,6 +229,7 @@ PARTICIPANT: tuple[Migration, ...] = (
     ("participant:002-messages", _script(*OUTBOX, *DEAD_LETTERS)),
     ("participant:003-dead-letters", _script(*DEAD_LETTERS_SETTLED)),
     ("participant:004-outbox-emptied", _script(*OUTBOX_EMPTIED)),
+    ("participant:005-barrier-forgotten", _script(*_BARRIER_FORGOTTEN)),
 )
 """The kit's tables in a participant's database."""
 

@@ -136,13 +136,15 @@ class World:
             self._journal() if with_event_store else None,
         )
         for service, migrations in services.items():
-            self._add_service(service, migrations, partitions)
+            self._add_service(service, migrations, partitions, keeping)
 
-    def _add_service(self, service: Service, migrations: Sequence[Migration], partitions: int) -> None:
+    def _add_service(
+        self, service: Service, migrations: Sequence[Migration], partitions: int, keeping: Keeping
+    ) -> None:
         participant = service.participant
         store = self.stores[participant.name] = SqliteParticipantStore(":memory:", migrations)
         topics = service.topic_specs(partitions)
-        self._add(participant.name, _service_work(service, store), store, [participant.commands], topics)
+        self._add(participant.name, _service_work(service, store, keeping), store, [participant.commands], topics)
 
     def _journal(self) -> Outbox:
         self.store.begin_feed()
@@ -214,5 +216,5 @@ class World:
         return found
 
 
-def _service_work(service: Service, store: ParticipantStore) -> Callable[[], Work]:
-    return lambda: ServiceWork(service, store)
+def _service_work(service: Service, store: ParticipantStore, keeping: Keeping) -> Callable[[], Work]:
+    return lambda: ServiceWork(service, store, keeping)

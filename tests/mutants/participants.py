@@ -156,6 +156,18 @@ PARTICIPANT_MUTANTS = (
         test="tests/services/test_payments.py",
         why_not_simulated="the demo's bank also asks its own table, where the payment is called off",
     ),
+    Mutant(
+        name="what was forgotten is taken for never done",
+        replaced={"sagas.runtime.participant:may_be_forgotten": always(False)},
+        test="tests/services/test_forgotten.py",
+        why_not_simulated="a simulated system lives for minutes, and nothing is forgotten before it is days old",
+    ),
+    Mutant(
+        name="what is in progress is forgotten",
+        replaced={"sagas.store.participant:_NEXT_OPERATIONS": lambda sql: sql.replace("answer <> ''", "1")},
+        test="tests/services/test_forgotten.py",
+        why_not_simulated="a simulated system lives for minutes, and nothing is forgotten before it is days old",
+    ),
     Mutant(name="a failed handler's writes stay", replaced={f"{STORED}.savepoint": _keeps_half}),
     Mutant(name="faults of all attempts share an id", replaced={f"{SERVICE}._reply": _no_attempt}),
 )

@@ -29,9 +29,9 @@ class Desk:
         self._offsets = count()
 
     def hand(
-        self, command: Command[Event], step: str, operation: Operation = "do", *, attempt: int = 1
+        self, command: Command[Event], step: str, operation: Operation = "do", *, attempt: int = 1, since_ms: int = 0
     ) -> list[OutboxRow]:
-        """Let the service deal with a command; its new answers."""
+        """Let the service deal with a command; its new answers. `since_ms` says when its step was first asked for."""
         order_id = str(getattr(command, KEY))
         ticket = ticket_for(order_id, step)
         command_id = derived_id(ticket.instance_id, step, operation)
@@ -42,6 +42,7 @@ class Desk:
             Header.STEP: step,
             Header.OPERATION: operation,
             Header.ATTEMPT: str(attempt),
+            **({Header.SINCE: str(since_ms)} if since_ms else {}),
         }
         return self.hand_raw(payload, headers, command_id)
 

@@ -91,6 +91,10 @@ class _Sabotaged:
     def savepoint(self) -> AbstractContextManager[None]:
         return self._transaction.savepoint()
 
+    @property
+    def forgotten_ms(self) -> int:
+        return self._transaction.forgotten_ms
+
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
         return self._transaction.recall(instance_id, step, operation)
 

@@ -240,6 +240,10 @@ class WatchedParticipantStore(WatchedOutbox):
         self._life.reach("store.forget_processed.after")
         return count
 
+    def forget_operations(self, before_ms: int, count_max: int) -> bool:
+        """Forget old operations: there are none in a system that lives for minutes."""
+        return self._inner.forget_operations(before_ms, count_max)
+
     def dead_letters(self, count_max: int) -> list[DeadLetter]:
         """The newest dead letters first."""
         return self._inner.dead_letters(count_max)
@@ -276,6 +280,11 @@ class WatchedParticipantTransaction:
         with self._inner.savepoint():
             yield
         self._life.reach("store.savepoint.after")
+
+    @property
+    def forgotten_ms(self) -> int:
+        """From when on all is remembered."""
+        return self._inner.forgotten_ms
 
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
         """What is remembered of an operation."""
