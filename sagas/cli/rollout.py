@@ -11,6 +11,7 @@ from rich_click import RichCommand
 from sagas.cli.definitions import load
 from sagas.cli.instances import database_option, reading
 from sagas.cli.output import explained, plain, say, say_json, table
+from sagas.core.code import changed_code
 from sagas.core.definition import Definition
 from sagas.core.instance import Instance
 from sagas.core.rollout import MessageReport, StepReport, Verdict, message_reports, start_reports, step_reports
@@ -26,6 +27,7 @@ _ORDER: Sequence[Verdict] = (
     "stranded",
     "finishes on the old version",
     "continues under a mapping",
+    "continues under the new code",
     "continues unchanged",
 )
 
@@ -160,8 +162,9 @@ def judged(catalog: Catalog, run: Instance) -> tuple[Verdict, tuple[str, ...], t
         return "stranded", (f"saga {run.saga!r} is not deployed any more",), ()
     own = catalog.exact(run)
     if own is not None:
-        kept: Verdict = "continues unchanged" if own is newest else "finishes on the old version"
-        return kept, (), ()
+        if own is not newest:
+            return "finishes on the old version", (), ()
+        return _continued(catalog, run, own)
     problems = stranding(catalog, newest, run)
     if problems:
         remedies = dict.fromkeys(problem.remedy for problem in problems if problem.remedy)
@@ -169,6 +172,17 @@ def judged(catalog: Catalog, run: Instance) -> tuple[Verdict, tuple[str, ...], t
     names = [record.name for record in run.steps if record.name in newest.renames]
     if names:
         return "continues under a mapping", tuple(f"{name} is {newest.renames[name]}" for name in names), ()
+    return _continued(catalog, run, newest)
+
+
+def _continued(
+    catalog: Catalog, run: Instance, definition: Definition
+) -> tuple[Verdict, tuple[str, ...], tuple[str, ...]]:
+    """The verdict on a run that goes on as it is: unchanged, or by functions that do something else now."""
+    before = catalog.shape_before(run)
+    changed = changed_code(before.code, shape_of(definition).code) if before is not None else []
+    if changed:
+        return "continues under the new code", (f"other code: {', '.join(changed)}",), ()
     return "continues unchanged", (), ()
 
 

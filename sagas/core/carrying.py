@@ -18,7 +18,7 @@ import msgspec
 
 from sagas.core.compatibility import missing_replies, type_problems
 from sagas.core.effects import CarryOver, Fire, Input, Move, Reply
-from sagas.core.instance import STUCK, Instance, StepRecord, leaf_of
+from sagas.core.instance import ITEM_MARK, STUCK, Instance, StepRecord, leaf_of
 from sagas.core.machine import NEW
 from sagas.core.shape import SagaShape, StepShape
 from sagas.core.turn import Turn
@@ -51,9 +51,9 @@ def renamed_state(state: str, renames: Mapping[str, str], states: Iterable[str])
     return next((known for known in states if frozenset(marks_of(known)) == wanted), None)
 
 
-def renamed(renames: Mapping[str, str], name: str) -> str:
-    """What the step, or the item of one, that was called `name` is called now."""
-    leaf = leaf_of(name)
+def renamed(renames: Mapping[str, str], name: str, mark: str = ITEM_MARK) -> str:
+    """What the step, or the item of one, that was called `name` is called now; `mark` ends the step's own name."""
+    leaf = name.partition(mark)[0]
     return f"{renames[leaf]}{name[len(leaf) :]}" if leaf in renames else name
 
 

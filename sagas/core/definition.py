@@ -50,6 +50,8 @@ class EachSpec:
     items: Callable[[Any], Iterable[tuple[str, Any]]]
     item_type: Any
     at_most: int
+    written: tuple[Callable[..., Any], ...] = ()
+    """What the author wrote of it: the functions that list the items and name one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def each_of(draft: EachDraft) -> EachSpec:
     def items(data: Any) -> Iterable[tuple[str, Any]]:
         return ((draft.key(item), item) for item in draft.listed(data))
 
-    return EachSpec(items, draft.item_type, draft.at_most)
+    return EachSpec(items, draft.item_type, draft.at_most, (draft.listed, draft.key))
 
 
 def _item_type(signature: inspect.Signature) -> Any:

@@ -11,7 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from sagas.core.carrying import Problem, marks_of, problems, reachable
+from sagas.core.carrying import Problem, marks_of, problems, reachable, renamed
+from sagas.core.code import changed_code
 from sagas.core.compatibility import is_upcast, message_problems, missing_replies, type_problems
 from sagas.core.definition import Definition
 from sagas.core.instance import Instance, StepRecord
@@ -19,10 +20,17 @@ from sagas.core.machine import NEW
 from sagas.core.messages import tag_of
 from sagas.core.shape import MessageShape, SagaShape, StepShape, shape_of
 
-Verdict = Literal["continues unchanged", "continues under a mapping", "finishes on the old version", "stranded"]
+Verdict = Literal[
+    "continues unchanged",
+    "continues under the new code",
+    "continues under a mapping",
+    "finishes on the old version",
+    "stranded",
+]
 """What becomes of a run when the new version is deployed in place of the old one.
 
 continues unchanged          under the new version, as it is
+continues under the new code  under the new version, some of whose functions do something else now
 continues under a mapping    under the new version, its steps under the names that `renames` gives
 finishes on the old version  the old version is deployed beside the new one
 stranded                     nobody would move it again; the orchestrator would not be started
@@ -66,9 +74,25 @@ def step_reports(old: Definition, new: Definition | None, *, is_old_kept: bool) 
         return [_gone(step.name, gone, is_old_kept=is_old_kept) for step in before.steps]
     after = shape_of(new)
     found = [_step_report(before, after, new, step, is_old_kept=is_old_kept) for step in before.steps]
+    found += _other_reports(before, after, new, is_old_kept=is_old_kept)
     taken = {new.renames.get(step.name, step.name) for step in before.steps}
     fresh = [StepReport(step=s.name, change="added", verdict="") for s in after.steps if s.name not in taken]
     return [*found, *fresh]
+
+
+def _other_reports(before: SagaShape, after: SagaShape, new: Definition, *, is_old_kept: bool) -> Iterator[StepReport]:
+    """The waits, delays and decisions whose function was changed."""
+    verdict: Verdict = "finishes on the old version" if is_old_kept else "continues under the new code"
+    for name in changed_code(_renamed_code(before, new), after.code):
+        leaf, _, what = name.partition(".")
+        if after.step(leaf) is None:
+            reason = f"its {what} has other code" if what else "its function has other code"
+            yield StepReport(step=leaf, change="changed", verdict=verdict, reasons=(reason,))
+
+
+def _renamed_code(before: SagaShape, new: Definition) -> dict[str, str]:
+    """The code of the old version under the names of the new one."""
+    return {renamed(new.renames, name, mark="."): code for name, code in before.code.items()}
 
 
 def _gone(step: str, reason: str, *, is_old_kept: bool) -> StepReport:
@@ -81,9 +105,13 @@ def _step_report(
 ) -> StepReport:
     name = new.renames.get(step.name, step.name)
     there = after.step(name)
+    codes = [c for c in changed_code(_renamed_code(before, new), after.code) if c.partition(".")[0] == name]
     change: Change = "removed" if there is None else _change(step, there)
+    if change == "unchanged" and codes:
+        change = "changed"
     found = list(_problems_at(before, after, new, step))
     said = _changes(step, there) if there is not None else []
+    said += [f"its {code.partition('.')[2]} has other code" for code in codes]
     verdict: Verdict
     if is_old_kept:
         verdict = "finishes on the old version"
@@ -93,7 +121,8 @@ def _step_report(
     elif found:
         verdict = "stranded"
     else:
-        verdict = "continues under a mapping" if _is_mapped(before, new, step) else "continues unchanged"
+        same: Verdict = "continues under the new code" if codes else "continues unchanged"
+        verdict = "continues under a mapping" if _is_mapped(before, new, step) else same
     texts = [problem.text for problem in found]
     return StepReport(
         step=step.name,

@@ -5,7 +5,8 @@ states and steps, the same participants behind them, and messages that can still
 steps with their class, participant, meaning of an unknown outcome, command and replies with their fields, the way
 forward, the saga's own data. `content` is its hash, pinned to every run beside the version: a definition that was
 changed under the same number is noticed. What a run can take either way is left out, so that it may be
-changed at any time: docstrings, timeouts, retries, the deadline, function bodies, the start.
+changed at any time: docstrings, timeouts, retries, the deadline, function bodies, the start. That function bodies
+were changed is noted all the same, beside the content (`code.py`).
 
 Types are described by what is on the wire: a list and a tuple are both an array, and field order says nothing.
 """
@@ -16,6 +17,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import inspect
 
+from sagas.core.code import code_of
 from sagas.core.definition import Definition, StepSpec
 from sagas.core.hashing import short_hash
 from sagas.core.instance import STUCK
@@ -82,7 +84,10 @@ class WaitShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SagaShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One version of a saga. `forward` are its moves ahead: (state, trigger, state)."""
+    """One version of a saga. `forward` are its moves ahead: (state, trigger, state).
+
+    `code` are the hashes of its functions (`code.py`): a run goes on under changed ones, and is told so.
+    """
 
     saga: str
     version: int
@@ -95,6 +100,7 @@ class SagaShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     states: tuple[str, ...]
     forward: tuple[tuple[str, str, str], ...]
     waits: tuple[WaitShape, ...] = ()
+    code: dict[str, str] = {}
 
     def wait(self, name: str) -> WaitShape | None:
         """The wait `name`, None when there is none."""
@@ -132,6 +138,7 @@ def shape_of(definition: Definition) -> SagaShape:
         states=tuple(sorted({state for edge in definition.edges for state in (edge.source, edge.dest)})),
         forward=_forward(definition),
         waits=_waits(definition),
+        code=code_of(definition),
     )
 
 

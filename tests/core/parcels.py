@@ -1,7 +1,7 @@
 """Sagas with a step that is done for each of a list of parcels, alone and among other steps."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -104,8 +104,14 @@ Unknown = Literal["undo", "ask", "hold"]
 class Maker:
     """Makes the steps of one saga: `pack` for each parcel, `table` and `pay` once, `send` for each behind the pivot."""
 
-    def __init__(self, at_most: int = 5, listed: Callable[[Order], tuple[Parcel, ...]] = parcels) -> None:
-        self.saga: Saga[Order] = Saga("order", Order, version=1, deadline=600)
+    def __init__(
+        self,
+        at_most: int = 5,
+        listed: Callable[[Order], tuple[Parcel, ...]] = parcels,
+        version: int = 1,
+        renames: Mapping[str, str] | None = None,
+    ) -> None:
+        self.saga: Saga[Order] = Saga("order", Order, version=version, deadline=600, renames=renames)
         self.each = self.saga.for_each(listed, key=parcel_id, at_most=at_most)
 
         @self.saga.start(on=SHOP)
@@ -113,10 +119,16 @@ class Maker:
             return Order(event.order_id, event.parcels)
 
     def pack(
-        self, unknown: Unknown = "undo", *, has_undo: bool = True, undo_tries: int = 0, fold: Fold | None = None
+        self,
+        unknown: Unknown = "undo",
+        *,
+        has_undo: bool = True,
+        undo_tries: int = 0,
+        fold: Fold | None = None,
+        name: str = "pack",
     ) -> Flow[Order]:
         """A step for each parcel that can be undone."""
-        build = _named("pack", _pack)
+        build = _named(name, _pack)
         step = self.each.step(
             to=HOUSE,
             timeout=30,

@@ -1,11 +1,18 @@
 """Stories of a step that is done for each item of a list."""
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 import pytest
 
 from sagas import CannotUndo
-from sagas.core.effects import Reply
+from sagas.core.carrying import problems
+from sagas.core.definition import Definition
+from sagas.core.effects import CarryOver, Reply
+from sagas.core.flow import Flow
 from sagas.core.kernel import decide
+from sagas.core.shape import shape_of
 from sagas.core.story import summary
 from sagas.testing import Scenario
 from tests.core.parcels import (
@@ -26,6 +33,7 @@ from tests.core.parcels import (
     Unpack,
     Unpacked,
     order,
+    parcels,
     saga_of,
     story_of,
 )
@@ -343,3 +351,50 @@ def test_a_function_that_raises_while_listing_waits_for_a_person() -> None:
     story.operate("resolve-undone")
     story.expect(Clear).reply(CLEARED)
     story.expect_compensated()
+
+
+def newer(flow: Callable[[Maker], Flow[Order]], listed: Callable[[Order], Any] = parcels) -> Definition:
+    maker = Maker(listed=listed, version=2)
+    maker.saga.flow(flow(maker))
+    return maker.saga.definition
+
+
+def test_a_run_with_items_goes_on_under_a_newer_version_that_can_read_them() -> None:
+    old = SAGAS["first"].definition
+    story = story_of("first", "p-1", "p-2")
+    found = problems(shape_of(old), shape_of(newer(lambda make: make.pack() >> make.table())), {}, story.instance)
+    assert found == []
+
+
+def test_items_that_the_newer_version_cannot_read_strand_the_run() -> None:
+    class Heavy(msgspec.Struct, frozen=True):
+        parcel_id: str
+        tons: int
+
+    def listed(order: Order) -> tuple[Heavy, ...]:
+        return ()
+
+    new = newer(lambda make: make.pack() >> make.table(), listed)
+    found = problems(shape_of(SAGAS["first"].definition), shape_of(new), {}, story_of("first", "p-1").instance)
+    assert [p.text for p in found] == ["step 'pack' has items that cannot be read: its item.tons is new and required"]
+
+
+def test_a_step_that_was_done_for_each_item_and_is_done_once_now_strands_the_run() -> None:
+    new = newer(lambda make: make.table("pack") >> make.table())
+    found = problems(shape_of(SAGAS["first"].definition), shape_of(new), {}, story_of("first", "p-1").instance)
+    assert "step 'pack' was done for each item and is done once now" in [p.text for p in found]
+
+
+def test_the_items_of_a_step_that_is_called_otherwise_now_keep_the_name_they_went_out_under() -> None:
+    maker = Maker(version=2, renames={"pack": "box"})
+    step = maker.pack(name="box")
+    maker.saga.flow(step >> maker.table())
+    new, story = maker.saga.definition, story_of("first", "p-1", "p-2")
+    carried = decide(new, story.instance, CarryOver(from_version=1, from_content=story.instance.content), 1).instance
+    assert carried is not None
+    assert [(r.name, r.sent_as) for r in carried.steps] == [("box/p-1", "pack/p-1"), ("box/p-2", "pack/p-2")]
+    answer = Reply(step="pack/p-1", operation="do", event_type="parcel.packed", data=b'{"box": "b"}')
+    decided = decide(new, carried, answer, 2)
+    assert decided.verdict == "advance"
+    assert decided.instance is not None
+    assert decided.instance.records_of("box")[0].effect == "done"
