@@ -28,7 +28,7 @@ BATCH_MAX = 1_000
 STORE_EVERY_MS = 100
 """How long the offset of what was dealt with may wait before it is stored."""
 
-WAIT_MS_MAX = 50
+WAIT_MS_MAX = 100
 """How long messages are waited for where the broker tells of them: timers, offsets and the end have to wait as long."""
 
 UNSTOPPED_MS_MAX = 50
