@@ -99,6 +99,7 @@ class Worker:
         self._noted_ms = 0
         self._is_busy = True
         self._has_decided = False
+        self._is_told = False
         self._retry_ms = RETRY_MS_FIRST
 
     async def run(self, stop: anyio.Event) -> None:
@@ -106,10 +107,11 @@ class Worker:
         while not stop.is_set():
             try:
                 count = await self.turn()
-                is_told = await self._wait(count)
+                self._is_told = is_told = await self._wait(count)
                 self._retry_ms = RETRY_MS_FIRST
             except (BrokerError, StoreError) as error:
                 _log.warning("trying again in %d ms: %s", self._retry_ms, error)
+                self._is_told = False
                 await self._pause(stop, self._retry_ms)
                 self._retry_ms = min(self._retry_ms * 2, RETRY_MS_MAX)
                 continue
@@ -135,7 +137,8 @@ class Worker:
             await self._relay.make_room()
             self._has_decided = False
         started_ms = self._clock.now_ms()
-        is_due = self._work.is_due(started_ms)
+        # A poll that was told where to look looks nowhere else: what is due needs one that does, and that comes next.
+        is_due = not self._is_told and self._work.is_due(started_ms)
         batch = await self._subscription.poll(self._batch_max)
         if batch and self._is_at_most_once:
             await self._subscription.commit(positions(batch))
