@@ -119,7 +119,8 @@ class Worlds:
             return [place.step]
         awaited = ("intended", "unknown") if place.phase not in BACKWARD else ("intended", "unknown", "done")
         records = self.orchestrator.nodes[number].instance.records_of(place.step)
-        return [record.name for record in records if record.effect in awaited]
+        # A list of which nothing is awaited has nothing that would ever move it.
+        return [record.name for record in records if record.effect in awaited] or [place.step]
 
     def _goes_on(self, number: int, place: Place, waiting: str) -> bool:
         seen, front = {number}, [number]

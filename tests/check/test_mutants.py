@@ -8,8 +8,9 @@ import pytest
 
 from sagas.core.definition import Definition
 from sagas.errors import SagaError
-from tests.mutants.checked import MESSAGES_MAX, catch, definition_of
-from tests.mutants.rules import BARRIER, RULES
+from tests.mutants.checked import MESSAGES_MAX, RULES, catch, definition_of
+from tests.mutants.rules import BARRIER
+from tests.mutants.rules_of_flow import FLOW
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -18,6 +19,8 @@ def test_a_planted_bug_of_the_rules_is_found_in_few_messages(name: str, monkeypa
     caught = catch(rule)
     assert 0 < caught.messages <= MESSAGES_MAX
     assert caught.counterexample is not None
+    if rule in FLOW:
+        return  # their sagas are made here: a scenario would import messages that no module has
     assert caught.counterexample.is_retold
     if rule in BARRIER:
         return  # its scenario is about what a participant did: no saga can mend that

@@ -14,7 +14,12 @@ from sagas.check import Counterexample, check
 from sagas.core.definition import Definition
 from tests.check.sagas import line
 from tests.core.trip import trip_saga
-from tests.mutants.rules import RULES, Rule
+from tests.mutants.rules import RULES as RULES_OF_STEPS
+from tests.mutants.rules import Rule
+from tests.mutants.rules_of_flow import FLOW, flow_of
+
+RULES = RULES_OF_STEPS | {rule.name: rule for rule in FLOW}
+"""Every planted bug, by its name."""
 
 MESSAGES_MAX = 10
 WIDTH = 160
@@ -36,7 +41,9 @@ class Caught:
 
 def definition_of(saga: str) -> Definition:
     """One of the sagas to check with: `trip`, or one made of letters."""
-    return trip_saga.definition if saga == "trip" else line(saga, deadline=60).definition
+    if saga == "trip":
+        return trip_saga.definition
+    return flow_of(saga) or line(saga, deadline=60).definition
 
 
 def source_of(saga: str) -> str:

@@ -52,7 +52,7 @@ def _around(bug: Bug) -> Callable[[Any], Any]:
     return make
 
 
-def _kernel(name: str, bug: Bug, *sagas: str) -> Rule:
+def kernel_rule(name: str, bug: Bug, *sagas: str) -> Rule:
     mutant = Mutant(name=name, replaced=dict.fromkeys(DECIDES, _around(bug)))
     return Rule(mutant=mutant, sagas=sagas) if sagas else Rule(mutant=mutant)
 
@@ -105,7 +105,7 @@ def _timeout_taken_for(*, is_refusal: bool, kinds: Sequence[str]) -> Bug:
     return bug
 
 
-def _without(wanted: Callable[[Any], bool]) -> Bug:
+def without(wanted: Callable[[Any], bool]) -> Bug:
     """Effects are forgotten."""
 
     def bug(decide: Decide, definition: Definition, instance: Instance, message: Input, now_ms: int) -> Decision:
@@ -237,42 +237,42 @@ def _resolved_is_the_end(decide: Decide, definition: Definition, instance: Insta
 
 
 KERNEL = (
-    _kernel("a timeout is a refusal", _timeout_taken_for(is_refusal=True, kinds=("compensatable",))),
-    _kernel("a timeout is a success", _timeout_taken_for(is_refusal=False, kinds=("compensatable",))),
-    _kernel("a pivot's timeout is a refusal", _timeout_taken_for(is_refusal=True, kinds=("pivot",))),
-    _kernel("a pivot's timeout is a success", _timeout_taken_for(is_refusal=False, kinds=("pivot",))),
-    _kernel("a fault is a refusal", _taken_for("do", FAULT, is_refusal=True)),
-    _kernel("in progress is done", _taken_for("do", IN_PROGRESS, is_refusal=False)),
-    _kernel("in progress is a refusal", _taken_for("do", IN_PROGRESS, is_refusal=True)),
-    _kernel("unreadable is done", _taken_for("do", UNDELIVERABLE, is_refusal=False)),
-    _kernel("a fault of an undo is undone", _taken_for("undo", FAULT, is_refusal=False)),
-    _kernel("an unreadable undo is undone", _taken_for("undo", UNDELIVERABLE, is_refusal=False)),
-    _kernel("a refused undo is undone", _said_otherwise("undo", is_refusal=True)),
-    _kernel("a refusal is a success", _said_otherwise("do", is_refusal=True)),
-    _kernel("a success is a refusal", _said_otherwise("do", is_refusal=False)),
-    _kernel("a lost command is not sent again", _without(lambda e: _is_timer(e) and e.fire.kind == "resend")),
-    _kernel("a lost undo is not sent again", _without(lambda e: _is_timer(e) and e.fire.operation == "undo")),
-    _kernel("a step has no timer", _without(lambda e: _is_timer(e) and bool(e.fire.step))),
-    _kernel("the undo is not sent", _without(lambda e: isinstance(e, Send) and e.operation == "undo")),
-    _kernel("a resend has a fresh id", _sent(lambda s: msgspec.structs.replace(s, id=f"{s.id}-{s.attempt}"))),
-    _kernel("a resend asks something else", _sent(_other_command), "trip"),
-    _kernel("a cancel after the pivot turns back", _turns_back(_cancel_after_the_pivot)),
-    _kernel("a timer after the pivot turns back", _turns_back(_timeout_behind_the_pivot)),
-    _kernel("unreadable after the pivot turns back", _turns_back(_unreadable_behind_the_pivot)),
-    _kernel("a late success goes forward again", _success_goes_on),
-    _kernel("a repeat answers what is asked now", _answer_to_whatever),
-    _kernel("an undo is not awaited", _undo_not_awaited),
-    _kernel("stuck has no way out", _stuck_for_ever),
-    _kernel("a late answer raises", _raises_when_late),
-    _kernel("a late answer is a violation", _late_is_wrong),
-    _kernel("resolving one effect ends the run", _resolved_is_the_end, "uH"),
+    kernel_rule("a timeout is a refusal", _timeout_taken_for(is_refusal=True, kinds=("compensatable",))),
+    kernel_rule("a timeout is a success", _timeout_taken_for(is_refusal=False, kinds=("compensatable",))),
+    kernel_rule("a pivot's timeout is a refusal", _timeout_taken_for(is_refusal=True, kinds=("pivot",))),
+    kernel_rule("a pivot's timeout is a success", _timeout_taken_for(is_refusal=False, kinds=("pivot",))),
+    kernel_rule("a fault is a refusal", _taken_for("do", FAULT, is_refusal=True)),
+    kernel_rule("in progress is done", _taken_for("do", IN_PROGRESS, is_refusal=False)),
+    kernel_rule("in progress is a refusal", _taken_for("do", IN_PROGRESS, is_refusal=True)),
+    kernel_rule("unreadable is done", _taken_for("do", UNDELIVERABLE, is_refusal=False)),
+    kernel_rule("a fault of an undo is undone", _taken_for("undo", FAULT, is_refusal=False)),
+    kernel_rule("an unreadable undo is undone", _taken_for("undo", UNDELIVERABLE, is_refusal=False)),
+    kernel_rule("a refused undo is undone", _said_otherwise("undo", is_refusal=True)),
+    kernel_rule("a refusal is a success", _said_otherwise("do", is_refusal=True)),
+    kernel_rule("a success is a refusal", _said_otherwise("do", is_refusal=False)),
+    kernel_rule("a lost command is not sent again", without(lambda e: _is_timer(e) and e.fire.kind == "resend")),
+    kernel_rule("a lost undo is not sent again", without(lambda e: _is_timer(e) and e.fire.operation == "undo")),
+    kernel_rule("a step has no timer", without(lambda e: _is_timer(e) and bool(e.fire.step))),
+    kernel_rule("the undo is not sent", without(lambda e: isinstance(e, Send) and e.operation == "undo")),
+    kernel_rule("a resend has a fresh id", _sent(lambda s: msgspec.structs.replace(s, id=f"{s.id}-{s.attempt}"))),
+    kernel_rule("a resend asks something else", _sent(_other_command), "trip"),
+    kernel_rule("a cancel after the pivot turns back", _turns_back(_cancel_after_the_pivot)),
+    kernel_rule("a timer after the pivot turns back", _turns_back(_timeout_behind_the_pivot)),
+    kernel_rule("unreadable after the pivot turns back", _turns_back(_unreadable_behind_the_pivot)),
+    kernel_rule("a late success goes forward again", _success_goes_on),
+    kernel_rule("a repeat answers what is asked now", _answer_to_whatever),
+    kernel_rule("an undo is not awaited", _undo_not_awaited),
+    kernel_rule("stuck has no way out", _stuck_for_ever),
+    kernel_rule("a late answer raises", _raises_when_late),
+    kernel_rule("a late answer is a violation", _late_is_wrong),
+    kernel_rule("resolving one effect ends the run", _resolved_is_the_end, "uH"),
 )
 
 
 # --------------------------------------------------------------------------- in the course
 
 
-def _edges(changed: Callable[[Edge], Edge | None]) -> Callable[[Definition], Definition]:
+def altered_edges(changed: Callable[[Edge], Edge | None]) -> Callable[[Definition], Definition]:
     """The same saga with other moves: drawing, machine and table agree, and are wrong together."""
 
     def alter(definition: Definition) -> Definition:
@@ -284,7 +284,7 @@ def _edges(changed: Callable[[Edge], Edge | None]) -> Callable[[Definition], Def
 
 
 def _course(name: str, changed: Callable[[Edge], Edge | None], saga: str = "uuP") -> Rule:
-    return Rule(mutant=Mutant(name=name, replaced={}), altered=_edges(changed), sagas=(saga,))
+    return Rule(mutant=Mutant(name=name, replaced={}), altered=altered_edges(changed), sagas=(saga,))
 
 
 def _to(dest: str, *, source: str, was: str) -> Callable[[Edge], Edge]:
