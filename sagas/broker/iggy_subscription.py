@@ -111,7 +111,9 @@ class IggySubscription:
 
     async def wait(self, at_most_ms: int) -> bool:
         """Return when a poll may bring something; see `ports.Subscription`. What it is told is for the next poll."""
-        told = await self._arrivals.wait(self._order, self._next, at_most_ms)
+        # A partition whose commit was refused is somebody else's: it is in the order until the next sync.
+        ours = [at for at in self._order if at in self._next]
+        told = await self._arrivals.wait(ours, self._next, at_most_ms)
         self._told = told or []
         return told is not None
 

@@ -93,3 +93,16 @@ class ReadingContract:
         assert numbers(await read(one, 1)) == [3]
         await one.poll(9)
         assert (await one.reading()).read == ALL
+
+    async def test_waiting_after_a_commit_for_a_lost_partition_waits_for_what_is_left(self, connect: Connect) -> None:
+        broker, other = connect(), connect()
+        await broker.ensure([ORDERS])
+        await broker.publish(spread(6))
+        one = await a_member(broker)
+        found = await read(one, 6)
+        two = await a_member(other)
+        # Whoever leaves has all partitions dealt out anew, work in progress or not.
+        await (await a_member(other)).close()
+        await one.commit(positions(found))
+        await one.wait(1)
+        assert numbers(await read(two, 2))
