@@ -20,6 +20,7 @@ from sagas.config_layers import read_settings
 from sagas.core.definition import Definition
 from sagas.core.starting import started_on
 from sagas.errors import SagaError
+from sagas.garbage import expect_batches
 from sagas.measuring import measured_broker, measured_participant_store, measured_store, watching_of
 from sagas.ports import Migration, Outbox, TopicSpec
 from sagas.retention import keeping_of
@@ -271,6 +272,7 @@ def broker_of(settings: Settings) -> IggyBroker:
 
 
 def _say_ready(name: str, settings: Settings, watching: "Watching | None") -> None:
+    expect_batches()
     if watching is not None:
         watching.is_started = True
     sys.stdout.write(f"ready {name} {masked(settings.connection_string)} stream {settings.stream}\n")

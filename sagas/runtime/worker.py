@@ -25,7 +25,7 @@ from sagas.runtime.pace import Pace
 from sagas.runtime.relay import Relay
 
 BATCH_MAX = 1_000
-STORE_EVERY_MS = 100
+STORE_EVERY_MS = 300
 """How long the offset of what was dealt with may wait before it is stored."""
 
 WAIT_MS_MAX = 100
