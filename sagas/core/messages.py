@@ -43,17 +43,21 @@ class MessageMeta(msgspec.StructMeta):
         *,
         version: int = 1,
         untagged: int = 1,
+        kw_only: bool = True,
         **options: Any,
     ) -> Any:
         """A message class; `options` are those of `msgspec.Struct`.
 
         `version` counts the shapes the message has had, `untagged` is the version of one that says none
-        (`sagas/core/upcasting.py`). Raises MessageError for a number out of range.
+        (`sagas/core/upcasting.py`). `kw_only` is true anyhow; a class with defaults from which others derive says it,
+        because mypy looks for it there. Raises MessageError for a number out of range, and for `kw_only=False`.
         """
         if not 1 <= untagged <= version:
             raise MessageError(
                 name, f"says version={version}, untagged={untagged}", "count versions from 1, untagged up to version"
             )
+        if not kw_only:
+            raise MessageError(name, "says kw_only=False", "leave it out: fields are given by name")
         made = super().__new__(mcls, name, bases, namespace, frozen=True, kw_only=True, **options)
         made.__message_version__, made.__message_untagged__ = version, untagged
         if version > 1 and "version" in made.__struct_fields__:
@@ -84,13 +88,13 @@ class InProgress(Event, tag="sagas.in-progress"):
     """A participant's word that the command is being carried out and the answer will follow."""
 
 
-class Fault(Event, tag="sagas.fault"):
+class Fault(Event, tag="sagas.fault", kw_only=True):
     """A participant's word that it failed for now: send the command again later. Nothing was done."""
 
     reason: Text = ""
 
 
-class Undeliverable(Rejection, tag="sagas.undeliverable"):
+class Undeliverable(Rejection, tag="sagas.undeliverable", kw_only=True):
     """A participant's word that it cannot read the command, or does not know it: nothing was done.
 
     No command declares it, and every command can be answered with it.
@@ -99,7 +103,7 @@ class Undeliverable(Rejection, tag="sagas.undeliverable"):
     reason: Text = ""
 
 
-class CannotUndo(Rejection, tag="sagas.cannot-undo"):
+class CannotUndo(Rejection, tag="sagas.cannot-undo", kw_only=True):
     """An undo's word that it cannot be undone, for good: the run gets stuck, and a person looks at it.
 
     Declared by the undos that may say it: `class FreeRoom(Command[RoomFreed | CannotUndo], tag=…)`, or as a class of

@@ -243,3 +243,17 @@ def test_data_that_is_no_object_is_refused_whatever_its_envelope_says_of_its_ver
     envelope = decode_envelope(payload, "order_id")
     if isinstance(envelope, Envelope):
         assert isinstance(order(envelope.data), Undecodable)
+
+
+def test_fields_are_given_by_name_whatever_a_class_says() -> None:
+    class Said(Event, tag="by.name", kw_only=True):
+        why: str = ""
+
+    class Derived(Said, tag="by.name.too"):
+        order_id: str
+
+    assert Derived(order_id="o-1").order_id == "o-1"
+    with pytest.raises(MessageError, match="kw_only"):
+
+        class Positional(Event, tag="by.place", kw_only=False):
+            why: str = ""

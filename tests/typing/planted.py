@@ -2,7 +2,7 @@
 
 import msgspec
 
-from sagas import Command, Event, Participant, Rejection, Saga, unchanged
+from sagas import CannotUndo, Command, Event, Participant, Rejection, Saga, unchanged
 from sagas.testing import Scenario
 
 HOTEL = Participant("hotel", key="trip_id")
@@ -22,6 +22,11 @@ class BookRoom(Command[RoomBooked | RoomRefused], tag="room.book"):
 
 class RoomFreed(Event, tag="room.freed"):
     trip_id: str
+
+
+class RoomPaid(CannotUndo, tag="room.paid"):
+    trip_id: str
+    nights: int
 
 
 class FreeRoom(Command[RoomFreed], tag="room.free"):
