@@ -31,6 +31,9 @@ STORE_EVERY_MS = 300
 WAIT_MS_MAX = 100
 """How long messages are waited for where the broker tells of them: timers, offsets and the end have to wait as long."""
 
+IDLE_WAIT_MS_MAX = 250
+"""The same where no answer is awaited, and so no timer can be due."""
+
 UNSTOPPED_MS_MAX = 50
 """A pause so short need not be ended when the process is to stop, and costs a third."""
 
@@ -129,7 +132,7 @@ class Worker:
         if count >= self._batch_max or self._work.is_due(self._clock.now_ms()):
             # What is due asks for a poll that looks everywhere, and not only where something is told to be.
             return False
-        return await self._subscription.wait(WAIT_MS_MAX)
+        return await self._subscription.wait(WAIT_MS_MAX if self._is_busy else IDLE_WAIT_MS_MAX)
 
     async def turn(self) -> int:
         """One round: poll, deal with it, store offsets; how many messages came. Raises BrokerError, StoreError."""
