@@ -255,5 +255,5 @@ def test_fields_are_given_by_name_whatever_a_class_says() -> None:
     assert Derived(order_id="o-1").order_id == "o-1"
     with pytest.raises(MessageError, match="kw_only"):
 
-        class Positional(Event, tag="by.place", kw_only=False):
+        class Positional(Event, tag="by.place", kw_only=False):  # pyright: ignore[reportUnusedClass] - it is not made
             why: str = ""
