@@ -13,8 +13,8 @@ from sagas.errors import BrokerError
 from sagas.ports import Outgoing, ParticipantStore
 from sagas.testing.simulation.life import BEGINS_MS, Life, Scene
 from sagas.testing.simulation.network import Server
+from sagas.testing.simulation.participant_stores import WatchedParticipantStore
 from sagas.testing.simulation.programs import Programs
-from sagas.testing.simulation.stores import WatchedParticipantStore
 from sagas.testing.simulation.subject import Subject
 
 OUTSIDE_EVERY_MS = 150

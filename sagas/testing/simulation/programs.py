@@ -14,7 +14,8 @@ from sagas.testing.simulation.databases import (
 )
 from sagas.testing.simulation.life import Life, LifeProcesses
 from sagas.testing.simulation.node import Closing, Program
-from sagas.testing.simulation.stores import WatchedParticipantStore, WatchedStore
+from sagas.testing.simulation.participant_stores import WatchedParticipantStore
+from sagas.testing.simulation.stores import WatchedStore
 from sagas.testing.simulation.subject import Subject
 
 LEASE_MS = 3_000
