@@ -66,6 +66,7 @@ class System:
         self._published = 0
         self._prefix = uuid4().hex[:8]
         self._to_complete: set[str] = set()
+        self._astray: set[str] = set()
         self._looks = sqlite3.connect(f"file:{place.settings.database('orchestrator')}?mode=ro", uri=True)
 
     # ----------------------------------------------------------------- orders
@@ -88,22 +89,13 @@ class System:
             await self._broker.publish(orders[at : at + CHUNK])
 
     async def saturate(self, count: int, kinds: Sequence[Kind]) -> Load:
-        """Place `count` orders at once and wait until all have ended.
-
-        Raises RuntimeError when others completed than should: the figure would be of another load.
-        """
-        first, orders = self._published, self.orders(count, kinds)
-        completed = self.count_in(COMPLETED)
+        """Place `count` orders at once and wait until all have ended."""
+        orders = self.orders(count, kinds)
         before, began = self.cpu_s(), time.perf_counter()
         await self.publish(orders)
         await self.all_ended(orders)
         seconds = time.perf_counter() - began
         after = self.cpu_s()
-        completed = self.count_in(COMPLETED) - completed
-        wanted = sum(kinds[number % len(kinds)] == "delivered" for number in range(first, first + count))
-        # A machine that stands still for long may time a few out.
-        if abs(completed - wanted) > count // 50:
-            raise RuntimeError(f"{completed} of {count} orders completed, {wanted} were to: this is another load")
         return Load(count=count, seconds=seconds, cpu_s={name: after[name] - before[name] for name in after})
 
     async def all_ended(self, orders: Sequence[Outgoing]) -> None:
@@ -116,11 +108,11 @@ class System:
             await anyio.sleep(LOOK_S)
 
     def has_ended(self, key: str) -> bool:
-        """Whether the order of this key has come to its end. Raises RuntimeError when that is not the end it is for."""
+        """Whether the order of this key has come to its end. Raises RuntimeError when too many came to another one."""
         instance = self.store.instance("order", key)
         if instance is None or not instance.is_ended:
             return False
-        self._require_meant(key, instance.state)
+        self._note_end(key, instance.state)
         return True
 
     def ended(self, keys: Sequence[str]) -> list[str]:
@@ -129,17 +121,22 @@ class System:
         sql = f"SELECT key, state FROM instances WHERE key IN ({marks}) AND is_live = 0"
         rows: list[tuple[str, str]] = self._looks.execute(sql, keys).fetchall()
         for key, state in rows:
-            self._require_meant(key, state)
+            self._note_end(key, state)
         return [key for key, _ in rows]
 
     def close(self) -> None:
         """Look no more."""
         self._looks.close()
 
-    def _require_meant(self, key: str, state: str) -> None:
-        if (state == "completed") != (key in self._to_complete):
-            meant = "completed" if key in self._to_complete else "compensated"
-            raise RuntimeError(f"order {key} ended {state}, expected {meant}: what was measured is another load")
+    def _note_end(self, key: str, state: str) -> None:
+        if (state == COMPLETED) == (key in self._to_complete):
+            return
+        self._astray.add(key)
+        # A machine that stands still for long may time a few out; more, and what was measured is another load.
+        if len(self._astray) > self._published // 50:
+            raise RuntimeError(
+                f"{len(self._astray)} of {self._published} orders ended otherwise than meant, such as {key}: {state}"
+            )
 
     async def one_at_a_time(self, count: int, kind: Kind) -> list[float]:
         """Milliseconds from placing an order to its end, with nothing else to do; the first sixth is left out."""

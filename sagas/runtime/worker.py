@@ -32,7 +32,7 @@ WAIT_MS_MAX = 100
 """How long messages are waited for where the broker tells of them: timers, offsets and the end have to wait as long."""
 
 IDLE_WAIT_MS_MAX = 250
-"""The same where no answer is awaited, and so no timer can be due."""
+"""The same where no answer is awaited: what is due there can be that late."""
 
 UNSTOPPED_MS_MAX = 50
 """A pause so short need not be ended when the process is to stop, and costs a third."""
@@ -110,7 +110,7 @@ class Worker:
         while not stop.is_set():
             try:
                 count = await self.turn()
-                self._is_told = is_told = await self._wait(count)
+                self._is_told = await self._wait(count)
                 self._retry_ms = RETRY_MS_FIRST
             except (BrokerError, StoreError) as error:
                 _log.warning("trying again in %d ms: %s", self._retry_ms, error)
@@ -120,7 +120,7 @@ class Worker:
                 continue
             if count:
                 self._pace.reset()
-            elif not is_told:
+            elif not self._is_told:
                 await self._pause(stop, self._pace.next_wait_ms(is_busy=self._is_busy))
         try:
             await self._store_offsets()
