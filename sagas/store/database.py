@@ -5,8 +5,6 @@ transaction outlives a power cut, and readers in other processes never wait for 
 own transaction handling is off (`isolation_level=None`). Every write transaction begins with BEGIN
 IMMEDIATE, which takes the write lock before anything is read: a plain BEGIN that reads first and
 writes later fails at once when another connection wrote in between, whatever `busy_timeout` says.
-The driver is `pysqlite3`, because many systems ship an SQLite whose WAL can be corrupted by a reset
-under load (fixed in 3.51.3); `sqlite_utils` picks the same driver up by itself.
 
 What the surroundings can do to a file (lock, full disk, damage) becomes a StoreError with a remedy.
 What only a bug can cause, a violated constraint for example, stays what the driver raised.
@@ -16,21 +14,12 @@ import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import Any
 
 import sqlite_utils
 
 from sagas.errors import StoreError
-
-# pysqlite3 is the standard library's module built on a newer SQLite and brings no types of its own.
-if TYPE_CHECKING:
-    import sqlite3 as driver
-else:
-    import pysqlite3 as driver
-
-BUSY_TIMEOUT_MS = 5_000
-"""How long a transaction waits for another connection's write lock before it is a StoreError."""
+from sagas.store.opening import BUSY_TIMEOUT_MS, MEMORY, connect, driver, identity, patiently
 
 QUICK_CHECK_BYTES_MAX = 64 * 1024 * 1024
 """Files up to this size are looked through when they are opened: it takes 0.1 s at the most (measured)."""
@@ -45,10 +34,6 @@ IntegrityError = driver.IntegrityError
 """What a violated UNIQUE or PRIMARY KEY raises."""
 
 Row = tuple[Any, ...]
-
-MEMORY = ":memory:"
-
-_FILE_MODE = 0o600
 
 LOG_BYTES_MAX = 64 * 1024 * 1024
 """What stays of the write-ahead log after a reader has kept it from being emptied, and it grew."""
@@ -85,7 +70,7 @@ class Database:
 
     def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
         self.name = str(path)
-        self.connection = _connect(self.name, read_only=read_only)
+        self.connection = connect(self.name, read_only=read_only)
         try:
             with self.explaining():
                 for setting in _SETTINGS:
@@ -96,7 +81,7 @@ class Database:
                 self.connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             # Reading has opened the log, which stays the same one until the last connection is closed.
             paths = () if self.name == MEMORY else (os.path.abspath(self.name), f"{os.path.abspath(self.name)}-wal")
-            self._files = [(path, _identity(path)) for path in paths]
+            self._files = [(path, identity(path)) for path in paths]
             self.tables = sqlite_utils.Database(
                 self.connection, recursive_triggers=False, execute_plugins=False, strict=True
             )
@@ -217,7 +202,7 @@ class Database:
         Two looks at the file system cost 6 µs of a transaction (measured).
         """
         for path, opened in self._files:
-            if _identity(path) != opened:
+            if identity(path) != opened:
                 raise StoreError(
                     f"{path}: was deleted or replaced while it is open; nothing more is written. Before you end this "
                     f"process ({os.getpid()}) copy the file and its -wal from /proc/{os.getpid()}/fd to their places"
@@ -232,55 +217,9 @@ class Database:
                 raise StoreError(f"{self.name}: the file is damaged ({found}); restore a backup")
 
     def _use_wal(self) -> None:
-        (mode,) = self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        (mode,) = patiently(lambda: self.connection.execute("PRAGMA journal_mode = WAL").fetchone())
         if mode not in ("wal", "memory"):
             raise StoreError(
                 f"{self.name}: the file system does not allow SQLite's write-ahead log (journal mode stays {mode!r}); "
                 "use a local disk"
             )
-
-
-def _connect(name: str, *, read_only: bool) -> driver.Connection:
-    if name == MEMORY:
-        return driver.connect(MEMORY, isolation_level=None, check_same_thread=False)
-    if os.path.isdir(name):
-        raise StoreError(f"{name}: is a directory; name a file in it")
-    if os.path.exists(name) and not os.path.isfile(name):
-        # Opening a pipe to read it would wait for somebody who writes to it, for ever.
-        raise StoreError(f"{name}: is a device or a pipe, not a file; name a file")
-    if read_only and not os.path.exists(name):
-        raise StoreError(f"no saga database at {name}; start the orchestrator (make up), or name the file with --db")
-    if not read_only:
-        _create_private(name)
-    mode = "ro" if read_only else "rw"
-    try:
-        return driver.connect(
-            f"file:{quote(os.path.abspath(name))}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
-        )
-    except driver.OperationalError as error:
-        raise StoreError(f"{name}: cannot be opened ({error}); check its permissions and its directory's") from error
-
-
-def _identity(name: str) -> tuple[int, int] | None:
-    """What tells a file from another one that was put in its place; None when there is none."""
-    try:
-        status = os.stat(name)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _create_private(name: str) -> None:
-    """Have the file there, readable by its owner only: SQLite itself would create it readable by all.
-
-    Its `-wal` and `-shm` files take over its mode.
-    """
-    try:
-        os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
-    except FileNotFoundError as error:
-        raise StoreError(f"{name}: its directory does not exist; create {os.path.dirname(name)!r} first") from error
-    except OSError as error:
-        raise StoreError(
-            f"{name}: cannot be opened for writing ({error.strerror}); "
-            "use a directory and a file that this user may write"
-        ) from error

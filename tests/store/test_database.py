@@ -10,7 +10,8 @@ import pytest
 
 from sagas.errors import StoreError
 from sagas.ports import Changes, InstanceFilter
-from sagas.store.database import Database
+from sagas.store.database import Database, DatabaseError
+from sagas.store.opening import connect, patiently
 from sagas.store.sqlite import SqliteStore
 from tests.store.builders import NOW_MS, a_step_later, an_instance, an_outbox_row
 
@@ -49,6 +50,47 @@ def test_the_driver_is_newer_than_the_wal_reset_bug() -> None:
     database = Database(":memory:")
     assert tuple(map(int, str(database.value("SELECT sqlite_version()")).split("."))) >= (3, 51, 3)
     database.close()
+
+
+# SQLite keeps a read lock on these bytes for as long as a connection uses the log (os_unix.c, SHARED_FIRST).
+TAKE_IT_ALONE = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)
+        print("alone")
+    except BlockingIOError:
+        print("in use")
+"""
+
+
+def test_opening_a_file_twice_in_one_process_does_not_drop_the_first_ones_lock(path: Path) -> None:
+    first = Database(path)
+    Database(path).close()
+    another = subprocess.run(
+        [sys.executable, "-c", TAKE_IT_ALONE, path], check=True, capture_output=True, text=True, cwd=REPOSITORY
+    )
+    assert another.stdout.strip() == "in use"
+    first.close()
+
+
+def test_a_file_that_changes_its_journal_mode_is_waited_for(path: Path) -> None:
+    holder, second = (connect(str(path), read_only=False) for _ in range(2))
+    holder.execute("BEGIN IMMEDIATE")
+    refused: list[str] = []
+
+    def attempt() -> tuple[object, ...]:
+        try:
+            return tuple(second.execute("PRAGMA journal_mode = WAL").fetchone())
+        except DatabaseError as error:
+            refused.append(str(error))
+            holder.execute("ROLLBACK")
+            raise
+
+    assert patiently(attempt) == ("wal",)
+    assert refused == ["database is locked"]
+    holder.close()
+    second.close()
 
 
 def test_a_new_file_and_its_log_are_readable_by_their_owner_only(path: Path) -> None:

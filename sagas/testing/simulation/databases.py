@@ -8,7 +8,8 @@ a store of its own on it, as in production: it may keep things in memory that mu
 from collections.abc import Sequence
 
 from sagas.ports import Migration
-from sagas.store.database import MEMORY, Database
+from sagas.store.database import Database
+from sagas.store.opening import MEMORY
 from sagas.store.participant import SqliteParticipantStore
 from sagas.store.processes import Processes
 from sagas.store.sqlite import SqliteStore
