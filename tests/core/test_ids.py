@@ -21,6 +21,14 @@ def test_an_id_is_a_uuid_of_version_7_and_its_children_keep_its_time() -> None:
     assert UUID(instance).int >> 80 == UUID(child).int >> 80 == 1_764_583_200_123
 
 
+@pytest.mark.parametrize("spelled", ["019AD95A-D57B-79FA-9763-ECC85CA1989B", "{019ad95ad57b79fa9763ecc85ca1989b}"])
+def test_the_child_of_an_id_that_is_spelled_otherwise_is_spelled_as_all_are(spelled: str) -> None:
+    child = derived_id(spelled, "reserve", "do")
+    assert str(UUID(child)) == child
+    assert UUID(child).version == 7
+    assert UUID(child).int >> 80 == UUID(spelled).int >> 80
+
+
 def test_later_instances_sort_after_earlier_ones() -> None:
     ids = [instance_id("order", f"o-{n}", 1_000 + n) for n in range(100)]
     assert ids == sorted(ids)
