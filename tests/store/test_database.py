@@ -13,7 +13,7 @@ from sagas.ports import Changes, InstanceFilter
 from sagas.store.database import Database, DatabaseError
 from sagas.store.opening import connect, patiently
 from sagas.store.sqlite import SqliteStore
-from tests.store.builders import NOW_MS, a_step_later, an_instance, an_outbox_row
+from tests.store.builders import NOW_MS, a_journal_row, a_step_later, a_timer, an_instance, an_outbox_row
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -50,6 +50,42 @@ def test_the_driver_is_newer_than_the_wal_reset_bug() -> None:
     database = Database(":memory:")
     assert tuple(map(int, str(database.value("SELECT sqlite_version()")).split("."))) >= (3, 51, 3)
     database.close()
+
+
+def test_what_every_batch_asks_is_prepared_once_and_not_for_each_batch(path: Path) -> None:
+    store = SqliteStore(path)  # its migrations are the first statements of this connection
+    prepared: list[int] = []
+
+    def a_batch(number: int) -> None:
+        instance = an_instance(f"o-{number}")
+        with store.transaction() as transaction:
+            transaction.seen([instance.id])
+            transaction.load([instance.id])
+            transaction.find("order", ["o-0"])
+            transaction.parked_for([instance.id])
+            transaction.write(
+                Changes(
+                    created=[instance],
+                    inbox=[instance.id],
+                    journal=[a_journal_row(instance, 1)],
+                    outbox=[an_outbox_row("reserve")],
+                    timers_set=[a_timer(instance, "reserve", NOW_MS)],
+                    timers_cleared=[(instance.id, "create")],
+                )
+            )
+
+    def note(action: int, *_: object) -> int:
+        prepared.append(action)
+        return 0  # allowed
+
+    # SQLite asks for permission whenever it prepares a statement, and never while it runs one.
+    store._database.connection.set_authorizer(note)  # pyright: ignore[reportPrivateUsage]
+    a_batch(1)
+    assert prepared
+    prepared.clear()
+    a_batch(2)
+    assert prepared == []
+    store.close()
 
 
 # SQLite keeps a read lock on these bytes for as long as a connection uses the log (os_unix.c, SHARED_FIRST).
