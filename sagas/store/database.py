@@ -156,19 +156,12 @@ class Database:
                     self.connection.execute("ROLLBACK")
                 raise
 
-    @contextmanager
-    def savepoint(self) -> Generator[None, None, None]:
-        """A part of a transaction that can fail alone: rolled back when the block raises. They nest."""
-        self.require_transaction()
-        self.connection.execute("SAVEPOINT part")
-        try:
-            yield
-        except BaseException:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK TO part")
-                self.connection.execute("RELEASE part")
-            raise
-        self.connection.execute("RELEASE part")
+    def savepoint(self, taken_back: Callable[[], None] | None = None) -> "Savepoint":
+        """A part of a transaction that can fail alone: rolled back when the block raises. They nest.
+
+        `taken_back` is called when that has happened.
+        """
+        return Savepoint(self, taken_back)
 
     def require_transaction(self) -> None:
         """Raise StoreError when no transaction is open.
@@ -223,3 +216,27 @@ class Database:
                 f"{self.name}: the file system does not allow SQLite's write-ahead log (journal mode stays {mode!r}); "
                 "use a local disk"
             )
+
+
+class Savepoint:
+    """`Database.savepoint` as a context. A class: each command of a participant has one, a generator costs 2 µs."""
+
+    def __init__(self, database: Database, taken_back: Callable[[], None] | None) -> None:
+        self._database = database
+        self._taken_back = taken_back
+
+    def __enter__(self) -> None:
+        self._database.require_transaction()
+        self._database.connection.execute("SAVEPOINT part")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        connection = self._database.connection
+        if kind is None:
+            connection.execute("RELEASE part")
+            return
+        # A full disk, for one, rolls the whole transaction back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO part")
+            connection.execute("RELEASE part")
+        if self._taken_back is not None:
+            self._taken_back()

@@ -17,6 +17,9 @@ _TABLE = "schema_migrations"
 
 _TRANSACTION_WORDS = frozenset(("begin", "commit", "end", "rollback", "savepoint", "release", "attach", "vacuum"))
 
+_STATEMENTS_REMEMBERED = 512
+"""Whoever writes values into the text of statements has more than that, and is not to fill the memory with them."""
+
 
 class TransactionSql:
     """A participant's own statements, inside a transaction it cannot end.
@@ -26,17 +29,25 @@ class TransactionSql:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # A handler runs the same few statements for ever: each is looked at once.
+        self._let_through: set[str] = set()
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
         """Run one statement. Raises StoreError for one that would begin or end a transaction."""
+        if sql not in self._let_through:
+            self._refuse_transaction_words(sql)
+            if len(self._let_through) < _STATEMENTS_REMEMBERED:
+                self._let_through.add(sql)
+        self._database.require_transaction()
+        return self._database.connection.execute(sql, parameters)
+
+    def _refuse_transaction_words(self, sql: str) -> None:
         word = sql.split(maxsplit=1)[0].rstrip(";").lower() if sql.strip() else ""
         if word in _TRANSACTION_WORDS:
             raise StoreError(
                 f"{self._database.name}: {word.upper()} inside a transaction of the kit; "
                 "leave it out: the kit commits, or rolls back when you raise"
             )
-        self._database.require_transaction()
-        return self._database.connection.execute(sql, parameters)
 
 
 def migrate(database: Database, migrations: Sequence[Migration]) -> None:

@@ -7,7 +7,8 @@ by the same mechanism after the kit's.
 """
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 from sagas.core.ids import first_id_at
@@ -159,16 +160,9 @@ class SqliteParticipantTransaction:
         """The business tables."""
         return self._sql
 
-    @contextmanager
-    def savepoint(self) -> Generator[None, None, None]:
+    def savepoint(self) -> AbstractContextManager[None]:
         """A part that can fail alone: what it wrote is rolled back when the block raises."""
-        size = self._outbox.size
-        try:
-            with self._database.savepoint():
-                yield
-        except BaseException:
-            self._outbox.forget_after(size)
-            raise
+        return self._database.savepoint(partial(self._outbox.forget_after, self._outbox.size))
 
     @property
     def forgotten_ms(self) -> int:
