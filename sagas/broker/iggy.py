@@ -1,23 +1,19 @@
 """Apache Iggy as the broker: the port `Broker` on the real client.
 
-Theory of operation. Some connections send, each the messages of its partitions, so that several partitions do not
-wait for each other's messages to be on the broker's disk. Every subscription has a connection of its own to poll
+Theory of operation. Some connections send (`iggy_sender.py`). Every subscription has a connection of its own to poll
 and commit on, because a connection takes one request at a time and a poll must not wait for a send.
 Whatever is lost comes back by itself at the next call (`iggy_connection.py`), and whatever is unknown is
 raised as BrokerUnavailable: the caller, who has the messages in its outbox, does it again.
 
 Topics are made so that an acknowledged message is on disk, message by message, where the server has
 that: an ordinary acknowledgement comes from its memory. Topics that are there are taken as they are.
-
-Partitions are chosen here (`partitioning.py`) and sent by number, with the count the topic really has:
-asked once for each connection. What was added to a topic since then is used after the next reconnect.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import anyio
-from apache_iggy import Durability, IggyExpiry, SendMessage
+from apache_iggy import Durability, IggyExpiry
 
 from sagas.broker import iggy_wire as wire
 from sagas.broker.connection_string import (
@@ -30,25 +26,15 @@ from sagas.broker.connection_string import (
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused
 from sagas.broker.iggy_lag import lag_of
-from sagas.broker.iggy_messages import make_message
 from sagas.broker.iggy_scan import IggyScan
+from sagas.broker.iggy_sender import SEND_COUNT_MAX, SENDERS, IggySender
 from sagas.broker.iggy_subscription import IggySubscription
 from sagas.broker.outgoing import checked_name
-from sagas.broker.partitioning import partition_of
-from sagas.errors import BrokerError, BrokerUnavailable, SettingsError
+from sagas.errors import BrokerError, SettingsError
 from sagas.ports import Outgoing, Subscription, TopicSpec
 
 CALL_TIMEOUT_S = 5.0
 """For one request, connecting included once. Longer than two failed dials, shorter than a person's patience."""
-
-SENDERS = 6
-"""Connections that send. The broker has to write what each of them sent, and can do so together."""
-
-SEND_COUNT_MAX = 1000
-"""Messages in one request."""
-
-SEND_BYTES_MAX = 1_000_000
-"""Payload bytes in one request; a longer message goes alone. A frame of more than 64 MiB is refused."""
 
 
 class IggyBroker:
@@ -84,14 +70,12 @@ class IggyBroker:
             raise SettingsError(f"call_timeout_s: {call_timeout_s} has to be above 0")
         if send_count_max < 1:
             raise SettingsError(f"send_count_max: {send_count_max} has to be at least 1")
-        self._send_count_max = send_count_max
         self._address = address
         self._stream = checked_name("stream", stream)
         self._timeout_s = call_timeout_s
         self._sending = IggyConnection(address, call_timeout_s)
-        self._senders = [self._sending, *(IggyConnection(address, call_timeout_s) for _ in range(SENDERS - 1))]
-        self._partitions: dict[str, int] = {}
-        self._partitions_epoch = 0
+        others = [IggyConnection(address, call_timeout_s) for _ in range(SENDERS - 1)]
+        self._sender = IggySender([self._sending, *others], self._stream, send_count_max)
         self._subscriptions: list[IggySubscription] = []
         self._is_closed = False
 
@@ -111,7 +95,7 @@ class IggyBroker:
                 if refused.refusal is not Refusal.EXISTS:  # Somebody else was as quick: good.
                     raise
         for spec in topics:
-            if await self._count(spec.name) is None:
+            if await self._sender.partition_count(spec.name) is None:
                 await self._create(spec)
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
@@ -119,33 +103,7 @@ class IggyBroker:
 
         Raises BrokerError naming the message, before anything is sent, when Iggy cannot take one.
         """
-        batches: dict[tuple[str, int], list[Outgoing]] = {}
-        for message in messages:
-            partition = partition_of(message.key, await self._partition_count(message.topic))
-            batches.setdefault((message.topic, partition), []).append(message)
-        made = [
-            (topic, partition, [make_message(message) for message in chunk])
-            for (topic, partition), batch in batches.items()
-            for chunk in _chunks(batch, self._send_count_max)
-        ]
-        lanes: list[list[tuple[str, int, list[SendMessage]]]] = [[] for _ in self._senders]
-        for topic, partition, chunk in made:
-            # By name and number, so that the messages of one partition always take the same way, one after the other.
-            lanes[(partition_of(topic, SENDERS) + partition) % SENDERS].append((topic, partition, chunk))
-        busy = [(connection, lane) for connection, lane in zip(self._senders, lanes, strict=True) if lane]
-        failures: list[BrokerError] = []
-        if len(busy) == 1:
-            await self._send_lane(*busy[0], failures)
-        elif busy:
-            async with anyio.create_task_group() as tasks:
-                for connection, lane in busy:
-                    tasks.start_soon(self._send_lane, connection, lane, failures)
-        if failures:
-            if any(isinstance(failure, BrokerUnavailable) for failure in failures):
-                # The server was away, or is: no other connection has to find that out by another failure.
-                for connection in self._senders:
-                    connection.drop()
-            raise failures[0]
+        await self._sender.publish(messages)
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
         """Join the group on each of `topics`; see `ports.Broker`. Raises BrokerError when a topic is not there."""
@@ -188,52 +146,10 @@ class IggyBroker:
             for subscription in self._subscriptions:
                 if not subscription.is_closed:
                     await subscription.leave()
-            for connection in self._senders:
-                connection.close()
+            self._sender.close()
             await anyio.sleep(SETTLE_S)
 
     # ------------------------------------------------------------------- topics
-
-    async def _send_lane(
-        self, connection: IggyConnection, lane: list[tuple[str, int, list[SendMessage]]], failures: list[BrokerError]
-    ) -> None:
-        try:
-            for topic, partition, messages in lane:
-                await self._send(connection, topic, partition, messages)
-        except BrokerError as error:
-            failures.append(error)
-
-    async def _send(self, connection: IggyConnection, topic: str, partition: int, messages: list[SendMessage]) -> None:
-        try:
-            await connection.call(
-                f"send to {topic!r}/{partition}",
-                lambda client: client.send_messages(self._stream, topic, partition, messages),
-            )
-        except Refused as refused:
-            if refused.refusal is Refusal.NOT_FOUND:
-                # The topic was deleted, or made again with fewer partitions: count them anew next time.
-                self._partitions.pop(topic, None)
-            raise
-
-    async def _count(self, topic: str) -> int | None:
-        stream = self._stream
-        details = await self._sending.call(f"get topic {topic!r}", lambda client: client.get_topic(stream, topic))
-        return None if details is None else details.partitions_count
-
-    async def _partition_count(self, topic: str) -> int:
-        if not self._sending.is_connected:
-            await self._sending.connect()
-        if self._partitions_epoch != self._sending.epoch:
-            self._partitions = {}
-            self._partitions_epoch = self._sending.epoch
-        known = self._partitions.get(topic)
-        if known is not None:
-            return known
-        count = await self._count(topic)
-        if not count:
-            raise BrokerError(f"topic {topic!r} of stream {self._stream!r} is not there; call ensure() first")
-        self._partitions[topic] = count
-        return count
 
     async def _create(self, spec: TopicSpec) -> None:
         name = f"create topic {spec.name!r}"
@@ -278,19 +194,6 @@ class IggyBroker:
     async def _create_raw(self, name: str, spec: TopicSpec, options: dict[str, str]) -> None:
         body = wire.create_topic(self._stream, spec.name, spec.partitions, options)
         await self._sending.call(name, lambda client: client.send_binary_request(wire.CREATE_TOPIC, body))
-
-
-def _chunks(batch: Sequence[Outgoing], count_max: int) -> Iterator[list[Outgoing]]:
-    chunk: list[Outgoing] = []
-    size = 0
-    for message in batch:
-        if chunk and (len(chunk) >= count_max or size + len(message.payload) > SEND_BYTES_MAX):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(message)
-        size += len(message.payload)
-    if chunk:
-        yield chunk
 
 
 def _expiry(expiry_s: int | None) -> IggyExpiry:

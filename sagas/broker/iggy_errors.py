@@ -29,6 +29,7 @@ class Refusal(Enum):
     NOT_A_MEMBER = "not a member"
     INVALID_OFFSET = "invalid offset"
     UNSUPPORTED_OPTION = "unsupported option"
+    UNKNOWN_REQUEST = "unknown request"
     OTHER = "other"
 
 
@@ -60,6 +61,7 @@ _REFUSALS = (
     ("was not found", Refusal.NOT_FOUND),
     ("Invalid offset", Refusal.INVALID_OFFSET),
     ("Unsupported option key", Refusal.UNSUPPORTED_OPTION),
+    ("Invalid command", Refusal.UNKNOWN_REQUEST),
 )
 
 

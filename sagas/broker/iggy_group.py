@@ -8,6 +8,7 @@ import logging
 from sagas.broker import iggy_wire as wire
 from sagas.broker.iggy_connection import IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused
+from sagas.records import Position
 
 _log = logging.getLogger("sagas.broker")
 
@@ -52,6 +53,31 @@ class IggyGroup:
             f"get topic {topic!r}", lambda client: client.get_topic(self._stream, topic)
         )
         return 0 if details is None else details.partitions_count
+
+    async def number(self) -> int:
+        """By which number the server knows the connection: another one after each time it was made."""
+        reply = await self._connection.call("get me", lambda client: client.send_binary_request(wire.GET_ME, b""))
+        return wire.read_number(reply)
+
+    async def store(self, position: Position) -> bool:
+        """Store an offset; False when the partition is not this member's, or not what it was taken for."""
+        where = f"{position.topic!r}/{position.partition}"
+        body = wire.store_offset(self._stream, position.topic, self.name, position.partition, position.offset)
+        try:
+            await self._connection.call(
+                f"store offset of {where}", lambda client: client.send_binary_request(wire.STORE_OFFSET, body)
+            )
+        except Refused as refused:
+            if refused.refusal is Refusal.INVALID_OFFSET:
+                _log.error(
+                    "topic %r, partition %d: offset %d cannot be stored, the log ends before it: the broker lost "
+                    "messages; reading goes on from the stored offset",
+                    *(position.topic, position.partition, position.offset),
+                )
+            elif refused.refusal not in {Refusal.NOT_FOUND, Refusal.NOT_A_MEMBER}:
+                raise
+            return False
+        return True
 
     async def start_of(self, topic: str, partition: int) -> int:
         """The offset to read first in a partition that has become this member's."""

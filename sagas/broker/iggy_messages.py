@@ -1,13 +1,13 @@
 """Messages as the client has them, to and from ours."""
 
 import logging
-from collections.abc import Sequence
 
 from apache_iggy import ReceiveMessage, SendMessage
 
 from sagas.broker.outgoing import MESSAGES_EXPIRED, checked_headers, checked_payload, message_id
 from sagas.core.ids import text_of
 from sagas.ports import Incoming, Outgoing
+from sagas.records import Partition
 
 _log = logging.getLogger("sagas.broker")
 
@@ -48,12 +48,10 @@ def read_message(topic: str, message: ReceiveMessage) -> Incoming:
     )
 
 
-def read_batch(at: tuple[str, int], messages: Sequence[ReceiveMessage], expected: int, group: str) -> list[Incoming]:
-    """What was read of a topic's partition; says so when the offset that was expected first has expired."""
-    missed = messages[0].offset() - expected
-    if missed > 0:
-        _log.warning(MESSAGES_EXPIRED, missed, *at, group)
-    return [read_message(at[0], message) for message in messages]
+def note_missed(at: Partition, count: int, group: str) -> None:
+    """Say that the first `count` messages that were to be read have expired."""
+    if count > 0:
+        _log.warning(MESSAGES_EXPIRED, count, *at, group)
 
 
 def _text(value: str | bytes | bool | int | float) -> str:

@@ -21,9 +21,10 @@ What can happen, and why nothing is skipped:
 A position may be behind what another member committed meanwhile (lost and gained between two syncs):
 that repeats messages, and repeats are harmless. No position is ever ahead of what was returned to the caller.
 
-A poll that finds nothing costs one request, and each topic one sync every `RESYNC_S` besides: a server that can tell
-says which partitions have something, and when (`iggy_arrivals.py`), any other which topics are not as before
-(`iggy_news.py`).
+A poll costs one request, and each topic one sync every `RESYNC_S` besides. A server that can reads all partitions at
+once, and waits for messages where there are none (`iggy_together.py`): they are kept for the next poll, and positions
+move only then. Any other says which topics are not as before (`iggy_news.py`), and their partitions are polled one
+after the other.
 
 A real server keeps group members on its disk: after its restart the member of before can stay on as a
 ghost that owns partitions nobody reads. A member that owns nothing cannot tell that from a group with
@@ -32,18 +33,20 @@ more members than partitions, so it is only logged; the cure is to delete the gr
 
 import asyncio
 import logging
+import struct
 from collections.abc import Sequence
 
 import anyio
-from apache_iggy import Consumer, PollingStrategy, ReceiveMessage
 
 from sagas.broker import iggy_wire as wire
-from sagas.broker.iggy_arrivals import Arrivals
+from sagas.broker.batch_messages import decode_batches
+from sagas.broker.batches import BadBatch
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
-from sagas.broker.iggy_errors import Refusal, Refused
 from sagas.broker.iggy_group import IggyGroup
-from sagas.broker.iggy_messages import read_batch
+from sagas.broker.iggy_messages import note_missed
 from sagas.broker.iggy_news import News
+from sagas.broker.iggy_sweep import Read, Sweep
+from sagas.broker.iggy_together import Together
 from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Incoming, Position, Reading
 from sagas.records import Partition
@@ -65,7 +68,6 @@ class IggySubscription:
         self._stream = stream
         self._group = group
         self._topics = tuple(dict.fromkeys(topics))
-        self._consumer = Consumer.Group(group)
         self._members = IggyGroup(connection, stream, group)
         # Polling, committing and rewinding read and write the positions: one at a time. Nothing is lost by it,
         # since a connection takes one request at a time anyhow.
@@ -78,8 +80,11 @@ class IggySubscription:
         self._first = 0
         self._joined_epoch = 0
         self._sync_due_at = 0.0
-        self._arrivals = Arrivals(waiting, stream)
-        self._told: list[Partition] = []
+        self._together = Together(waiting, stream)
+        self._ahead: list[Read] = []
+        self._count_max = 1
+        self._number = 0
+        self._sweep = Sweep(connection, stream, group)
         self._news = News(self._topics, self._ask_for_news)
         self._is_closed = False
 
@@ -98,24 +103,30 @@ class IggySubscription:
         async with self._turn:
             await self._settle()
             self._read = frozenset()
-            told, self._told = self._told, []
-            if told:
-                # The others may have got something since this was told: nothing is said of them.
-                return await self._sweep(count_max, [at for at in told if at in self._next])
-            unread = await self._unread()
-            found = await self._sweep(count_max, unread)
+            self._count_max = count_max
+            ahead, self._ahead = self._ahead, []
+            # More may have come since: nothing is said of what was read to its end.
+            found = self._take(ahead, count_max)
+            if found:
+                return found
+            read = await self._read_together(0)
+            if read is None:
+                await self._news.look()
+                unread = [at for at in self._in_turn() if at[0] in self._news.unread]
+                read = await self._sweep.read([(at, self._next[at]) for at in unread], count_max)
+            found = self._take(read, count_max)
             if len(found) < count_max:
                 self._read = frozenset(self._order)
                 self._news.are_read()
             return found
 
     async def wait(self, at_most_ms: int) -> bool:
-        """Return when a poll may bring something; see `ports.Subscription`. What it is told is for the next poll."""
-        # A partition whose commit was refused is somebody else's: it is in the order until the next sync.
-        ours = [at for at in self._order if at in self._next]
-        told = await self._arrivals.wait(ours, self._next, at_most_ms)
-        self._told = told or []
-        return told is not None
+        """Return when there is something to read; see `ports.Subscription`. It is kept for the next poll."""
+        if not (self._connection.is_connected and self._joined_epoch == self._connection.epoch):
+            return False
+        read = await self._read_together(at_most_ms)
+        self._ahead = read or []
+        return read is not None
 
     async def commit(self, positions: Sequence[Position]) -> None:
         """Store offsets; see `ports.Subscription`."""
@@ -160,7 +171,7 @@ class IggySubscription:
         except BrokerError:
             pass  # The connection is dropped below, and the broker removes its member with it.
         self._connection.close()
-        self._arrivals.close()
+        self._together.close()
 
     # ------------------------------------------------------------------- membership
 
@@ -179,6 +190,8 @@ class IggySubscription:
         epoch = self._connection.epoch
         for topic in self._topics:
             await self._members.join(topic)
+        # Anew each time: the client may have come back by itself, with another session on the same object.
+        self._number = await self._members.number()
         if not await self._sync():
             raise BrokerUnavailable(f"group {self._group!r}: joined, and removed again at once; try again")
         self._joined_epoch = epoch
@@ -211,66 +224,44 @@ class IggySubscription:
 
     def _forget(self) -> None:
         self._next, self._order, self._shares = {}, [], {}
-        self._read, self._told = frozenset(), []
+        self._read, self._ahead = frozenset(), []
         self._sync_due_at = 0.0
         self._news.forget()
 
     # ------------------------------------------------------------------- messages
 
-    async def _unread(self) -> list[Partition]:
-        """Those of our partitions that may have something to read, as of now."""
-        told = await self._arrivals.wait(self._order, self._next, 0)
-        if told is None:
-            await self._news.look()
-            told = [at for at in self._order if at[0] in self._news.unread]
-        return told
-
-    async def _sweep(self, count_max: int, unread: Sequence[Partition]) -> list[Incoming]:
-        found: list[Incoming] = []
-        reached: dict[Partition, int] = {}
-        for turn in range(len(unread)):
-            # Each sweep starts one further, so that a full first partition does not starve the rest.
-            at = unread[(self._first + turn) % len(unread)]
-            polled = await self._poll_one(at, count_max - len(found))
-            if polled:
-                found.extend(read_batch(at, polled, self._next[at], self._group))
-                reached[at] = found[-1].offset + 1
-                if len(found) >= count_max:
-                    break
+    def _in_turn(self) -> list[Partition]:
+        """Our partitions, from another one on each time, so that a full first one does not starve the rest."""
+        # A partition whose commit was refused is somebody else's: it is in the order until the next sync.
+        ours = [at for at in self._order if at in self._next]
+        first = self._first % max(1, len(ours))
         self._first += 1
-        # Only now: a sweep that is cancelled or fails half-way returns nothing, and must not have moved anything.
-        self._next.update(reached)
-        return found
+        return [*ours[first:], *ours[:first]]
 
-    async def _poll_one(self, at: Partition, count_max: int) -> list[ReceiveMessage]:
-        topic, partition = at
-        return await self._connection.call(
-            f"poll {topic!r}/{partition}",
-            lambda client: client.poll_messages(
-                self._stream,
-                topic,
-                consumer=self._consumer,
-                polling_strategy=PollingStrategy.Offset(self._next[at]),
-                count=count_max,
-                auto_commit=False,
-                partition_id=partition,
-            ),
-        )
+    async def _read_together(self, at_most_ms: int) -> list[Read] | None:
+        wanted = [(at, self._next[at]) for at in self._in_turn()]
+        found = await self._together.read(self._group, self._number, wanted, self._count_max, at_most_ms)
+        if found is None:
+            return None
+        try:
+            return [(at, offset, decode_batches(*at, batches)) for at, offset, batches in found]
+        except (BadBatch, struct.error) as error:
+            raise BrokerUnavailable(f"group {self._group!r}: what was read is no batch: {error}") from None
+
+    def _take(self, read: Sequence[Read], count_max: int) -> list[Incoming]:
+        """What was read and is still the next in its partition; it is left behind."""
+        found: list[Incoming] = []
+        for at, offset, messages in read:
+            taken = messages[: count_max - len(found)]
+            if taken and self._next.get(at) == offset:
+                note_missed(at, taken[0].offset - offset, self._group)
+                found += taken
+                self._next[at] = taken[-1].offset + 1
+        return found
 
     async def _store(self, position: Position) -> None:
         at = (position.topic, position.partition)
-        body = wire.store_offset(self._stream, position.topic, self._group, position.partition, position.offset)
-        try:
-            await self._raw(f"store offset of {position.topic!r}/{position.partition}", wire.STORE_OFFSET, body)
-        except Refused as refused:
-            if refused.refusal is Refusal.INVALID_OFFSET:
-                _log.error(
-                    "topic %r, partition %d: offset %d cannot be stored, the log ends before it: the broker lost "
-                    "messages; reading goes on from the stored offset",
-                    *(position.topic, position.partition, position.offset),
-                )
-            elif refused.refusal not in {Refusal.NOT_FOUND, Refusal.NOT_A_MEMBER}:
-                raise
+        if not await self._members.store(position):
             # Not ours any more, or not what we took it for: look again before the next poll.
             self._next.pop(at, None)
             self._sync_due_at = 0.0
@@ -280,7 +271,7 @@ class IggySubscription:
             self._next[at] = position.offset + 1
 
     async def _ask_for_news(self) -> bytes:
-        return await self._raw("get stream", wire.GET_STREAM, wire.stream_at(self._stream))
-
-    async def _raw(self, name: str, code: int, body: bytes) -> bytes:
-        return await self._connection.call(name, lambda client: client.send_binary_request(code, body))
+        body = wire.stream_at(self._stream)
+        return await self._connection.call(
+            "get stream", lambda client: client.send_binary_request(wire.GET_STREAM, body)
+        )

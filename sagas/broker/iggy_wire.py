@@ -10,13 +10,17 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sagas.records import Partition
+
+GET_ME = 20
 GET_OFFSET = 120
 GET_STREAM = 200
 STORE_OFFSET = 121
 CREATE_TOPIC = 302
 SYNC_GROUP = 606
-WAIT_FOR_MESSAGES = 60_001
-"""Not one of Iggy's: the embedded broker has it (`embedded/arrivals.py`)."""
+READ_TOGETHER = 60_002
+SEND_TOGETHER = 60_003
+"""These two are none of Iggy's: the embedded broker has them (`embedded/together.py`)."""
 
 _KIND_NAME = 2
 _KIND_GROUP = 2
@@ -26,6 +30,7 @@ _SYNC_HEAD = struct.Struct("<QI")
 _STREAM_HEAD = struct.Struct("<IQIQQ")
 _TOPIC_HEAD = struct.Struct("<IQIQBQQQ")
 _LENGTH = struct.Struct("<I")
+_PLACE = struct.Struct("<II")
 
 Stamp = tuple[int, int]
 """Bytes and messages of a stream or a topic: as long as it is the same, nothing has come."""
@@ -124,15 +129,40 @@ def _behind_options(reply: bytes, at: int) -> int:
     return at + _LENGTH.size + length
 
 
-def wait_for(stream: str, at_most_ms: int, wanted: Sequence[tuple[str, int, int]]) -> bytes:
-    """The body of WAIT_FOR_MESSAGES: topic, partition and offset of what is waited for."""
-    parts = [name_bytes(topic) + struct.pack("<IQ", partition, offset) for topic, partition, offset in wanted]
-    return name_bytes(stream) + struct.pack("<I", at_most_ms) + b"".join(parts)
+def read_number(reply: bytes) -> int:
+    """The number of the connection that sent GET_ME."""
+    number: int = _LENGTH.unpack_from(reply)[0]
+    return number
 
 
-def read_places(reply: bytes) -> tuple[int, ...]:
-    """The reply to WAIT_FOR_MESSAGES: which of those that were waited for, by their place in the request."""
-    return struct.unpack_from(f"<{len(reply) // 4}I", reply)
+def read_together(
+    stream: str, group: str, member: int, at_most_ms: int, count_max: int, wanted: Sequence[tuple[Partition, int]]
+) -> bytes:
+    """The body of READ_TOGETHER: which partitions are read, each with its offset."""
+    head = name_bytes(stream) + name_bytes(group) + struct.pack("<III", member, at_most_ms, count_max)
+    return head + b"".join(
+        name_bytes(topic) + struct.pack("<IQ", partition, offset) for (topic, partition), offset in wanted
+    )
+
+
+def read_batches(reply: bytes) -> list[tuple[int, bytes]]:
+    """The reply to READ_TOGETHER: batches, each with the place that its partition had in the request."""
+    found: list[tuple[int, bytes]] = []
+    at = 0
+    while at < len(reply):
+        place, size = _PLACE.unpack_from(reply, at)
+        at += _PLACE.size
+        found.append((place, reply[at : at + size]))
+        at += size
+    return found
+
+
+def send_together(stream: str, batches: Sequence[tuple[Partition, int, bytes]]) -> bytes:
+    """The body of SEND_TOGETHER: batches, each with its partition and its count."""
+    pieces = [name_bytes(stream)]
+    for (topic, partition), count, batch in batches:
+        pieces += (name_bytes(topic), struct.pack("<III", partition, count, len(batch)), batch)
+    return b"".join(pieces)
 
 
 def read_offsets(reply: bytes) -> StoredOffset | None:

@@ -28,8 +28,14 @@ It keeps its log on disk, so a restart loses nothing. For production run Apache 
     metavar="DIR",
     help="Where the log is kept; $SAGAS_DATA/broker by default.",
 )
+@click.option(
+    "--iggy-only",
+    "is_iggy_only",
+    is_flag=True,
+    help="Take no request that Iggy does not have: slower, and what a real Iggy will cost.",
+)
 @explained
-def command(address: str, data: Path | None) -> None:
+def command(address: str, data: Path | None, is_iggy_only: bool) -> None:
     """Run the embedded broker, for development and tests, until SIGTERM or Ctrl-C.
 
     Prints a line that begins with `ready` once clients can connect.
@@ -42,6 +48,6 @@ def command(address: str, data: Path | None) -> None:
     folder = data or settings_here().data_dir / "broker"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        asyncio.run(serve(address, folder, on_ready=lambda real: say(f"ready {real}")))
+        asyncio.run(serve(address, folder, on_ready=lambda real: say(f"ready {real}"), is_iggy_only=is_iggy_only))
     except OSError as error:
         fail(f"{folder}: {error.strerror or error}")

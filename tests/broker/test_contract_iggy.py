@@ -1,4 +1,5 @@
-"""The broker contract on the real client: against the embedded server, and a real Iggy where one is named.
+"""The broker contract on the real client: against the embedded server, the same without what Iggy has not, and a real
+Iggy where one is named.
 
 `IGGY_CONNECTION_STRING` names it. Then all contract tests run a second time; without it there is no such parameter.
 """
@@ -30,15 +31,16 @@ from tests.broker.reading_contract import ReadingContract
 from tests.broker.traffic import ORDERS, PATIENCE_S, key_of, numbers, outgoing, positions, read, read_and_commit, spread
 
 REAL = os.environ.get("IGGY_CONNECTION_STRING", "")
-SERVERS = ["embedded", "real"] if REAL else ["embedded"]
+SERVERS = ["embedded", "embedded, iggy only", *(["real"] if REAL else [])]
 CALL_TIMEOUT_S = 0.7  # longer than two dials that fail
 
 
 class EmbeddedServer:
     """The embedded server as a process of its own, on a port that stays the same over restarts."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *options: str) -> None:
         self._data = data
+        self._options = options
         self._port = 0
         self._process: subprocess.Popen[str] | None = None
 
@@ -51,7 +53,10 @@ class EmbeddedServer:
         """Start it and wait until it says that it is ready."""
         command = [sys.executable, "-m", "sagas.broker.embedded", "--address", f"127.0.0.1:{self._port}"]
         self._process = subprocess.Popen(
-            [*command, "--data", str(self._data)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*command, "--data", str(self._data), *self._options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         assert self._process.stdout is not None
         said = ""
@@ -81,9 +86,9 @@ class EmbeddedServer:
 
 
 @contextmanager
-def embedded_server(data: Path) -> Generator[EmbeddedServer, None, None]:
+def embedded_server(data: Path, *options: str) -> Generator[EmbeddedServer, None, None]:
     """A running server, killed at the end."""
-    server = EmbeddedServer(data)
+    server = EmbeddedServer(data, *options)
     try:
         server.start()
         yield server
@@ -95,6 +100,13 @@ def embedded_server(data: Path) -> Generator[EmbeddedServer, None, None]:
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The connection string of an embedded server for all tests that leave it running."""
     with embedded_server(tmp_path_factory.mktemp("embedded")) as server:
+        yield server.connection_string
+
+
+@pytest.fixture(scope="module")
+def plain_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same of one that has no request that Iggy has not."""
+    with embedded_server(tmp_path_factory.mktemp("embedded"), "--iggy-only") as server:
         yield server.connection_string
 
 
@@ -125,7 +137,7 @@ def server(request: pytest.FixtureRequest) -> str:
     """The connection string of a server that a test leaves running."""
     if request.param == "real":
         return REAL
-    where: str = request.getfixturevalue("shared_server")
+    where: str = request.getfixturevalue("shared_server" if request.param == "embedded" else "plain_server")
     return where
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sagas.broker import iggy
+from sagas.broker import iggy, iggy_sender
 from sagas.cli.main import cli
 from sagas.cli.settings_page import page
 from sagas.config import Secret, Settings, masked
@@ -262,7 +262,7 @@ def test_the_defaults_of_the_table_are_those_of_the_engine() -> None:
     assert settings.poll_max_count == worker.BATCH_MAX
     assert settings.outbox_batch == relay.BATCH_MAX
     assert settings.outbox_interval_ms == relay.INTERVAL_MS
-    assert settings.batch_max_size == iggy.SEND_COUNT_MAX
+    assert settings.batch_max_size == iggy_sender.SEND_COUNT_MAX
     assert settings.broker_timeout_ms == iggy.CALL_TIMEOUT_S * 1000
     assert settings.lease_ms == members.LEASE_MS
 

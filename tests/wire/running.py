@@ -15,8 +15,9 @@ _START_MAX_S = 10.0
 class RunningBroker:
     """A broker on `data`, on a port that was free; `address` is where."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *options: str) -> None:
         command = [sys.executable, "-m", "sagas.broker.embedded", "--address", "127.0.0.1:0", "--data", str(data)]
+        command += options
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.address = self._ready_address()
         self.port = int(self.address.rpartition(":")[2])
@@ -43,9 +44,9 @@ class RunningBroker:
 
 
 @contextmanager
-def running_broker(data: Path) -> Generator[RunningBroker]:
+def running_broker(data: Path, *options: str) -> Generator[RunningBroker]:
     """A broker that is stopped when the block ends, if it still runs."""
-    broker = RunningBroker(data)
+    broker = RunningBroker(data, *options)
     try:
         yield broker
     finally:

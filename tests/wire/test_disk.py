@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sagas.broker.embedded.batches import read_header
+from sagas.broker.batches import read_header
 from sagas.broker.embedded.changes import GroupCreated, StreamCreated, TopicCreated, TopicDeleted, TopicPurged
 from sagas.broker.embedded.disk import Disk
 from sagas.broker.embedded.files import Journal

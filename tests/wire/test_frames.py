@@ -5,7 +5,7 @@ import struct
 import pytest
 from xxhash import xxh32_intdigest
 
-from sagas.broker.embedded.batches import (
+from sagas.broker.batches import (
     BATCH_HEADER_SIZE,
     BadBatch,
     narrow,

@@ -22,11 +22,12 @@ def main() -> int:
     )
     parser.add_argument("--address", default="127.0.0.1:8090", help="host:port on loopback; port 0 takes a free one")
     parser.add_argument("--data", type=Path, required=True, help="the directory to keep the log in")
+    parser.add_argument("--iggy-only", action="store_true", help="take no request that Iggy does not have: slower")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     print(_PURPOSE, flush=True)  # noqa: T201
     try:
-        asyncio.run(serve(arguments.address, arguments.data, on_ready=_report_ready))
+        asyncio.run(serve(arguments.address, arguments.data, on_ready=_report_ready, is_iggy_only=arguments.iggy_only))
     except BrokerError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1

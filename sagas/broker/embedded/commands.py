@@ -54,7 +54,10 @@ class Session:
 
 @dataclass(slots=True)
 class Broker:
-    """What the connections of one server share. `now_us` reads the clock."""
+    """What the connections of one server share. `now_us` reads the clock.
+
+    With `is_iggy_only` it takes no request that Iggy does not have.
+    """
 
     disk: Disk
     now_us: Callable[[], int]
@@ -62,6 +65,7 @@ class Broker:
     sessions: dict[int, Session] = field(default_factory=dict[int, Session])
     arrivals: Arrivals = field(default_factory=Arrivals)
     logins: int = 0
+    is_iggy_only: bool = False
 
     @property
     def now_ms(self) -> int:

@@ -169,23 +169,29 @@ class Connection(asyncio.Protocol):
         self._flusher.release_after_sync(done.files, release)
 
     def _answer_when_there(self, request: Request, wait: Wait) -> None:
-        found = wait.found
+        found = wait.reply()
         if found or not wait.at_most_ms:
-            self._send(encode_reply(request, found))
+            self._send(encode_reply(request, *found))
             return
         self._is_held = True
         self._wait = wait
 
         def release() -> None:
+            # What has come may be for another member of the group: then this one waits on.
+            found = wait.reply()
+            if found:
+                end(found)
+
+        def end(found: tuple[bytes, ...] = ()) -> None:
             if self._wait is wait:
                 self._wait = None
                 is_over.cancel()
                 self._broker.arrivals.remove(wait)
                 self._is_held = False
-                self._send(encode_reply(request, wait.found))
+                self._send(encode_reply(request, *found))
                 self._serve()
 
-        is_over = asyncio.get_running_loop().call_later(wait.at_most_ms / 1000, release)
+        is_over = asyncio.get_running_loop().call_later(wait.at_most_ms / 1000, end)
         wait.release = release
         self._broker.arrivals.add(wait)
 

@@ -3,8 +3,7 @@
 import hmac
 from typing import Final
 
-from sagas.broker.embedded import messages, metadata, replies
-from sagas.broker.embedded.arrivals import WAIT_FOR_MESSAGES
+from sagas.broker.embedded import messages, metadata, replies, together
 from sagas.broker.embedded.commands import Answer, Broker, Handler, Session
 from sagas.broker.embedded.frames import OPERATION_READ, OPERATION_SEND, BodyReader, Request
 from sagas.broker.log import Refusal, Status
@@ -92,9 +91,14 @@ _READS: Final[dict[int, Handler]] = {
     600: metadata.get_group,
     601: metadata.get_groups,
     606: metadata.sync_group,
-    WAIT_FOR_MESSAGES: messages.wait,
 }
 """By command code: operation READ."""
+
+_OWN: Final[dict[int, Handler]] = {
+    together.READ_TOGETHER: together.read,
+    together.SEND_TOGETHER: together.send,
+}
+"""The same, of this server alone: READ is what a client makes of every request that it does not know itself."""
 
 _OPERATIONS: Final[dict[int, Handler]] = {
     OPERATION_SEND: messages.send,
@@ -120,6 +124,8 @@ def answer(broker: Broker, session: Session, request: Request) -> Answer:
     """Serve one request. Raises Refusal."""
     is_read = request.operation == OPERATION_READ
     handler = _READS.get(request.code) if is_read else _OPERATIONS.get(request.operation)
+    if handler is None and is_read and not broker.is_iggy_only:
+        handler = _OWN.get(request.code)
     if not session.is_authenticated and handler is not ping:
         raise Refusal(Status.UNAUTHENTICATED, "log in first")
     if handler is None:

@@ -4,8 +4,7 @@ from typing import Final
 
 import msgspec
 
-from sagas.broker.embedded.arrivals import read_wait
-from sagas.broker.embedded.batches import BATCH_HEADER_SIZE, BadBatch, narrow, read_header, verify_frames
+from sagas.broker.batches import BATCH_HEADER_SIZE, BadBatch, narrow, read_header, verify_frames
 from sagas.broker.embedded.commands import Answer, Broker, Session, read_target, reader_of
 from sagas.broker.embedded.files import AppendFile
 from sagas.broker.embedded.frames import BodyReader, u32, u64
@@ -34,7 +33,7 @@ def send(broker: Broker, session: Session, body: BodyReader) -> Answer:
     partition = topic.partition(int.from_bytes(partitioning, "little"), Status.RESOURCE_NOT_FOUND)
     now_us = broker.now_us()
     base_offset = partition.end
-    files = broker.disk.append(partition, _stamped(batch, count, partition, now_us), count, now_us)
+    files = broker.disk.append(partition, stamped(batch, count, partition, now_us), count, now_us)
     broker.arrivals.note(partition)
     assert stream is not None, "its topic was found"
     return Answer(
@@ -44,7 +43,7 @@ def send(broker: Broker, session: Session, body: BodyReader) -> Answer:
     )
 
 
-def _stamped(batch: bytes, count: int, partition: Partition[None], now_us: int) -> bytes:
+def stamped(batch: bytes, count: int, partition: Partition[None], now_us: int) -> bytes:
     """The batch with its place and time in the header. Refuses what is no batch."""
     frames = memoryview(batch)[BATCH_HEADER_SIZE:]
     try:
@@ -56,10 +55,15 @@ def _stamped(batch: bytes, count: int, partition: Partition[None], now_us: int) 
         raise Refusal(
             Status.INVALID_MESSAGES, f"{len(batch)} bytes, {count} messages; the batch's header says otherwise"
         )
-    stamped = msgspec.structs.replace(
-        header, partition_id=partition.id, base_offset=partition.end, base_timestamp=partition.stamp(now_us)
+    sealed = msgspec.structs.replace(
+        header,
+        partition_id=partition.id,
+        base_offset=partition.end,
+        base_timestamp=partition.stamp(now_us),
+        # A sender without a clock leaves it to us.
+        origin_timestamp=header.origin_timestamp or now_us,
     )
-    return stamped.seal(checksums) + frames
+    return sealed.seal(checksums) + frames
 
 
 def poll(broker: Broker, session: Session, body: BodyReader) -> Answer:
@@ -88,14 +92,8 @@ def poll(broker: Broker, session: Session, body: BodyReader) -> Answer:
     if span is None:
         return Answer(body=head + u32(0))
     files = _noted(broker, topic, partition, reader, span.last) if auto_commit else ()
-    batches = _cut(broker.disk.read(partition, span), span)
+    batches = cut(broker.disk.read(partition, span), span)
     return Answer(body=head + u32(span.count), batches=batches, files=files)
-
-
-def wait(broker: Broker, session: Session, body: BodyReader) -> Answer:
-    """Say which partitions have messages, as soon as one has."""
-    del session
-    return Answer(wait=read_wait(broker.disk.log, body))
 
 
 def _start(strategy: int, value: int) -> Start:
@@ -105,7 +103,7 @@ def _start(strategy: int, value: int) -> Start:
         raise Refusal(Status.INVALID_FORMAT, f"polling strategy {strategy}") from error
 
 
-def _cut(batches: bytes, span: Span[None]) -> bytes:
+def cut(batches: bytes, span: Span[None]) -> bytes:
     """The batches without the messages that are outside the span."""
     if not span.skip and not span.surplus:
         return batches

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from sagas.broker.embedded.batches import BATCH_HEADER_SIZE, BadBatch, BatchHeader, read_header, verify_batch
+from sagas.broker.batches import BATCH_HEADER_SIZE, BadBatch, BatchHeader, read_header, verify_batch
 from sagas.broker.embedded.files import AppendFile
 from sagas.broker.log import Partition, Span
 from sagas.errors import BrokerError

@@ -31,17 +31,18 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 logger = logging.getLogger(__name__)
 
 
-async def serve(address: str, data_dir: Path, *, on_ready: Callable[[str], None]) -> None:
+async def serve(address: str, data_dir: Path, *, on_ready: Callable[[str], None], is_iggy_only: bool = False) -> None:
     """Serve Iggy's TCP protocol on `address`, "host:port" on loopback, until SIGTERM or SIGINT.
 
-    Port 0 takes a free one. `on_ready` is called with the real address once clients can connect. Raises
-    BrokerError when the address cannot be used, when another broker uses `data_dir`, and when writing fails.
+    Port 0 takes a free one. With `is_iggy_only` there are no requests but Iggy's own. `on_ready` is called with the
+    real address once clients can connect. Raises BrokerError when the address cannot be used, when another broker
+    uses `data_dir`, and when writing fails.
     """
     host, port = loopback_address(address)
     _allow_many_files()
     disk = Disk(data_dir)
     try:
-        await _Server(disk).run(host, port, on_ready)
+        await _Server(disk, is_iggy_only=is_iggy_only).run(host, port, on_ready)
         disk.sync()
     except OSError as error:
         raise BrokerError(f"{data_dir}: {error}") from error
@@ -69,8 +70,8 @@ def loopback_address(address: str) -> tuple[str, int]:
 
 
 class _Server:
-    def __init__(self, disk: Disk) -> None:
-        self._broker = Broker(disk=disk, now_us=_now_us, started_us=_now_us())
+    def __init__(self, disk: Disk, *, is_iggy_only: bool) -> None:
+        self._broker = Broker(disk=disk, now_us=_now_us, started_us=_now_us(), is_iggy_only=is_iggy_only)
         self._flusher = Flusher()
         self._connections: dict[int, Connection] = {}
         self._numbers = 0

@@ -14,7 +14,7 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 BATCH_HEADER_SIZE: Final = 256
-_MESSAGE_HEADER_SIZE: Final = 48
+MESSAGE_HEADER_SIZE: Final = 48
 
 _HEADER = Struct("<QQQQQQI204x")
 _CHECKED = Struct("<QQQQQI")
@@ -66,10 +66,10 @@ def verify_frames(frames: memoryview, count: int) -> bytes:
     checksums: list[memoryview] = []
     at = 0
     for number in range(count):
-        if len(frames) - at < _MESSAGE_HEADER_SIZE:
+        if len(frames) - at < MESSAGE_HEADER_SIZE:
             raise BadBatch(f"message {number} of {count} is cut off")
         checksum, delta, _, headers_size, payload_size, reserved = _MESSAGE.unpack_from(frames, at)
-        end = at + _MESSAGE_HEADER_SIZE + headers_size + payload_size
+        end = at + MESSAGE_HEADER_SIZE + headers_size + payload_size
         if end > len(frames) or delta != number or payload_size == 0 or reserved:
             raise BadBatch(f"message {number} of {count}: the header makes no sense")
         if xxh3_64_intdigest(frames[at + 8 : end]) != checksum:
@@ -106,6 +106,6 @@ def _frame_bounds(batch: bytes) -> Iterator[tuple[int, int]]:
     at = BATCH_HEADER_SIZE
     while at < len(batch):
         _, _, _, headers_size, payload_size, _ = _MESSAGE.unpack_from(batch, at)
-        end = at + _MESSAGE_HEADER_SIZE + headers_size + payload_size
+        end = at + MESSAGE_HEADER_SIZE + headers_size + payload_size
         yield at, end
         at = end

@@ -1,0 +1,146 @@
+"""Messages in batches as Iggy lays them out, to and from ours: for requests that carry whole batches.
+
+A frame is a header of 48 bytes, the payload, and the user headers, which are pairs of fields: a byte of kind, four of
+length, and the value. We write texts only; others may write numbers, which are read as their text.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from struct import Struct, error
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+from sagas.broker.batches import BATCH_HEADER_SIZE, MESSAGE_HEADER_SIZE, BatchHeader, read_header
+from sagas.broker.outgoing import checked_headers, checked_payload, message_id
+from sagas.core.ids import text_of
+from sagas.records import Incoming, Outgoing
+
+_CHECKED = Struct("<16sIIIIQ")
+_FRAME = Struct("<8x16sI4xII8x")
+_FIELD = Struct("<BI")
+_CHECKSUM = Struct("<Q")
+_TEXT: Final = 2
+_SIGNED: Final = range(4, 9)
+_UNSIGNED: Final = range(9, 14)
+
+
+def encode_batch(messages: Sequence[Outgoing]) -> bytes:
+    """A batch to be sent. Raises BrokerError naming the message that Iggy would refuse."""
+    checksums: list[bytes] = []
+    frames: list[bytes] = []
+    for number, message in enumerate(messages):
+        payload = checked_payload(message)
+        headers = _encode_headers(checked_headers(message))
+        head = _CHECKED.pack(message_id(message).to_bytes(16, "little"), number, 0, len(headers), len(payload), 0)
+        checked = b"".join((head, payload, headers))
+        checksum = _CHECKSUM.pack(xxh3_64_intdigest(checked))
+        checksums.append(checksum)
+        frames += (checksum, checked)
+    body = b"".join(frames)
+    header = BatchHeader(
+        partition_id=0,
+        base_offset=0,
+        base_timestamp=0,
+        origin_timestamp=0,
+        length=BATCH_HEADER_SIZE + len(body),
+        count=len(messages),
+    )
+    return header.seal(b"".join(checksums)) + body
+
+
+def decode_batches(topic: str, partition: int, data: bytes) -> list[Incoming]:
+    """The messages of batches that lie end to end. Raises BadBatch, and struct.error, for what are none.
+
+    Headers that cannot be read are a defect of their message, never an error: the partition goes on.
+    """
+    found: list[Incoming] = []
+    at = 0
+    while at < len(data):
+        batch = read_header(data, at)
+        end = at + batch.length
+        at += BATCH_HEADER_SIZE
+        timestamp_ms = batch.base_timestamp // 1000
+        while at < end:
+            message_id, delta, headers_size, payload_size = _FRAME.unpack_from(data, at)
+            at += MESSAGE_HEADER_SIZE
+            headers_at = at + payload_size
+            payload = data[at:headers_at]
+            at = headers_at + headers_size
+            headers: dict[str, str] = {}
+            defect = ""
+            if headers_size:
+                try:
+                    headers = dict(_pairs(data[headers_at:at]))
+                except (ValueError, KeyError, error) as failed:
+                    defect = f"headers: {str(failed)[:200]}"
+            found.append(
+                Incoming(
+                    id=text_of(int.from_bytes(message_id, "little")),
+                    topic=topic,
+                    partition=partition,
+                    offset=batch.base_offset + delta,
+                    timestamp_ms=timestamp_ms,
+                    payload=payload,
+                    headers=headers,
+                    defect=defect,
+                )
+            )
+    return found
+
+
+def _encode_headers(headers: Mapping[str, str]) -> bytes:
+    pieces: list[bytes] = []
+    for name in sorted(headers):
+        value = headers[name].encode()
+        pieces += (_name(name), len(value).to_bytes(4, "little"), value)
+    return b"".join(pieces)
+
+
+@lru_cache(maxsize=512)
+def _name(name: str) -> bytes:
+    """The field of a header's name, and the kind of its value: the same few for all messages."""
+    encoded = name.encode()
+    return _FIELD.pack(_TEXT, len(encoded)) + encoded + bytes((_TEXT,))
+
+
+@lru_cache(maxsize=512)
+def _text(encoded: bytes) -> str:
+    return encoded.decode()
+
+
+def _pairs(data: bytes) -> Iterator[tuple[str, str]]:
+    """The user headers of a message. Raises ValueError, KeyError or struct.error for what are none."""
+    at = 0
+    end = len(data)
+    while at < end:
+        kind, size = _FIELD.unpack_from(data, at)
+        at += _FIELD.size
+        name = data[at : at + size]
+        at += size
+        value_kind, size = _FIELD.unpack_from(data, at)
+        start = at + _FIELD.size
+        at = start + size
+        if at > end:
+            raise ValueError("a field is cut off")
+        value = data[start:at]
+        yield (
+            _text(name) if kind == _TEXT else _value(kind, name),
+            value.decode() if value_kind == _TEXT else _value(value_kind, value),
+        )
+
+
+def _value(kind: int, value: bytes) -> str:
+    """A field that need not be a text, as one."""
+    if kind in _SIGNED or kind in _UNSIGNED:
+        return str(int.from_bytes(value, "little", signed=kind in _SIGNED))
+    return _OTHERS[kind](value)
+
+
+_OTHERS: Final[dict[int, Callable[[bytes], str]]] = {
+    1: bytes.decode,
+    _TEXT: bytes.decode,
+    3: lambda value: "true" if any(value) else "false",
+    14: lambda value: str(Struct("<f").unpack(value)[0]),
+    15: lambda value: str(Struct("<d").unpack(value)[0]),
+}

@@ -1,0 +1,183 @@
+"""Sending: which partition a message goes to, and how all of a batch gets there.
+
+Theory of operation. Partitions are chosen here (`partitioning.py`) and sent by number, with the count the topic really
+has: asked once for each connection. What was added to a topic since then is used after the next reconnect.
+
+A server that can takes the messages of all partitions in one request (`iggy_together.py`). With any other there
+are several connections, each for its own partitions, so that these do not wait for each other's messages to be on
+the broker's disk; the messages of one partition always take the same way, one after the other.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import anyio
+from apache_iggy import SendMessage
+
+from sagas.broker.batch_messages import encode_batch
+from sagas.broker.iggy_connection import IggyConnection
+from sagas.broker.iggy_errors import Refusal, Refused
+from sagas.broker.iggy_messages import make_message
+from sagas.broker.iggy_together import Together
+from sagas.broker.partitioning import partition_of
+from sagas.errors import BrokerError, BrokerUnavailable
+from sagas.ports import Outgoing
+from sagas.records import Partition
+
+SENDERS: Final = 6
+"""Connections that send. The broker has to write what each of them sent, and can do so together."""
+
+SEND_COUNT_MAX: Final = 1000
+"""Messages of a partition in one request."""
+
+SEND_BYTES_MAX: Final = 1_000_000
+"""Payload bytes of a partition in one request; a longer message goes alone. A frame of more than 64 MiB is refused."""
+
+TOGETHER_BYTES_MAX: Final = 8_000_000
+"""Payload bytes of all partitions in one request, as long as there is more than one."""
+
+Chunk = tuple[Partition, list[Outgoing]]
+"""Messages for a partition that go in one request."""
+
+
+class IggySender:
+    """Sends to the topics of `stream` over `connections`; the first is the one that others may use, too."""
+
+    def __init__(self, connections: Sequence[IggyConnection], stream: str, count_max: int = SEND_COUNT_MAX) -> None:
+        self._connections = connections
+        self._first = connections[0]
+        self._stream = stream
+        self._count_max = count_max
+        self._together = Together(self._first, stream)
+        self._counts: dict[str, int] = {}
+        self._counts_epoch = 0
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Append all; see `ports.Broker`.
+
+        Raises BrokerError naming the message, before anything is sent, when Iggy cannot take one.
+        """
+        batches: dict[Partition, list[Outgoing]] = {}
+        for message in messages:
+            at = (message.topic, partition_of(message.key, await self._partition_count(message.topic)))
+            batches.setdefault(at, []).append(message)
+        chunks = [(at, chunk) for at, batch in batches.items() for chunk in _chunks(batch, self._count_max)]
+        if not (self._together.is_known and await self._send_together(chunks)):
+            await self._send_in_lanes(chunks)
+
+    async def partition_count(self, topic: str) -> int | None:
+        """How many partitions the topic has, asked anew; None when it is not there."""
+        details = await self._first.call(f"get topic {topic!r}", lambda client: client.get_topic(self._stream, topic))
+        return None if details is None else details.partitions_count
+
+    def close(self) -> None:
+        """Give up the connections."""
+        for connection in self._connections:
+            connection.close()
+
+    # ------------------------------------------------------------------- in one request
+
+    async def _send_together(self, chunks: Sequence[Chunk]) -> bool:
+        """Send all, unless the server can do it partition by partition only; whether it was done."""
+        requests = [[(at, len(chunk), encode_batch(chunk)) for at, chunk in request] for request in _requests(chunks)]
+        try:
+            # The first tells: a server that has taken one takes the others.
+            return all([await self._together.send(request) for request in requests])
+        except Refused as refused:
+            self._note_refused(refused, [at[0] for at, _ in chunks])
+            raise
+
+    # ------------------------------------------------------------------- partition by partition
+
+    async def _send_in_lanes(self, chunks: Sequence[Chunk]) -> None:
+        lanes: list[list[tuple[Partition, list[SendMessage]]]] = [[] for _ in self._connections]
+        for (topic, partition), chunk in chunks:
+            lane = lanes[(partition_of(topic, len(lanes)) + partition) % len(lanes)]
+            lane.append(((topic, partition), [make_message(message) for message in chunk]))
+        busy = [(connection, lane) for connection, lane in zip(self._connections, lanes, strict=True) if lane]
+        failures: list[BrokerError] = []
+        if len(busy) == 1:
+            await self._send_lane(*busy[0], failures)
+        elif busy:
+            async with anyio.create_task_group() as tasks:
+                for connection, lane in busy:
+                    tasks.start_soon(self._send_lane, connection, lane, failures)
+        if failures:
+            if any(isinstance(failure, BrokerUnavailable) for failure in failures):
+                # The server was away, or is: no other connection has to find that out by another failure.
+                for connection in self._connections:
+                    connection.drop()
+            raise failures[0]
+
+    async def _send_lane(
+        self,
+        connection: IggyConnection,
+        lane: Sequence[tuple[Partition, list[SendMessage]]],
+        failures: list[BrokerError],
+    ) -> None:
+        try:
+            for (topic, partition), messages in lane:
+                await self._send(connection, topic, partition, messages)
+        except BrokerError as error:
+            failures.append(error)
+
+    async def _send(self, connection: IggyConnection, topic: str, partition: int, messages: list[SendMessage]) -> None:
+        try:
+            await connection.call(
+                f"send to {topic!r}/{partition}",
+                lambda client: client.send_messages(self._stream, topic, partition, messages),
+            )
+        except Refused as refused:
+            self._note_refused(refused, [topic])
+            raise
+
+    # ------------------------------------------------------------------- partitions
+
+    def _note_refused(self, refused: Refused, topics: Sequence[str]) -> None:
+        if refused.refusal is Refusal.NOT_FOUND:
+            # A topic was deleted, or made again with fewer partitions: count them anew next time.
+            for topic in topics:
+                self._counts.pop(topic, None)
+
+    async def _partition_count(self, topic: str) -> int:
+        if not self._first.is_connected:
+            await self._first.connect()
+        if self._counts_epoch != self._first.epoch:
+            self._counts = {}
+            self._counts_epoch = self._first.epoch
+        known = self._counts.get(topic)
+        if known is not None:
+            return known
+        count = await self.partition_count(topic)
+        if not count:
+            raise BrokerError(f"topic {topic!r} of stream {self._stream!r} is not there; call ensure() first")
+        self._counts[topic] = count
+        return count
+
+
+def _requests(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
+    """Chunks that go together: each partition once, and not too many bytes."""
+    request: dict[Partition, list[Outgoing]] = {}
+    size = 0
+    for at, chunk in chunks:
+        chunk_size = sum(len(message.payload) for message in chunk)
+        if request and (at in request or size + chunk_size > TOGETHER_BYTES_MAX):
+            yield list(request.items())
+            request, size = {}, 0
+        request[at] = chunk
+        size += chunk_size
+    if request:
+        yield list(request.items())
+
+
+def _chunks(batch: Sequence[Outgoing], count_max: int) -> Iterator[list[Outgoing]]:
+    chunk: list[Outgoing] = []
+    size = 0
+    for message in batch:
+        if chunk and (len(chunk) >= count_max or size + len(message.payload) > SEND_BYTES_MAX):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(message)
+        size += len(message.payload)
+    if chunk:
+        yield chunk

@@ -1,0 +1,82 @@
+"""Reading and sending in several partitions with one request, by a server that can.
+
+Theory of operation. The embedded broker has two requests that Iggy has not (`embedded/together.py`). They go through
+the client, which passes on what it does not know, and carry batches as they are (`batch_messages.py`). A server that
+does not know them says so, and is not asked again for `ASK_AGAIN_S`: then it may be another one. Meanwhile the caller
+does it partition by partition.
+
+A read may wait for messages. It has a connection of its own, since a connection takes one request at a time and a
+commit must not wait for a message; so it says by its number which connection is the group's member.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from sagas.broker import iggy_wire as wire
+from sagas.broker.iggy_connection import IggyConnection
+from sagas.broker.iggy_errors import Refusal, Refused
+from sagas.records import Partition
+
+ASK_AGAIN_S: Final = 10.0
+
+
+class Together:
+    """What goes over one connection about several partitions of `stream`."""
+
+    def __init__(self, connection: IggyConnection, stream: str) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._ask_at = 0.0
+
+    async def read(
+        self, group: str, member: int, wanted: Sequence[tuple[Partition, int]], count_max: int, at_most_ms: int
+    ) -> list[tuple[Partition, int, bytes]] | None:
+        """Batches of those partitions that have a message at their offset, each with both; None: ask each by itself.
+
+        `member` is the number of the connection that is the group's. Returns as soon as there is something, after
+        `at_most_ms` at the latest. Raises BrokerUnavailable.
+        """
+        if not self.is_known:
+            return None
+        body = wire.read_together(self._stream, group, member, at_most_ms, count_max, wanted)
+        try:
+            reply = await self._connection.call(
+                "read messages", lambda client: client.send_binary_request(wire.READ_TOGETHER, body)
+            )
+        except Refused:
+            # Also for a topic that is gone: what is wrong with it comes out when it is asked by itself.
+            self._is_unknown_for_a_while()
+            return None
+        return [(*wanted[place], batches) for place, batches in wire.read_batches(reply) if place < len(wanted)]
+
+    async def send(self, batches: Sequence[tuple[Partition, int, bytes]]) -> bool:
+        """Append batches, each with its partition and count, all or none; whether the server can do that.
+
+        Raises BrokerUnavailable when the outcome is unknown, `Refused` when it was refused.
+        """
+        if not self.is_known:
+            return False
+        body = wire.send_together(self._stream, batches)
+        try:
+            await self._connection.call(
+                "send messages", lambda client: client.send_binary_request(wire.SEND_TOGETHER, body)
+            )
+        except Refused as refused:
+            if refused.refusal is not Refusal.UNKNOWN_REQUEST:
+                raise
+            self._is_unknown_for_a_while()
+            return False
+        return True
+
+    def close(self) -> None:
+        """Give up the connection."""
+        self._connection.close()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the server takes such requests, as far as that was seen."""
+        return asyncio.get_running_loop().time() >= self._ask_at
+
+    def _is_unknown_for_a_while(self) -> None:
+        self._ask_at = asyncio.get_running_loop().time() + ASK_AGAIN_S

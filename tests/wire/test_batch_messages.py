@@ -1,0 +1,104 @@
+"""Messages in batches, against bytes captured from the real client and against what we write ourselves."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from xxhash import xxh3_64_intdigest
+
+from sagas.broker.batch_messages import decode_batches, encode_batch
+from sagas.broker.batches import BATCH_HEADER_SIZE, narrow, verify_batch
+from sagas.core.ids import text_of
+from sagas.errors import BrokerError
+from sagas.ports import Outgoing
+from tests.wire.test_frames import CAPTURED_MESSAGES
+
+texts = st.text(min_size=1, max_size=20)
+
+
+def outgoing(payload: bytes = b"p", headers: dict[str, str] | None = None, number: int = 0) -> Outgoing:
+    return Outgoing(id=text_of(1 + number), topic="t", key="k", payload=payload, headers=headers or {})
+
+
+def in_batch(frames: bytes, count: int) -> bytes:
+    """Frames as they would lie in a partition, 40 messages behind its start."""
+    fields = (3, 40, 1_700_000_000_123_456, 0, BATCH_HEADER_SIZE + len(frames))
+    return struct.pack("<QQQQQQI204x", *fields, 0, count) + frames
+
+
+def with_headers(data: bytes) -> bytes:
+    """A batch of one message with these bytes as its headers."""
+    rest = struct.pack("<16sIIIIQ", bytes(range(16)), 0, 0, len(data), 1, 0) + b"p" + data
+    return in_batch(struct.pack("<Q", xxh3_64_intdigest(rest)) + rest, 1)
+
+
+def field(kind: int, value: bytes) -> bytes:
+    return struct.pack("<BI", kind, len(value)) + value
+
+
+def test_what_the_client_wrote_is_read() -> None:
+    first, second = decode_batches("t", 3, in_batch(CAPTURED_MESSAGES, 2))
+    assert (first.payload, first.headers, first.defect) == (b"abc", {"a": "1"}, "")
+    assert (second.payload, second.headers) == (b"d", {})
+    assert (first.offset, second.offset, first.partition, first.topic) == (40, 41, 3, "t")
+    assert (first.timestamp_ms, second.id) == (1_700_000_000_123, "8233c80c-5bcb-69bc-aa4c-4c7d19c6ed15")
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=50), st.dictionaries(texts, texts, max_size=4)), min_size=1))
+def test_what_we_write_is_a_batch_and_reads_the_same(contents: list[tuple[bytes, dict[str, str]]]) -> None:
+    sent = [outgoing(payload, headers, number) for number, (payload, headers) in enumerate(contents)]
+    written = encode_batch(sent)
+    assert verify_batch(memoryview(written), 0).count == len(sent)
+    read = decode_batches("t", 0, written)
+    assert [(m.id, m.payload, m.headers, m.offset) for m in read] == [
+        (m.id, m.payload, m.headers, number) for number, m in enumerate(sent)
+    ]
+    last = decode_batches("t", 0, narrow(written, len(sent) - 1, 1) + written)
+    assert [message.offset for message in last] == [len(sent) - 1, *range(len(sent))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        (1, b"raw", "raw"),
+        (2, "żółw".encode(), "żółw"),
+        (3, b"\1", "true"),
+        (3, b"\0", "false"),
+        (4, b"\xff", "-1"),
+        (7, struct.pack("<q", -5), "-5"),
+        (8, (-7).to_bytes(16, "little", signed=True), "-7"),
+        (9, b"\xff", "255"),
+        (13, (2**127).to_bytes(16, "little"), str(2**127)),
+        (14, struct.pack("<f", 1.5), "1.5"),
+        (15, struct.pack("<d", 0.1), "0.1"),
+    ],
+)
+def test_values_of_every_kind_are_read_as_text(kind: int, value: bytes, text: str) -> None:
+    (message,) = decode_batches("t", 0, with_headers(field(2, b"name") + field(kind, value)))
+    assert (message.headers, message.defect) == ({"name": text}, "")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        field(2, b"\xff") + field(2, b"v"),
+        field(2, b"n") + field(1, b"\xff"),
+        field(2, b"n") + field(99, b"v"),
+        field(2, b"n"),
+        field(2, b"n") + field(2, b"value")[:-1],
+        field(2, b"n") + field(14, b"v"),
+        b"\2",
+    ],
+    ids=["a name", "bytes", "an unknown kind", "no value", "cut off", "a short number", "too short"],
+)
+def test_headers_that_cannot_be_read_are_a_defect_of_their_message(data: bytes) -> None:
+    (message,) = decode_batches("t", 0, with_headers(data))
+    assert message.headers == {}
+    assert message.defect.startswith("headers: ")
+
+
+@pytest.mark.parametrize("message", [outgoing(b""), outgoing(headers={"n": "x" * 256})], ids=["payload", "header"])
+def test_what_iggy_would_refuse_is_named(message: Outgoing) -> None:
+    with pytest.raises(BrokerError, match=message.id):
+        encode_batch([outgoing(number=7), message])
