@@ -3,9 +3,10 @@
 Everything here was checked when the saga's module was imported; nothing here changes afterwards.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, cast
 
 import msgspec
 from transitions import Machine
@@ -19,6 +20,14 @@ from sagas.core.retry import Retry
 
 StepKind = Literal["compensatable", "pivot", "retriable"]
 """Richardson's classes ("Microservices Patterns", chapter 4): can be undone · decides · cannot be refused."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+@lru_cache
+def _decoder_of(data_type: Hashable) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(data_type)
+
 
 Unknown = Literal["undo", "ask", "resend", "hold"]
 """What a step does when its answer did not come in time.
@@ -176,11 +185,11 @@ class Definition:
 
     def encode_data(self, data: object) -> bytes:
         """The saga's own data as JSON."""
-        return msgspec.json.encode(data)
+        return _encode(data)
 
     def decode_data(self, data: bytes) -> Any:
         """The saga's own data. Raises msgspec.ValidationError when `data` does not fit `data_type`."""
-        return msgspec.json.decode(data, type=self.data_type)
+        return _decoder_of(cast(Hashable, self.data_type)).decode(data)
 
     @property
     def topics(self) -> tuple[str, ...]:

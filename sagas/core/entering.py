@@ -10,6 +10,8 @@ way back, ends), whatever has happened on it. What the ledger says of a step tha
 again: the run moves on by the answer that is known, until it comes to something that is still open.
 """
 
+from msgspec.structs import replace
+
 from sagas.core.course import BACKWARD, Place
 from sagas.core.definition import ChoiceSpec, DelaySpec, StepSpec, WaitSpec
 from sagas.core.drafts import TIMEOUT_MS_MAX
@@ -140,7 +142,7 @@ def _enter_undoing(turn: Turn, spec: StepSpec) -> None:
         return
     if record is not None and record.is_open:
         effect = "unknown" if record.effect == "intended" else record.effect
-        send_undo(turn, spec, turn.record(record, effect=effect, undo_sent_ms=turn.now_ms))
+        send_undo(turn, spec, replace(record, effect=effect, undo_sent_ms=turn.now_ms))
         return
     # A late success sent the run back down the line, or the way back leads through a branch that was not
     # taken: what is undone, was refused or never sent is passed over.

@@ -12,6 +12,7 @@ already, nearly everything, is decoded once and pays for one more optional field
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
@@ -110,7 +111,8 @@ class _Reader(msgspec.Struct, frozen=True):
 _SAID = "said_version__"
 """The field that takes up what a message says of its version, under a name no message has."""
 
-_wire_types: dict[str, type[_Wire]] = {}
+_encode = msgspec.json.Encoder().encode
+_envelopes: dict[str, msgspec.json.Decoder[_Wire]] = {}
 _readers: dict[tuple[type[Message], str], _Reader] = {}
 
 
@@ -121,12 +123,12 @@ def encode_message(message: Message, *, message_id: str, key_field: str, key: st
 
 def encode_envelope(message_id: str, key_field: str, key: str, event_type: str, now_ms: int, data: bytes) -> bytes:
     """The payload around `data`, which is JSON already."""
-    return msgspec.json.encode(
+    return _encode(
         {
             "id": message_id,
             key_field: key,
             "event_type": event_type,
-            "timestamp": datetime.fromtimestamp(now_ms / 1000, UTC),
+            "timestamp": _utc(now_ms),
             "data": msgspec.Raw(data),
         }
     )
@@ -137,7 +139,13 @@ def encode_data(message: Message, key_field: str) -> bytes:
     kind = type(message)
     fields = {name: getattr(message, name) for name in field_names(kind) if name != key_field}
     version = version_of(kind)
-    return msgspec.json.encode(fields if version == 1 else {VERSION_FIELD: str(version), **fields})
+    return _encode(fields if version == 1 else {VERSION_FIELD: str(version), **fields})
+
+
+@lru_cache(maxsize=1)
+def _utc(now_ms: int) -> datetime:
+    """All messages of a batch are written at the same time."""
+    return datetime.fromtimestamp(now_ms / 1000, UTC)
 
 
 def decode_envelope(payload: bytes, key_field: str) -> Envelope | Undecodable:
@@ -145,7 +153,7 @@ def decode_envelope(payload: bytes, key_field: str) -> Envelope | Undecodable:
     if len(payload) > PAYLOAD_BYTES_MAX:
         return Undecodable(f"payload of {len(payload)} bytes, at most {PAYLOAD_BYTES_MAX} are read")
     try:
-        wire = msgspec.json.decode(payload, type=_wire_type(key_field))
+        wire = (_envelopes.get(key_field) or _envelope_decoder(key_field)).decode(payload)
     except _DECODE_ERRORS as error:
         return Undecodable(f"envelope: {_brief(error)}")
     if wire.timestamp.tzinfo is None:
@@ -162,7 +170,7 @@ def decode_data(message_type: type[M], key_field: str, key: str, data: bytes) ->
         fields = _read(message_type, reader, data)
     except _DECODE_ERRORS as error:
         return Undecodable(f"{tag_of(message_type)}: {_brief(error)}")
-    if key_field in field_names(message_type):
+    if key_field in message_type.__struct_fields__:
         fields[key_field] = key
     try:
         return message_type(**fields)
@@ -175,8 +183,12 @@ def _read(message_type: type[Message], reader: _Reader, data: bytes) -> dict[str
     current = version_of(message_type)
     try:
         fields = _decoded(reader, data)
-        said = fields.pop(_SAID, None)
-        if not reader.is_versioned or version_said(message_type, said) == current:
+        if not reader.is_versioned:
+            return fields
+        said = fields.pop(_SAID)
+        if said is None and message_type.__message_untagged__ == current:
+            return fields
+        if version_said(message_type, said) == current:
             return fields
     except _DECODE_ERRORS:
         # An older shape need not be readable as this one: what it says of its version decides.
@@ -205,14 +217,12 @@ def _with_version(data: bytes, version: int | str) -> bytes:
     return b'{"' + VERSION_FIELD.encode() + b'":' + said + (b"" if inside.startswith(b"}") else b",") + inside
 
 
-def _wire_type(key_field: str) -> type[_Wire]:
-    known = _wire_types.get(key_field)
-    if known is None:
-        if key_field in _Wire.__struct_fields__:
-            raise MessageError("envelope", f"has the business key {key_field!r}", "the envelope has that field already")
-        wire = msgspec.defstruct("Envelope", [(key_field, Key)], bases=(_Wire,), frozen=True, kw_only=True)
-        known = _wire_types[key_field] = cast("type[_Wire]", wire)
-    return known
+def _envelope_decoder(key_field: str) -> msgspec.json.Decoder[_Wire]:
+    if key_field in _Wire.__struct_fields__:
+        raise MessageError("envelope", f"has the business key {key_field!r}", "the envelope has that field already")
+    wire = msgspec.defstruct("Envelope", [(key_field, Key)], bases=(_Wire,), frozen=True, kw_only=True)
+    decoder = _envelopes[key_field] = msgspec.json.Decoder(cast("type[_Wire]", wire))
+    return decoder
 
 
 def _reader(message_type: type[Message], key_field: str) -> _Reader:

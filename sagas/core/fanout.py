@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from sagas.core.definition import StepSpec
 from sagas.core.effects import ClearTimer
@@ -63,7 +64,7 @@ def undo_items(turn: Turn, spec: StepSpec) -> bool:
     standing = [record for record in turn.instance.records_of(spec.name) if record.is_open]
     for record in standing:
         effect = "unknown" if record.effect == "intended" else record.effect
-        send_undo(turn, spec, turn.record(record, effect=effect, undo_sent_ms=turn.now_ms))
+        send_undo(turn, spec, replace(record, effect=effect, undo_sent_ms=turn.now_ms))
         if not turn.places:
             break  # the author's code raised: the run is stuck
     return bool(standing)

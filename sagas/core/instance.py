@@ -17,6 +17,7 @@ default, and none is ever taken out or moved.
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 Operation = Literal["do", "undo"]
 Effect = Literal["intended", "done", "refused", "unknown", "undone"]
@@ -155,6 +156,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     def with_step(self, record: StepRecord) -> "Instance":
         """This instance with `record` put in the place of the one of the same name, or appended."""
-        if self.step(record.name) is None:
-            return msgspec.structs.replace(self, steps=(*self.steps, record))
-        return msgspec.structs.replace(self, steps=tuple(record if s.name == record.name else s for s in self.steps))
+        for index, known in enumerate(self.steps):
+            if known.name == record.name:
+                return replace(self, steps=(*self.steps[:index], record, *self.steps[index + 1 :]))
+        return replace(self, steps=(*self.steps, record))

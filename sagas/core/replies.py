@@ -5,6 +5,8 @@ known already, one the run has moved on from, or one that contradicts what is kn
 the others are entered in the ledger, so that no effect is forgotten. Nothing else reads a reply.
 """
 
+from msgspec.structs import replace
+
 from sagas.core.course import BACKWARD
 from sagas.core.definition import StepSpec
 from sagas.core.effects import ClearTimer, Reply
@@ -178,7 +180,7 @@ def _done_after_refusal(turn: Turn, spec: StepSpec, record: StepRecord, word: st
     if turn.can(f"{spec.name}.late"):
         turn_back_late(turn, record.name)
     elif spec.each is not None and turn.phase(spec.name) in BACKWARD:
-        send_undo(turn, spec, turn.record(record, undo_sent_ms=turn.now_ms))  # with the other items
+        send_undo(turn, spec, replace(record, undo_sent_ms=turn.now_ms))  # with the other items
     # Else the ledger has the effect, and no way from there ends with it open.
 
 

@@ -7,6 +7,7 @@ The parts of `decide` that every kind of input shares. What a place asks for whe
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from sagas.core.course import BACKWARD, Phase, Place
 from sagas.core.definition import Definition, EachSpec, StepSpec
@@ -53,7 +54,10 @@ class Turn:
 
     def phase(self, leaf: str) -> Phase | None:
         """What `leaf` is doing, None when the instance is not at it."""
-        return next((place.phase for place in self.places if place.step == leaf), None)
+        for place in self.places:
+            if place.step == leaf:
+                return place.phase
+        return None
 
     @property
     def has_turned(self) -> bool:
@@ -73,11 +77,11 @@ class Turn:
 
     def change(self, **fields: object) -> None:
         """Replace fields of the instance."""
-        self.instance = msgspec.structs.replace(self.instance, **fields)
+        self.instance = replace(self.instance, **fields)
 
     def record(self, record: StepRecord, **fields: object) -> StepRecord:
         """Enter `record` with these fields replaced in the ledger; the record as it now is."""
-        changed = msgspec.structs.replace(record, **fields)
+        changed = replace(record, **fields)
         self.instance = self.instance.with_step(changed)
         return changed
 
@@ -125,11 +129,14 @@ class Turn:
 def ask_for(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
     """Begin to ask for a step, or for it once more after a person freed the run: its patience begins anew."""
     asked_ms = record.asked_ms or (record.sent_ms if record.attempts else 0)
-    send_do(turn, spec, turn.record(record, effect="intended", faults=0, sent_ms=turn.now_ms, asked_ms=asked_ms))
+    send_do(turn, spec, replace(record, effect="intended", faults=0, sent_ms=turn.now_ms, asked_ms=asked_ms))
 
 
 def send_do(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
-    """Send the step's command, for the first time or again, and set the timer that awaits its answer."""
+    """Send the step's command, for the first time or again, and set the timer that awaits its answer.
+
+    The ledger gets `record` as it is given here, with the attempt counted.
+    """
     record = turn.record(record, attempts=record.attempts + 1)
     if not _send(turn, spec, record, "do", record.attempts, _gives_up_ms(turn, spec, record)):
         return
@@ -164,7 +171,10 @@ def ask_again_later(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
 
 
 def send_undo(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
-    """Send the step's undo, for the first time or again: an undo is awaited for ever."""
+    """Send the step's undo, for the first time or again: an undo is awaited for ever.
+
+    The ledger gets `record` as it is given here, with the attempt counted.
+    """
     assert spec.undo is not None
     record = turn.record(record, undo_attempts=record.undo_attempts + 1)
     if _send(turn, spec, record, "undo", record.undo_attempts):

@@ -159,14 +159,15 @@ def _key_fields(definitions: Sequence[Definition]) -> Mapping[str, str]:
 
 
 def _reply(incoming: Incoming, envelope: Envelope) -> Item:
-    instance, step, said = (incoming.headers.get(h, "") for h in (Header.INSTANCE, Header.STEP, Header.OPERATION))
+    headers = incoming.headers
+    instance, step, said = headers[Header.INSTANCE], headers.get(Header.STEP, ""), headers.get(Header.OPERATION, "")
     operation = _OPERATIONS.get(said)
     if not is_instance_id(instance):
         # Not parked: no instance will ever have such an id.
         return PoisonItem(incoming, f"header {Header.INSTANCE} is no instance id: {instance[:64]!r}")
     if not step or operation is None:
         return PoisonItem(incoming, f"header {Header.STEP} is {step!r} and {Header.OPERATION} is {said!r}")
-    attempt = incoming.headers.get(Header.ATTEMPT, "")
+    attempt = headers.get(Header.ATTEMPT, "")
     reply = Reply(
         step=step,
         operation=operation,
