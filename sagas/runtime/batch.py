@@ -159,11 +159,15 @@ class Batch:
             self._changes.outbox.append(again)
 
     def _take_start(self, item: StartItem) -> None:
-        known = self._ids.get((item.definition.name, item.start.key))
-        if (item.definition.name, item.start.key) in self._purged:
+        definition = item.definition
+        if (definition.name, item.start.key) in self._purged:
             self._bury(item.incoming, f"the run of {item.start.key!r} ended long ago and was purged: none begins anew")
             return
-        self._apply(item.definition, known, item.start, item.incoming)
+        instance = self._instances.get(self._ids.get((definition.name, item.start.key), ""))
+        if instance is not None:
+            definition = self._home_of(instance) or definition
+            instance = self._instances[instance.id]
+        self._decide(definition, instance, item.start, item.incoming)
 
     def _take_signal(self, item: SignalItem) -> None:
         for saga in item.sagas:
@@ -174,7 +178,7 @@ class Batch:
                 self._park(item.incoming, unborn(saga, item.key))
                 return
             if definition is not None and definition.takes(item.signal.event_type):
-                self._apply(definition, instance.id, item.signal, item.incoming)
+                self._decide(definition, self._instances[instance.id], item.signal, item.incoming)
 
     def _take_reply(self, incoming: Incoming, instance_id: str, reply: Reply) -> None:
         instance = self._instances.get(instance_id)
@@ -195,7 +199,7 @@ class Batch:
                 incoming, f"step {reply.step!r} is answered on {spec.to.events!r}, this came on {incoming.topic!r}"
             )
             return
-        self._apply(definition, instance_id, reply, incoming)
+        self._decide(definition, self._instances[instance_id], reply, incoming)
 
     def _home_of(self, instance: Instance) -> Definition | None:
         """The definition under which the run goes on, to which it is carried over first if it is another."""
@@ -208,11 +212,7 @@ class Batch:
             self._adopt(heir, instance, decide(heir, instance, message, self._now_ms), message, "")
         return heir
 
-    def _apply(self, definition: Definition, instance_id: str | None, message: Input, incoming: Incoming) -> None:
-        instance = self._instances.get(instance_id) if instance_id else None
-        if instance is not None:
-            definition = self._home_of(instance) or definition
-            instance = self._instances[instance.id]
+    def _decide(self, definition: Definition, instance: Instance | None, message: Input, incoming: Incoming) -> None:
         decision = decide(definition, instance, message, self._now_ms)
         if decision.verdict == "early":
             self._park(incoming, instance.id if instance else "")

@@ -10,6 +10,8 @@ from sagas.core.messages import tag_of
 from sagas.ports import Incoming, JournalRow, OutboxRow, ParkedRow
 from sagas.runtime.delivery import RETRIABLE
 
+_encode = msgspec.msgpack.Encoder().encode
+
 PARKED_MS_MAX = 10 * 60 * 1000
 """How long a message waits for the instance or step it belongs to, before it becomes a dead letter."""
 
@@ -57,7 +59,7 @@ def journal_row(
         revision=after.revision,
         at_ms=now_ms,
         verdict=decision.verdict,
-        input=msgspec.msgpack.encode(message),
+        input=_encode(message),
         message_id=message_id,
         triggers=tuple(move.trigger for move in decision.moves),
         path=path_of(before, decision),

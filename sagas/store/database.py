@@ -13,6 +13,7 @@ What only a bug can cause, a violated constraint for example, stays what the dri
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,12 @@ _SURROUNDINGS = {
 }
 
 
+@lru_cache(maxsize=128)
+def _over_list(sql: Callable[[str], str], size: int) -> str:
+    """The query over a list of `size`: the same object each time, so that the driver finds it without comparing."""
+    return sql(",".join("?" * size))
+
+
 class Database:
     """An open SQLite file. One thread at a time.
 
@@ -91,13 +98,19 @@ class Database:
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
         """All rows of a query."""
-        with self.explaining():
+        try:
             return self.connection.execute(sql, parameters).fetchall()
+        except driver.DatabaseError as error:
+            self._explain(error)
+            raise
 
     def value(self, sql: str, parameters: Sequence[object] = ()) -> Any:
         """The first column of a query's first row."""
-        with self.explaining():
+        try:
             return self.connection.execute(sql, parameters).fetchone()[0]
+        except driver.DatabaseError as error:
+            self._explain(error)
+            raise
 
     def rows_in(self, sql: Callable[[str], str], values: Iterable[object], *before: object) -> list[Row]:
         """All rows of a query over a list of any length.
@@ -112,7 +125,7 @@ class Database:
             size = next(size for size in IN_LIST_SIZES if size >= len(part))
             # The rest is filled with a value that is in the list already: it changes no answer.
             part += part[-1:] * (size - len(part))
-            found += self.rows(sql(",".join("?" * size)), (*before, *part))
+            found += self.rows(_over_list(sql, size), (*before, *part))
         return found
 
     def records(
@@ -143,7 +156,7 @@ class Database:
         if self.connection.in_transaction:
             raise StoreError(f"{self.name}: a transaction is open already; end it first, they do not nest")
         self._require_files()
-        with self.explaining():
+        try:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -155,6 +168,9 @@ class Database:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
+        except driver.DatabaseError as error:
+            self._explain(error)
+            raise
 
     def savepoint(self, taken_back: Callable[[], None] | None = None) -> "Savepoint":
         """A part of a transaction that can fail alone: rolled back when the block raises. They nest.
@@ -178,16 +194,20 @@ class Database:
         try:
             yield
         except driver.DatabaseError as error:
-            # Extended codes carry the primary one in their low byte.
-            known = _SURROUNDINGS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-            if known is None:
-                raise
-            what, remedy = known
-            raise StoreError(f"{self.name}: {what} ({error}); {remedy}") from error
+            self._explain(error)
+            raise
 
     def close(self) -> None:
         """Close the file. Calling it twice does nothing."""
         self.connection.close()
+
+    def _explain(self, error: driver.DatabaseError) -> None:
+        """Raise the StoreError that tells what the surroundings have done, if it was them."""
+        # Extended codes carry the primary one in their low byte.
+        known = _SURROUNDINGS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        if known is not None:
+            what, remedy = known
+            raise StoreError(f"{self.name}: {what} ({error}); {remedy}") from error
 
     def _require_files(self) -> None:
         """Raise StoreError when file or log was deleted or replaced under us: what we commit would be nobody's.

@@ -36,6 +36,10 @@ _UPDATE = """
     UPDATE instances SET state = ?, is_live = ?, revision = ?, updated_ms = ?, record = ?
     WHERE id = ? AND revision = ?
 """
+_GO_ON = """
+    UPDATE instances SET state = ?, revision = ?, updated_ms = ?, record = ?
+    WHERE id = ? AND revision = ? AND is_live
+"""
 _ADD_JOURNAL = """
     INSERT INTO journal (instance_id, revision, at_ms, verdict, message_id, note, input, moves)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -50,6 +54,7 @@ _DUE_TIMERS = """
     WHERE due_ms <= ? ORDER BY due_ms, instance_id, name LIMIT ?
 """
 _PARK = "INSERT INTO parked (message_id, instance_id, received_ms, expires_ms, record) VALUES (?, ?, ?, ?, ?)"
+_ANY_PARKED = "SELECT EXISTS (SELECT 1 FROM parked)"
 _UNPARK = "DELETE FROM parked WHERE message_id = ?"
 _PARKED_EXPIRED = """
     SELECT message_id, instance_id, received_ms, expires_ms, record FROM parked
@@ -98,6 +103,9 @@ class SqliteTransaction:
 
     def parked_for(self, instance_ids: Collection[str]) -> list[ParkedRow]:
         """Parked replies of these instances, oldest first."""
+        # Nearly always nothing is parked at all, and a long list costs more than asking for that.
+        if not self._database.value(_ANY_PARKED):
+            return []
         found = self._database.rows_in(_parked_in, map(pack_id, instance_ids))
         # Sorted here and not by the query: a long list is asked for in parts.
         found.sort(key=lambda row: (row[2], row[-1]))
@@ -116,30 +124,41 @@ class SqliteTransaction:
         is then rolled back.
         """
         database = self._database
-        self._update(changes.updated)
-        self._create(changes.created)
+        if changes.updated:
+            self._update(changes.updated)
+        if changes.created:
+            self._create(changes.created)
         database.change_many(_ADD_JOURNAL, map(journal_parameters, changes.journal))
         feed.enter(database, changes.journal)
         database.change_many(
             _CLEAR_TIMER, [(pack_id(instance_id), name) for instance_id, name in changes.timers_cleared]
         )
         database.change_many(_SET_TIMER, map(timer_parameters, changes.timers_set))
-        database.change_many(_UNPARK, [(pack_id(message_id),) for message_id in changes.unparked])
-        database.change_many(_PARK, map(parked_parameters, changes.parked))
         database.change_many(_SEE, [(pack_id(message_id), changes.now_ms) for message_id in changes.inbox])
         self._outbox.add(changes.outbox)
-        dead_letters.add(database, changes.dead_letters)
-        audit.add(database, changes.audit)
+        # These have something now and then only.
+        if changes.unparked:
+            database.change_many(_UNPARK, [(pack_id(message_id),) for message_id in changes.unparked])
+        if changes.parked:
+            database.change_many(_PARK, map(parked_parameters, changes.parked))
+        if changes.dead_letters:
+            dead_letters.add(database, changes.dead_letters)
+        if changes.audit:
+            audit.add(database, changes.audit)
 
     def _update(self, updated: Sequence[tuple[Instance, int]]) -> None:
-        changed = self._database.change_many(
-            _UPDATE,
-            [
-                (i.state, is_live(i), i.revision, i.updated_ms, pack_instance(i), pack_id(i.id), revision)
-                for i, revision in updated
-            ],
-        )
-        if changed != len(updated):
+        rows = [
+            (i.state, is_live(i), i.revision, i.updated_ms, pack_instance(i), pack_id(i.id), revision)
+            for i, revision in updated
+        ]
+        # Most were live and stay it: a statement that leaves `is_live` alone runs no trigger, and costs less.
+        going_on = [(state, *rest) for state, live, *rest in rows if live]
+        changed = self._database.change_many(_GO_ON, going_on)
+        others = [row for row in rows if not row[1]]
+        if changed != len(going_on):
+            others = rows  # one was freed, or is stale; those that went on have another revision by now
+        changed += self._database.change_many(_UPDATE, others)
+        if changed != len(rows):
             raise self._stale(updated)
 
     def _create(self, created: Sequence[Instance]) -> None:
