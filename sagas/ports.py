@@ -20,6 +20,7 @@ from sagas.records import (
     Incoming,
     InstanceFilter,
     JournalRow,
+    OperationKey,
     OutboxRow,
     Outgoing,
     ParkedRow,
@@ -33,9 +34,9 @@ from sagas.records import (
 
 __all__ = [
     "AuditRow", "BarrierRow", "Broker", "CaughtUp", "Changes", "Clock", "CommittedOutbox", "DeadLetter",
-    "DefinitionRow", "FeedRow", "Incoming", "InstanceFilter", "JournalFeed", "JournalRow", "Migration", "Outbox",
-    "OutboxRow", "Outgoing", "ParkedRow", "ParticipantStore", "ParticipantTransaction", "Position", "Reading", "Rows",
-    "Sql", "Store", "StoreTransaction", "Subscription", "TimerRow", "TopicSpec",
+    "DefinitionRow", "FeedRow", "Incoming", "InstanceFilter", "JournalFeed", "JournalRow", "Migration", "OperationKey",
+    "Outbox", "OutboxRow", "Outgoing", "ParkedRow", "ParticipantStore", "ParticipantTransaction", "Position", "Reading",
+    "Rows", "Sql", "Store", "StoreTransaction", "Subscription", "TimerRow", "TopicSpec",
 ]  # fmt: skip
 
 
@@ -243,6 +244,9 @@ class ParticipantTransaction(Protocol):
     def forgotten_ms(self) -> int:
         """What was last touched before this time may have been forgotten by the barrier; 0: nothing was ever."""
         ...
+
+    def prefetch(self, operations: Collection[OperationKey], events: Collection[str]) -> None:
+        """Read at once what `recall` and `processed` are going to be asked of. It changes no answer."""
 
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
         """What is remembered of an operation, None when it was never seen."""

@@ -240,6 +240,10 @@ class InstanceFilter(msgspec.Struct, frozen=True, kw_only=True):
     count_max: int = 50
 
 
+OperationKey = tuple[str, str, Operation]
+"""What a participant remembers its operations by: instance, step, do or undo."""
+
+
 class BarrierRow(msgspec.Struct, frozen=True, kw_only=True):
     """What a participant remembers of one operation: the answer it gave, byte for byte.
 

@@ -5,7 +5,7 @@ command whose body nobody can read still has a saga that waits for its answer.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from sagas.core.ids import derived_id, is_instance_id, time_of
 from sagas.core.instance import Operation
 from sagas.core.messages import Command
 from sagas.core.participants import Participant
-from sagas.ports import Incoming, ParticipantTransaction
+from sagas.ports import BarrierRow, Incoming, OperationKey, OutboxRow, ParticipantTransaction
 from sagas.runtime.handlers import Handler
 
 RETRIABLE = "retriable"
@@ -73,6 +73,32 @@ class Unreadable(msgspec.Struct, frozen=True):
     claim: Claim | None
 
 
+def asked_of(deliveries: Iterable[Delivery | Unreadable]) -> tuple[list[OperationKey], list[str]]:
+    """The operations and events that the barrier is going to be asked of."""
+    operations: list[OperationKey] = []
+    events: list[str] = []
+    for delivery in deliveries:
+        claim = delivery.claim if isinstance(delivery, Unreadable) else delivery
+        if claim is not None:
+            operations.append((claim.instance_id, claim.step, claim.operation))
+            if claim.operation == "undo":
+                operations.append((claim.instance_id, claim.step, "do"))
+            events.append(claim.command_id)
+    return operations, events
+
+
+def memory_of(claim: Claim, *, command_hash: bytes = b"", answer: OutboxRow | None = None) -> BarrierRow:
+    """What is to be remembered of the operation of `claim`; without `answer` it is in progress."""
+    return BarrierRow(
+        instance_id=claim.instance_id,
+        step=claim.step,
+        operation=claim.operation,
+        command_hash=command_hash,
+        answer=answer.event_type if answer is not None else "",
+        answer_data=answer.payload if answer is not None else b"",
+    )
+
+
 def may_be_forgotten(transaction: ParticipantTransaction, claim: Claim) -> bool:
     """Whether nothing is remembered of an operation, perhaps because it was cleaned away."""
     forgotten_ms = transaction.forgotten_ms
@@ -114,12 +140,23 @@ def understand(incoming: Incoming, participant: Participant, handlers: Mapping[s
     if isinstance(command, Undecodable):
         return Unreadable(command.reason, claim)
     return Delivery(
-        **msgspec.structs.asdict(claim), command=command, handler=handler, body_hash=short_hash(envelope.data)
+        command_id=claim.command_id,
+        instance_id=claim.instance_id,
+        step=claim.step,
+        operation=claim.operation,
+        attempt=claim.attempt,
+        key=claim.key,
+        is_final=claim.is_final,
+        deadline_ms=claim.deadline_ms,
+        since_ms=claim.since_ms,
+        command=command,
+        handler=handler,
+        body_hash=short_hash(envelope.data),
     )
 
 
 def _claim(incoming: Incoming, envelope: Envelope | Undecodable) -> Claim | str:
-    instance_id, step, said, attempt, kind, deadline, since = (incoming.headers.get(name, "") for name in _HEADERS)
+    instance_id, step, said, attempt, kind, deadline, since = [incoming.headers.get(name, "") for name in _HEADERS]
     key = envelope.key if isinstance(envelope, Envelope) else ""
     if not instance_id or not step:
         return f"no headers {Header.INSTANCE} and {Header.STEP}: whose command is it?"
@@ -131,7 +168,7 @@ def _claim(incoming: Incoming, envelope: Envelope | Undecodable) -> Claim | str:
     if not is_instance_id(instance_id):
         return f"header {Header.INSTANCE} is no instance id: {instance_id[:64]!r}"
     for name, value in ((Header.DEADLINE, deadline), (Header.SINCE, since)):
-        if not _UNIX_MS.match(value):
+        if value and not _UNIX_MS.match(value):
             return f"header {name} is no Unix time in ms: {value[:64]!r}"
     return Claim(
         command_id=derived_id(instance_id, step, operation),

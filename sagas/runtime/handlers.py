@@ -7,7 +7,7 @@ from typing import Any, TypeGuard, get_args
 import msgspec
 
 from sagas.core.instance import Operation
-from sagas.core.messages import Command, Event, InProgress, Rejection, Undeliverable, field_names, reply_types, tag_of
+from sagas.core.messages import Command, Event, InProgress, Rejection, field_names, reply_types, tag_of
 from sagas.core.upcasting import chain_problem
 from sagas.errors import SagaError
 
@@ -73,11 +73,9 @@ def read_handler(
     return Handler(command_type, function, operation, len(parameters) == 3, nothing)
 
 
-def is_refusal(command_type: type[Command[Any]], event_type: str) -> bool:
-    """Whether `event_type` is a rejection: the engine's own, or among the replies of `command_type`."""
-    if event_type == tag_of(Undeliverable):
-        return True
-    return any(issubclass(r, Rejection) and tag_of(r) == event_type for r in reply_types(command_type))
+def refusals_of(command_type: type[Command[Any]]) -> set[str]:
+    """The tags of the rejections among the replies of `command_type`."""
+    return {tag_of(reply) for reply in reply_types(command_type) if issubclass(reply, Rejection)}
 
 
 def _is_command_type(annotation: object) -> TypeGuard[type[Command[Any]]]:

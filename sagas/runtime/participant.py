@@ -41,15 +41,19 @@ from sagas.runtime.delivery import (
     Claim,
     Delivery,
     Unreadable,
+    asked_of,
     claim_headers,
     may_be_forgotten,
+    memory_of,
     read_claim,
     reply_headers,
     understand,
 )
-from sagas.runtime.handlers import Handler, HandlerError, Refused, Ticket, is_refusal, read_handler
+from sagas.runtime.handlers import Handler, HandlerError, Refused, Ticket, read_handler, refusals_of
 
 _log = logging.getLogger("sagas.participant")
+
+_INTERIM = (Fault, InProgress)
 
 H = TypeVar("H", bound=Callable[..., Event])
 
@@ -64,6 +68,7 @@ class Service:
     def __init__(self, participant: Participant) -> None:
         self.participant = participant
         self._handlers: dict[str, Handler] = {}
+        self._refusals = {tag_of(Undeliverable)}
 
     def handles(self, function: H) -> H:
         """Register the handler of the command that `function` is annotated with."""
@@ -99,9 +104,10 @@ class Service:
 
     def process(self, batch: Sequence[Incoming], store: ParticipantStore, now_ms: int) -> None:
         """Deal with a batch of commands in one transaction: effects, memory, answers and dead letters."""
+        understood = [understand(incoming, self.participant, self._handlers) for incoming in batch]
         with store.transaction() as transaction:
-            for incoming in batch:
-                delivery = understand(incoming, self.participant, self._handlers)
+            transaction.prefetch(*asked_of(understood))
+            for incoming, delivery in zip(batch, understood, strict=True):
                 if isinstance(delivery, Unreadable):
                     self._refuse(transaction, incoming, delivery, now_ms)
                 else:
@@ -140,6 +146,7 @@ class Service:
         if tag in self._handlers:
             raise HandlerError(f"participant {self.participant.name!r} has two handlers for {tag!r}; keep one")
         self._handlers[tag] = handler
+        self._refusals |= refusals_of(handler.command_type)
         return function
 
     # ----------------------------------------------------------------- the barrier
@@ -188,15 +195,7 @@ class Service:
         answer = self._reply(claim, Undeliverable(reason=reason[:TEXT_LENGTH_MAX].replace("\0", "")), now_ms)
         transaction.add_outbox([answer])
         if claim.is_final:
-            row = BarrierRow(
-                instance_id=claim.instance_id,
-                step=claim.step,
-                operation=claim.operation,
-                command_hash=b"",
-                answer=answer.event_type,
-                answer_data=answer.payload,
-            )
-            transaction.remember(row, now_ms)
+            transaction.remember(memory_of(claim, answer=answer), now_ms)
 
     def _bury(self, transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int) -> None:
         letter, notice = dead_letter(
@@ -219,16 +218,8 @@ class Service:
         transaction.add_outbox([answer])
         if isinstance(reply, Fault):
             return
-        is_open = isinstance(reply, InProgress)
-        row = BarrierRow(
-            instance_id=delivery.instance_id,
-            step=delivery.step,
-            operation=delivery.operation,
-            command_hash=delivery.body_hash,
-            answer="" if is_open else answer.event_type,
-            answer_data=b"" if is_open else answer.payload,
-        )
-        inserted = transaction.remember(row, now_ms)
+        given = None if isinstance(reply, InProgress) else answer
+        inserted = transaction.remember(memory_of(delivery, command_hash=delivery.body_hash, answer=given), now_ms)
         # Within one write transaction nobody else can have inserted it since it was looked up.
         assert inserted, f"{delivery.step} {delivery.operation} of {delivery.instance_id} was remembered meanwhile"
         transaction.processed(delivery.command_id, tag_of(type(delivery.command)), now_ms)
@@ -236,7 +227,7 @@ class Service:
     def _is_there_something(self, transaction: ParticipantTransaction, delivery: Delivery, now_ms: int) -> bool:
         """Whether an undo's do took effect, or may have. One that was never seen is blocked from now on."""
         do = transaction.recall(delivery.instance_id, delivery.step, "do")
-        is_refused = do is not None and any(is_refusal(h.command_type, do.answer) for h in self._handlers.values())
+        is_refused = do is not None and do.answer in self._refusals
         undoing = barrier.something_to_undo(do, is_refused)
         if undoing == "block the do":
             row = BarrierRow(
@@ -270,7 +261,7 @@ class Service:
 
     def _reply(self, claim: Claim, reply: Event, now_ms: int) -> OutboxRow:
         # A definite answer has one id for ever, so that its repeats are recognised; the others have one an attempt.
-        if isinstance(reply, Fault | InProgress) or (isinstance(reply, Undeliverable) and not claim.is_final):
+        if isinstance(reply, _INTERIM) or (isinstance(reply, Undeliverable) and not claim.is_final):
             purpose, headers = tag_of(type(reply)), {**claim_headers(claim), Header.ATTEMPT: claim.attempt}
             message_id = derived_id(claim.command_id, purpose, claim.attempt)
             return self._fresh(reply, message_id, claim.key, headers, now_ms)

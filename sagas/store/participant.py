@@ -6,7 +6,7 @@ there after a crash or none. The participant's own tables are made by its own na
 by the same mechanism after the kit's.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,32 +14,15 @@ from pathlib import Path
 from sagas.core.ids import first_id_at
 from sagas.core.instance import Operation
 from sagas.errors import StoreError
-from sagas.ports import BarrierRow, DeadLetter, Migration, OutboxRow, ParticipantTransaction, Sql
+from sagas.ports import BarrierRow, DeadLetter, Migration, OperationKey, OutboxRow, ParticipantTransaction, Sql
 from sagas.store import dead_letters
+from sagas.store.barrier import BarrierTable, Mark
 from sagas.store.database import Database
-from sagas.store.encoding import StoredId, blob, pack_id
+from sagas.store.encoding import StoredId, pack_id
 from sagas.store.migrations import TransactionSql, migrate
 from sagas.store.outbox import OutboxTable
 from sagas.store.schema import OWN_PREFIX, PARTICIPANT
 
-_RECALL = """
-    SELECT command_hash, answer, answer_data, is_blocked FROM barrier
-    WHERE instance_id = ? AND step = ? AND operation = ?
-"""
-_REMEMBER = """
-    INSERT INTO barrier (instance_id, step, operation, command_hash, answer, answer_data, is_blocked,
-                         created_at, updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (instance_id, step, operation) DO NOTHING
-"""
-_AMEND = """
-    UPDATE barrier SET command_hash = ?, answer = ?, answer_data = ?, is_blocked = ?, updated_at = ?
-    WHERE instance_id = ? AND step = ? AND operation = ?
-"""
-_PROCESSED = """
-    INSERT INTO processed_events (event_id, processed_at, event_type) VALUES (?, ?, ?)
-    ON CONFLICT (event_id) DO NOTHING
-"""
 _FORGET = """
     DELETE FROM processed_events WHERE event_id IN (
         SELECT event_id FROM processed_events WHERE processed_at < ? ORDER BY processed_at LIMIT ?
@@ -80,7 +63,8 @@ class SqliteParticipantStore:
             raise
         self._outbox = OutboxTable(self._database)
         self._walk = _FIRST
-        self._transaction = SqliteParticipantTransaction(self._database, self._outbox)
+        self._barrier = BarrierTable(self._database)
+        self._transaction = SqliteParticipantTransaction(self._database, self._barrier, self._outbox)
 
     @contextmanager
     def transaction(self) -> Generator[ParticipantTransaction, None, None]:
@@ -92,10 +76,13 @@ class SqliteParticipantStore:
             with self._database.transaction():
                 self._transaction.known_forgotten_ms = None
                 yield self._transaction
+                self._barrier.write()
                 self._outbox.write()
         except BaseException:
             self._outbox.has_rolled_back()
             raise
+        finally:
+            self._barrier.clear()
         self._outbox.has_committed()
 
     def unpublished(self, count_max: int) -> list[OutboxRow]:
@@ -148,8 +135,9 @@ class SqliteParticipantStore:
 class SqliteParticipantTransaction:
     """Barrier, business rows, processed events and outbox, committed together."""
 
-    def __init__(self, database: Database, outbox: OutboxTable) -> None:
+    def __init__(self, database: Database, barrier: BarrierTable, outbox: OutboxTable) -> None:
         self._database = database
+        self._barrier = barrier
         self._outbox = outbox
         self._sql = TransactionSql(database)
         self.known_forgotten_ms: int | None = None
@@ -162,7 +150,11 @@ class SqliteParticipantTransaction:
 
     def savepoint(self) -> AbstractContextManager[None]:
         """A part that can fail alone: what it wrote is rolled back when the block raises."""
-        return self._database.savepoint(partial(self._outbox.forget_after, self._outbox.size))
+        return self._database.savepoint(partial(self._take_back, self._barrier.mark, self._outbox.size))
+
+    def _take_back(self, mark: Mark, size: int) -> None:
+        self._barrier.take_back(mark)
+        self._outbox.forget_after(size)
 
     @property
     def forgotten_ms(self) -> int:
@@ -171,64 +163,25 @@ class SqliteParticipantTransaction:
             self.known_forgotten_ms = int(self._database.value(_FORGOTTEN))
         return self.known_forgotten_ms
 
+    def prefetch(self, operations: Collection[OperationKey], events: Collection[str]) -> None:
+        """Read at once what `recall` and `processed` are going to be asked of."""
+        self._barrier.prefetch(operations, events)
+
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
         """What is remembered of an operation, None when it was never seen."""
-        for command_hash, answer, answer_data, is_blocked in self._database.rows(
-            _RECALL, (pack_id(instance_id), step, operation)
-        ):
-            return BarrierRow(
-                instance_id=instance_id,
-                step=step,
-                operation=operation,
-                command_hash=command_hash,
-                answer=answer,
-                answer_data=answer_data,
-                is_blocked=bool(is_blocked),
-            )
-        return None
+        return self._barrier.recall((instance_id, step, operation))
 
     def remember(self, row: BarrierRow, now_ms: int) -> bool:
         """Insert `row` if the operation is not remembered yet; whether it was inserted."""
-        inserted = self._database.change(
-            _REMEMBER,
-            (
-                pack_id(row.instance_id),
-                row.step,
-                row.operation,
-                blob(row.command_hash),
-                row.answer,
-                blob(row.answer_data),
-                int(row.is_blocked),
-                now_ms,
-                now_ms,
-            ),
-        )
-        return inserted == 1
+        return self._barrier.remember(row, now_ms)
 
     def amend(self, row: BarrierRow, now_ms: int) -> None:
         """Replace what is remembered of an operation. Raises StoreError when nothing is: `remember` comes first."""
-        changed = self._database.change(
-            _AMEND,
-            (
-                blob(row.command_hash),
-                row.answer,
-                blob(row.answer_data),
-                int(row.is_blocked),
-                now_ms,
-                pack_id(row.instance_id),
-                row.step,
-                row.operation,
-            ),
-        )
-        if changed != 1:
-            raise StoreError(
-                f"{row.operation} of step {row.step!r} of instance {row.instance_id} is not remembered: "
-                "it cannot be amended; remember it first"
-            )
+        self._barrier.amend(row, now_ms)
 
     def processed(self, event_id: str, event_type: str, now_ms: int) -> bool:
         """Note an event in `processed_events`; False when it was noted before."""
-        return self._database.change(_PROCESSED, (pack_id(event_id), now_ms, event_type)) == 1
+        return self._barrier.processed(event_id, event_type, now_ms)
 
     def add_outbox(self, rows: Sequence[OutboxRow]) -> None:
         """Write messages to be published."""

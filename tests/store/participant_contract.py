@@ -48,6 +48,17 @@ def do_a_part_and_refuse(transaction: ParticipantTransaction) -> None:
         raise Refused
 
 
+def amend_and_refuse(transaction: ParticipantTransaction) -> None:
+    """Amend what is remembered and add to it inside a savepoint, twice, and raise."""
+    row = a_barrier_row()
+    with transaction.savepoint():
+        transaction.amend(replace(row, is_blocked=True), NOW_MS + 1)
+        transaction.amend(replace(row, answer="", answer_data=b""), NOW_MS + 2)
+        transaction.remember(replace(row, operation="undo"), NOW_MS + 3)
+        transaction.processed(FOREIGN_ID, "order.created", NOW_MS)
+        raise Refused
+
+
 def remember_and_run(store: ParticipantStore, sql: str) -> None:
     """Remember an operation, then run `sql` as its handler would."""
     with store.transaction() as transaction:
@@ -109,6 +120,56 @@ class ParticipantStoreContract(ABC):
     def test_what_is_not_remembered_cannot_be_amended(self, store: ParticipantStore) -> None:
         with pytest.raises(StoreError, match="remember it first"), store.transaction() as transaction:
             transaction.amend(a_barrier_row(), NOW_MS)
+
+    @pytest.mark.parametrize("count", [1, 7, 600])
+    def test_what_is_prefetched_is_recalled_as_it_would_be_anyway(self, store: ParticipantStore, count: int) -> None:
+        there = [a_barrier_row(f"step-{number}") for number in range(count)]
+        with store.transaction() as transaction:
+            for row in there[::2]:
+                transaction.remember(row, NOW_MS)
+                transaction.processed(row.step, "order.created", NOW_MS)
+        with store.transaction() as transaction:
+            transaction.prefetch([(row.instance_id, row.step, "do") for row in there], [row.step for row in there])
+            found = [transaction.recall(row.instance_id, row.step, "do") for row in there]
+            is_new = [transaction.processed(row.step, "order.created", NOW_MS) for row in there]
+        assert found == [row if number % 2 == 0 else None for number, row in enumerate(there)]
+        assert is_new == [number % 2 == 1 for number in range(count)]
+
+    def test_a_transaction_sees_what_it_remembered_and_amended_itself(self, store: ParticipantStore) -> None:
+        row = a_barrier_row()
+        amended = replace(row, is_blocked=True)
+        with store.transaction() as transaction:
+            transaction.prefetch([(row.instance_id, "reserve", "do")], [FOREIGN_ID])
+            assert transaction.remember(row, NOW_MS)
+            assert transaction.recall(row.instance_id, "reserve", "do") == row
+            transaction.amend(amended, NOW_MS + 1)
+            assert transaction.recall(row.instance_id, "reserve", "do") == amended
+            assert not transaction.remember(row, NOW_MS + 2)
+            assert transaction.processed(FOREIGN_ID, "order.created", NOW_MS)
+            assert not transaction.processed(FOREIGN_ID, "order.created", NOW_MS)
+        with store.transaction() as transaction:
+            assert transaction.recall(row.instance_id, "reserve", "do") == amended
+
+    @pytest.mark.parametrize("is_stored", [True, False])
+    def test_a_savepoint_that_raises_takes_back_what_was_amended_in_it(
+        self, store: ParticipantStore, *, is_stored: bool
+    ) -> None:
+        row = a_barrier_row()
+        with store.transaction() as transaction:
+            transaction.remember(row, NOW_MS)
+            if not is_stored:
+                with pytest.raises(Refused):
+                    amend_and_refuse(transaction)
+                assert transaction.recall(row.instance_id, "reserve", "do") == row
+        with store.transaction() as transaction:
+            if is_stored:
+                with pytest.raises(Refused):
+                    amend_and_refuse(transaction)
+            assert transaction.recall(row.instance_id, "reserve", "do") == row
+        with store.transaction() as transaction:
+            assert transaction.recall(row.instance_id, "reserve", "do") == row
+            assert transaction.recall(row.instance_id, "reserve", "undo") is None
+            assert transaction.processed(FOREIGN_ID, "order.created", NOW_MS)
 
     # ------------------------------------------------------------------ one transaction for all
 

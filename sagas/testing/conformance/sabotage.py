@@ -4,12 +4,12 @@ A death is a `Crashed`, which is no `Exception`: no handler and no participant i
 is a `Broken`, which is one: it stands for whatever a handler of its own accord may raise.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from sagas.core.instance import Operation
-from sagas.ports import BarrierRow, DeadLetter, Migration, OutboxRow, ParticipantTransaction, Rows, Sql
+from sagas.ports import BarrierRow, DeadLetter, Migration, OperationKey, OutboxRow, ParticipantTransaction, Rows, Sql
 from sagas.store.participant import SqliteParticipantStore
 
 
@@ -94,6 +94,9 @@ class _Sabotaged:
     @property
     def forgotten_ms(self) -> int:
         return self._transaction.forgotten_ms
+
+    def prefetch(self, operations: Collection[OperationKey], events: Collection[str]) -> None:
+        self._transaction.prefetch(operations, events)
 
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
         return self._transaction.recall(instance_id, step, operation)

@@ -3,12 +3,21 @@
 As in `stores.py`, calls run inline, and a crash inside a transaction leaves it by an exception.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 
 from sagas.core.envelope import Header
 from sagas.core.instance import Operation
-from sagas.ports import BarrierRow, DeadLetter, OutboxRow, ParticipantStore, ParticipantTransaction, Rows, Sql
+from sagas.ports import (
+    BarrierRow,
+    DeadLetter,
+    OperationKey,
+    OutboxRow,
+    ParticipantStore,
+    ParticipantTransaction,
+    Rows,
+    Sql,
+)
 from sagas.testing.simulation.history import Effect
 from sagas.testing.simulation.life import Life
 from sagas.testing.simulation.outboxes import WatchedOutbox
@@ -95,6 +104,12 @@ class WatchedParticipantTransaction:
     def forgotten_ms(self) -> int:
         """From when on all is remembered."""
         return self._inner.forgotten_ms
+
+    def prefetch(self, operations: Collection[OperationKey], events: Collection[str]) -> None:
+        """Read at once what is going to be asked."""
+        self._life.reach("store.prefetch.before")
+        self._inner.prefetch(operations, events)
+        self._life.reach("store.prefetch.after")
 
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
         """What is remembered of an operation."""

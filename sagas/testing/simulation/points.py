@@ -34,7 +34,7 @@ _STORE_CALLS = (
     "store.enter", "store.renew", "store.read_by_all_ms",
 )  # fmt: skip
 _PARTICIPANT_CALLS = (
-    "store.begin", "store.recall", "store.savepoint", "store.sql", "store.remember", "store.amend",
+    "store.begin", "store.prefetch", "store.recall", "store.savepoint", "store.sql", "store.remember", "store.amend",
     "store.processed", "store.add_outbox", "store.add_dead_letters", "store.commit", "store.forget_processed",
 )  # fmt: skip
 
