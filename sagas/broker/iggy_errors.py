@@ -73,3 +73,11 @@ def classify(call: str, text: str) -> BrokerError:
         if words in text:
             return Refused(call, text, refusal)
     return Refused(call, text)
+
+
+_STATUSES = {20: Refusal.NOT_FOUND, 4100: Refusal.INVALID_OFFSET, 5006: Refusal.NOT_A_MEMBER}
+
+
+def refused_by_status(call: str, status: int) -> Refused:
+    """The refusal of a part of a request, of which only the number is known."""
+    return Refused(call, f"status {status}", _STATUSES.get(status, Refusal.OTHER))

@@ -4,10 +4,12 @@ A group exists topic by topic, and is made by its first member.
 """
 
 import logging
+from collections.abc import Sequence
 
 from sagas.broker import iggy_wire as wire
 from sagas.broker.iggy_connection import IggyConnection
-from sagas.broker.iggy_errors import Refusal, Refused
+from sagas.broker.iggy_errors import Refusal, Refused, refused_by_status
+from sagas.broker.iggy_together import Together
 from sagas.records import Position
 
 _log = logging.getLogger("sagas.broker")
@@ -19,6 +21,7 @@ class IggyGroup:
     def __init__(self, connection: IggyConnection, stream: str, name: str) -> None:
         self.name = name
         self._connection = connection
+        self._together = Together(connection, stream)
         self._stream = stream
 
     async def join(self, topic: str) -> None:
@@ -38,14 +41,18 @@ class IggyGroup:
             lambda client: client.leave_consumer_group(self._stream, topic, self.name),
         )
 
-    async def share(self, topic: str) -> wire.Share | None:
-        """Which partitions are this member's now; None when it is no member."""
-        body = wire.group_at(self._stream, topic, self.name)
-        reply = await self._connection.call(
-            f"sync group {self.name!r} of topic {topic!r}",
-            lambda client: client.send_binary_request(wire.SYNC_GROUP, body),
-        )
-        return wire.read_share(reply)
+    async def shares(self, topics: Sequence[str]) -> dict[str, wire.Share] | None:
+        """Which partitions of each topic are this member's now; None when it is no member of one."""
+        bodies = [wire.group_at(self._stream, topic, self.name) for topic in topics]
+        shares: dict[str, wire.Share] = {}
+        for topic, reply in zip(topics, await self._each("sync group", wire.SYNC_GROUP, bodies), strict=True):
+            if isinstance(reply, Refused):
+                raise reply
+            share = wire.read_share(reply)
+            if share is None:
+                return None
+            shares[topic] = share
+        return shares
 
     async def partitions(self, topic: str) -> int:
         """How many partitions the topic has; 0 when it is not there."""
@@ -56,28 +63,43 @@ class IggyGroup:
 
     async def number(self) -> int:
         """By which number the server knows the connection: another one after each time it was made."""
-        reply = await self._connection.call("get me", lambda client: client.send_binary_request(wire.GET_ME, b""))
-        return wire.read_number(reply)
+        return wire.read_number(await self._raw("get me", wire.GET_ME, b""))
 
-    async def store(self, position: Position) -> bool:
-        """Store an offset; False when the partition is not this member's, or not what it was taken for."""
-        where = f"{position.topic!r}/{position.partition}"
-        body = wire.store_offset(self._stream, position.topic, self.name, position.partition, position.offset)
-        try:
-            await self._connection.call(
-                f"store offset of {where}", lambda client: client.send_binary_request(wire.STORE_OFFSET, body)
-            )
-        except Refused as refused:
-            if refused.refusal is Refusal.INVALID_OFFSET:
+    async def store(self, positions: Sequence[Position]) -> list[Position]:
+        """Store offsets; those of partitions that are not this member's, or not what they were taken for."""
+        bodies = [wire.store_offset(self._stream, p.topic, self.name, p.partition, p.offset) for p in positions]
+        replies = await self._each("store offset", wire.STORE_OFFSET, bodies)
+        lost: list[Position] = []
+        for position, reply in zip(positions, replies, strict=True):
+            if not isinstance(reply, Refused):
+                continue
+            if reply.refusal is Refusal.INVALID_OFFSET:
                 _log.error(
                     "topic %r, partition %d: offset %d cannot be stored, the log ends before it: the broker lost "
                     "messages; reading goes on from the stored offset",
                     *(position.topic, position.partition, position.offset),
                 )
-            elif refused.refusal not in {Refusal.NOT_FOUND, Refusal.NOT_A_MEMBER}:
-                raise
-            return False
-        return True
+            elif reply.refusal not in {Refusal.NOT_FOUND, Refusal.NOT_A_MEMBER}:
+                raise reply
+            lost.append(position)
+        return lost
+
+    async def _each(self, what: str, code: int, bodies: Sequence[bytes]) -> list[bytes | Refused]:
+        """The replies to requests of one kind, which go as one where the server can take it."""
+        name = f"{what} of group {self.name!r}"
+        found = await self._together.each(name, [(code, body) for body in bodies])
+        if found is not None:
+            return [refused_by_status(name, status) if status else reply for status, reply in found]
+        replies: list[bytes | Refused] = []
+        for body in bodies:
+            try:
+                replies.append(await self._raw(name, code, body))
+            except Refused as refused:
+                replies.append(refused)
+        return replies
+
+    async def _raw(self, name: str, code: int, body: bytes) -> bytes:
+        return await self._connection.call(name, lambda client: client.send_binary_request(code, body))
 
     async def start_of(self, topic: str, partition: int) -> int:
         """The offset to read first in a partition that has become this member's."""

@@ -132,8 +132,9 @@ class IggySubscription:
         """Store offsets; see `ports.Subscription`."""
         async with self._turn:
             await self._settle()
+            lost = {(p.topic, p.partition) for p in await self._members.store(positions)}
             for position in positions:
-                await self._store(position)
+                self._note_stored(position, is_lost=(position.topic, position.partition) in lost)
 
     async def reading(self) -> Reading:
         """How far the last poll went; see `ports.Subscription`. Asks anew which partitions are ours."""
@@ -200,12 +201,9 @@ class IggySubscription:
 
     async def _sync(self) -> bool:
         """Learn which partitions are ours; False when this connection is in no group for a topic."""
-        shares: dict[str, wire.Share] = {}
-        for topic in self._topics:
-            share = await self._members.share(topic)
-            if share is None:
-                return False
-            shares[topic] = share
+        shares = await self._members.shares(self._topics)
+        if shares is None:
+            return False
         changed = [topic for topic, share in shares.items() if share != self._shares.get(topic)]
         if changed:
             await self._note_dealt_anew(changed)
@@ -259,9 +257,9 @@ class IggySubscription:
                 self._next[at] = taken[-1].offset + 1
         return found
 
-    async def _store(self, position: Position) -> None:
+    def _note_stored(self, position: Position, *, is_lost: bool) -> None:
         at = (position.topic, position.partition)
-        if not await self._members.store(position):
+        if is_lost:
             # Not ours any more, or not what we took it for: look again before the next poll.
             self._next.pop(at, None)
             self._sync_due_at = 0.0

@@ -1,6 +1,6 @@
-"""Reading and sending in several partitions with one request, by a server that can.
+"""Reading, sending and the rest in several partitions with one request, by a server that can.
 
-Theory of operation. The embedded broker has two requests that Iggy has not (`embedded/together.py`). They go through
+Theory of operation. The embedded broker has three requests that Iggy has not (`embedded/together.py`). They go through
 the client, which passes on what it does not know, and carry batches as they are (`batch_messages.py`). A server that
 does not know them says so, and is not asked again for `ASK_AGAIN_S`: then it may be another one. Meanwhile the caller
 does it partition by partition.
@@ -48,7 +48,7 @@ class Together:
             # Also for a topic that is gone: what is wrong with it comes out when it is asked by itself.
             self._is_unknown_for_a_while()
             return None
-        return [(*wanted[place], batches) for place, batches in wire.read_batches(reply) if place < len(wanted)]
+        return [(*wanted[place], batches) for place, batches in wire.read_parts(reply) if place < len(wanted)]
 
     async def send(self, batches: Sequence[tuple[Partition, int, bytes]]) -> bool:
         """Append batches, each with its partition and count, all or none; whether the server can do that.
@@ -68,6 +68,21 @@ class Together:
             self._is_unknown_for_a_while()
             return False
         return True
+
+    async def each(self, name: str, requests: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]] | None:
+        """Status and reply of several requests of a group's member, by their codes; None: send each by itself.
+
+        `name` is what errors call them. Raises BrokerUnavailable.
+        """
+        if not self.is_known or len(requests) < 2:
+            return None
+        body = wire.each(requests)
+        try:
+            reply = await self._connection.call(name, lambda client: client.send_binary_request(wire.EACH, body))
+        except Refused:
+            self._is_unknown_for_a_while()
+            return None
+        return wire.read_parts(reply)
 
     def close(self) -> None:
         """Give up the connection."""

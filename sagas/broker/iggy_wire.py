@@ -20,7 +20,8 @@ CREATE_TOPIC = 302
 SYNC_GROUP = 606
 READ_TOGETHER = 60_002
 SEND_TOGETHER = 60_003
-"""These two are none of Iggy's: the embedded broker has them (`embedded/together.py`)."""
+EACH = 60_004
+"""These three are none of Iggy's: the embedded broker has them (`embedded/together.py`)."""
 
 _KIND_NAME = 2
 _KIND_GROUP = 2
@@ -145,8 +146,8 @@ def read_together(
     )
 
 
-def read_batches(reply: bytes) -> list[tuple[int, bytes]]:
-    """The reply to READ_TOGETHER: batches, each with the place that its partition had in the request."""
+def read_parts(reply: bytes) -> list[tuple[int, bytes]]:
+    """The reply to READ_TOGETHER: batches by the place their partition had; or to EACH: bodies by their status."""
     found: list[tuple[int, bytes]] = []
     at = 0
     while at < len(reply):
@@ -155,6 +156,11 @@ def read_batches(reply: bytes) -> list[tuple[int, bytes]]:
         found.append((place, reply[at : at + size]))
         at += size
     return found
+
+
+def each(requests: Sequence[tuple[int, bytes]]) -> bytes:
+    """The body of EACH: requests by their code."""
+    return b"".join(_PLACE.pack(code, len(body)) + body for code, body in requests)
 
 
 def send_together(stream: str, batches: Sequence[tuple[Partition, int, bytes]]) -> bytes:

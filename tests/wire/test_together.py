@@ -1,5 +1,6 @@
-"""The two requests that Iggy does not have: several partitions read, and written, at once."""
+"""The three requests that Iggy does not have: several partitions read, written, and the rest, at once."""
 
+import signal
 import struct
 import time
 from collections.abc import Iterator
@@ -8,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from sagas.broker.batch_messages import decode_batches
-from tests.wire.raw import CREATE_TOPIC, READ, SEND, RawClient, batch, ident, send_body
+from tests.wire.raw import CREATE_TOPIC, GET_OFFSET, READ, SEND, RawClient, batch, ident, send_body
 from tests.wire.running import RunningBroker, running_broker
 from tests.wire.test_broker_kill import create_topics
 
 READ_TOGETHER = 60_002
 SEND_TOGETHER = 60_003
+EACH = 60_004
+STORE = 121
 CREATE_GROUP = 139
 JOIN = 148
 ME = 20
@@ -236,6 +239,61 @@ def test_a_full_segment_is_left_behind_by_a_send_of_several(tmp_path: Path) -> N
         assert found == [[b"x" * 600] * 5, [b"y"] * 5, [b"z"] * 5]
 
 
-def test_a_server_that_is_iggy_only_knows_neither(tmp_path: Path) -> None:
+# --------------------------------------------------------------------------- of a member
+
+
+def each(*requests: tuple[int, bytes]) -> bytes:
+    return b"".join(struct.pack("<II", code, len(body)) + body for code, body in requests)
+
+
+def store(topic: str, partition: int, offset: int) -> tuple[int, bytes]:
+    where = b"\x02" + ident("g") + ident("s") + ident(topic) + struct.pack("<BI", 1, partition)
+    return STORE, where + struct.pack("<QB", offset, 1)
+
+
+def parts(body: bytes) -> list[tuple[int, bytes]]:
+    found: list[tuple[int, bytes]] = []
+    at = 0
+    while at < len(body):
+        status, size = struct.unpack_from("<II", body, at)
+        found.append((status, body[at + 8 : at + 8 + size]))
+        at += 8 + size
+    return found
+
+
+def test_offsets_are_stored_and_outlive_the_broker_and_one_that_is_refused_stands_alone(tmp_path: Path) -> None:
+    with running_broker(tmp_path) as broker:
+        create_topics(broker.port)
+        with RawClient(broker.port) as member:
+            join(member, "quick", "persisted")
+            member.call(READ, together(("quick", 0, batch(b"a")), ("persisted", 1, batch(b"b"))), code=SEND_TOGETHER)
+            asked = each(store("quick", 0, 0), store("quick", 0, 9), store("nowhere", 0, 0), store("persisted", 1, 0))
+            status, body = member.call(READ, asked, code=EACH)
+            assert (status, parts(body)) == (0, [(0, b""), (4100, b""), (20, b""), (0, b"")])
+        broker.end(signal.SIGKILL)
+    with running_broker(tmp_path) as again, RawClient(again.port) as client:
+        for topic, partition in (("quick", 0), ("persisted", 1)):
+            where = store(topic, partition, 0)[1][:-9]
+            assert len(client.call(READ, where, code=GET_OFFSET)[1]) == 20
+
+
+def test_a_member_asks_for_all_its_partitions_at_once(broker: RunningBroker) -> None:
+    with RawClient(broker.port) as client:
+        join(client, "quick")
+        asked = each(*((SYNC, ident("s") + ident(topic) + ident("g")) for topic in ("quick", "persisted")))
+        (quick, persisted) = parts(client.call(READ, asked, code=EACH)[1])
+        assert (quick[0], len(quick[1])) == (0, 8 + 4 + 2 * 4)
+        assert persisted == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "body", [each((1, b"")), each((SYNC, b""), (EACH, b"")), each((SYNC, b"x"))[:-1]], ids=["code", "itself", "cut off"]
+)
+def test_what_is_no_request_of_a_member_is_refused_as_a_whole(broker: RunningBroker, body: bytes) -> None:
+    with RawClient(broker.port) as client:
+        assert client.call(READ, body, code=EACH)[0] == 4
+
+
+def test_a_server_that_is_iggy_only_knows_none_of_them(tmp_path: Path) -> None:
     with running_broker(tmp_path, "--iggy-only") as broker, RawClient(broker.port) as client:
-        assert [client.call(READ, b"", code=code)[0] for code in (READ_TOGETHER, SEND_TOGETHER)] == [3, 3]
+        assert [client.call(READ, b"", code=code)[0] for code in (READ_TOGETHER, SEND_TOGETHER, EACH)] == [3, 3, 3]

@@ -1,12 +1,12 @@
-"""Several partitions in one request: the two that Iggy does not have.
+"""Several partitions in one request: the three that Iggy does not have.
 
 Theory of operation. An orchestrator reads a dozen partitions and writes to a dozen others, and so does each turn of
 each service. A request costs both sides a quarter of a millisecond however little it carries, so asking each
 partition by itself is what most of a turn would be spent on. Here one request reads whatever there is in all
-partitions of a member, and waits for the first message where there is nothing; another one appends to several. What
-they carry are the same batches, and they hold to the same rules: a partition that is another member's gives nothing,
-and a send is acknowledged when all of it is on the disk. A client that asks a server without them is refused
-(status 3) and polls and sends partition by partition.
+partitions of a member, and waits for the first message where there is nothing; another one appends to several; a
+third asks for a member's partitions in several topics, or stores its offsets. What they carry are the same batches,
+and they hold to the same rules: a partition that is another member's gives nothing, and a send is acknowledged when
+all of it is on the disk. A client that asks a server without them is refused (status 3), and does it one by one.
 
 `READ_TOGETHER`, little-endian: the stream, the group, `u32` number of the connection that is the group's member (0 for
 the one that asks: a reader that waits must not keep its own commits waiting), `u32` milliseconds to wait, `u32`
@@ -15,6 +15,9 @@ has something `u32` its place in the request, `u32` bytes, and its batches.
 
 `SEND_TOGETHER`: the stream, and for each partition its topic, `u32` number, `u32` messages, `u32` bytes, and its batch.
 Nothing is appended when any of it is refused. The reply is empty.
+
+`EACH`: requests of a group's member as they are, each with `u32` code and `u32` bytes before it. The reply: for each
+`u32` status, `u32` bytes, and what its reply would have been.
 """
 
 from typing import Final
@@ -22,10 +25,11 @@ from typing import Final
 import msgspec
 
 from sagas.broker.embedded.arrivals import Wait
-from sagas.broker.embedded.commands import Answer, Broker, Session
+from sagas.broker.embedded.commands import Answer, Broker, Handler, Session
 from sagas.broker.embedded.files import AppendFile
 from sagas.broker.embedded.frames import BodyReader, u32
-from sagas.broker.embedded.messages import POLL_SIZE_MAX, cut, stamped
+from sagas.broker.embedded.messages import POLL_SIZE_MAX, cut, stamped, store_offset
+from sagas.broker.embedded.metadata import sync_group
 from sagas.broker.embedded.options import parse_options
 from sagas.broker.log import Ident, Membership, Partition, Refusal, Start, Status, Strategy, Topic
 
@@ -34,8 +38,14 @@ READ_TOGETHER: Final = 60_002
 
 SEND_TOGETHER: Final = 60_003
 
+EACH: Final = 60_004
+
 PARTITIONS_MAX: Final = 4_096
 WAIT_MS_MAX: Final = 10_000
+
+
+_OF_A_MEMBER: Final[dict[int, Handler]] = {121: store_offset, 606: sync_group}
+"""What `EACH` takes, by Iggy's codes."""
 
 
 class _Wanted(msgspec.Struct, frozen=True):
@@ -147,3 +157,23 @@ def send(broker: Broker, session: Session, body: BodyReader) -> Answer:
             file.close()
 
     return Answer(files=tuple(files), after=close if left else None)
+
+
+def each(broker: Broker, session: Session, body: BodyReader) -> Answer:
+    """Several requests of a group's member; one that is refused does not keep the others from being served."""
+    pieces: list[bytes] = []
+    files: dict[AppendFile, None] = {}
+    while body.left:
+        code = body.u32()
+        part = BodyReader(body.take(body.u32()))
+        handler = _OF_A_MEMBER.get(code)
+        if handler is None:
+            raise Refusal(Status.INVALID_FORMAT, f"code {code} is not served among others")
+        try:
+            answer = handler(broker, session, part)
+        except Refusal as refusal:
+            pieces += (u32(refusal.status), u32(0))
+        else:
+            pieces += (u32(Status.OK), u32(len(answer.body)), answer.body)
+            files |= dict.fromkeys(answer.files)
+    return Answer(body=b"".join(pieces), files=tuple(files))
