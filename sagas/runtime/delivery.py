@@ -33,9 +33,6 @@ FORGOTTEN = (
 )
 """Why an operation is neither carried out nor said to be undone."""
 
-_HEADERS = (
-    Header.INSTANCE, Header.STEP, Header.OPERATION, Header.ATTEMPT, Header.KIND, Header.DEADLINE, Header.SINCE
-)  # fmt: skip
 _OPERATIONS: Mapping[str, Operation] = {"do": "do", "undo": "undo"}
 
 
@@ -156,7 +153,10 @@ def understand(incoming: Incoming, participant: Participant, handlers: Mapping[s
 
 
 def _claim(incoming: Incoming, envelope: Envelope | Undecodable) -> Claim | str:
-    instance_id, step, said, attempt, kind, deadline, since = [incoming.headers.get(name, "") for name in _HEADERS]
+    said_of = incoming.headers.get
+    instance_id, step, said = said_of(Header.INSTANCE, ""), said_of(Header.STEP, ""), said_of(Header.OPERATION, "")
+    attempt, kind = said_of(Header.ATTEMPT, ""), said_of(Header.KIND, "")
+    deadline, since = said_of(Header.DEADLINE, ""), said_of(Header.SINCE, "")
     key = envelope.key if isinstance(envelope, Envelope) else ""
     if not instance_id or not step:
         return f"no headers {Header.INSTANCE} and {Header.STEP}: whose command is it?"

@@ -50,6 +50,7 @@ class BarrierTable:
         self._log: list[tuple[OperationKey, _Known]] = []
         self._was_processed: dict[str, bool] = {}
         self._noted: dict[str, tuple[StoredId, int, str]] = {}
+        self._has_inserted = False
 
     def clear(self) -> None:
         """Know nothing any more: the transaction has ended."""
@@ -57,6 +58,7 @@ class BarrierTable:
         self._log.clear()
         self._was_processed.clear()
         self._noted.clear()
+        self._has_inserted = False
 
     def prefetch(self, operations: Collection[OperationKey], events: Collection[str]) -> None:
         """Read what is known of these operations and events, in one query each."""
@@ -72,7 +74,8 @@ class BarrierTable:
             wanted = [value for key in part for value in _stored_key(key)]
             self._take_in(self._database.rows(_recall_many(size), wanted))
         asked = [event for event in events if event not in self._was_processed]
-        if asked:
+        # Of one alone the statement that notes it says as much.
+        if len(asked) > 1:
             self._was_processed.update(dict.fromkeys(asked, False))
             for (stored,) in self._database.rows_in(_processed_in, map(pack_id, asked)):
                 self._was_processed[unpack_id(stored)] = True
@@ -115,11 +118,14 @@ class BarrierTable:
     def processed(self, event_id: str, event_type: str, now_ms: int) -> bool:
         """Note an event; False when it was noted before."""
         self._database.require_transaction()
-        if event_id not in self._was_processed:
-            self.prefetch((), (event_id,))
-        if self._was_processed[event_id] or event_id in self._noted:
+        was_processed = self._was_processed.get(event_id)
+        if was_processed or event_id in self._noted:
             return False
-        self._noted[event_id] = (pack_id(event_id), now_ms, event_type)
+        row = (pack_id(event_id), now_ms, event_type)
+        if was_processed is None:
+            self._has_inserted = True
+            return self._database.change(_PROCESSED, row) == 1
+        self._noted[event_id] = row
         return True
 
     @property
@@ -135,6 +141,9 @@ class BarrierTable:
             self._operations[key] = before
         while len(self._noted) > events:
             self._noted.popitem()
+        if self._has_inserted:
+            # What was read since may have been taken back with the savepoint.
+            self._was_processed.clear()
 
     def write(self) -> None:
         """Write what is new, just before the commit."""

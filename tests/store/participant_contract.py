@@ -59,6 +59,15 @@ def amend_and_refuse(transaction: ParticipantTransaction) -> None:
         raise Refused
 
 
+def note_and_refuse(transaction: ParticipantTransaction, events: Sequence[str]) -> None:
+    """Note events inside a savepoint, look for them, and raise."""
+    with transaction.savepoint():
+        transaction.processed(events[0], "order.created", NOW_MS)
+        transaction.prefetch([], events)
+        transaction.processed(events[1], "order.created", NOW_MS)
+        raise Refused
+
+
 def remember_and_run(store: ParticipantStore, sql: str) -> None:
     """Remember an operation, then run `sql` as its handler would."""
     with store.transaction() as transaction:
@@ -237,6 +246,13 @@ class ParticipantStoreContract(ABC):
         with store.transaction() as transaction:
             noted = [transaction.processed(f"event {age}", "order.created", NOW_MS) for age in range(5)]
         assert noted == [False, False, True, True, True]
+
+    def test_an_event_that_a_savepoint_took_back_is_new_again(self, store: ParticipantStore) -> None:
+        events = [FOREIGN_ID, "another event"]
+        with store.transaction() as transaction:
+            with pytest.raises(Refused):
+                note_and_refuse(transaction, events)
+            assert [transaction.processed(event, "order.created", NOW_MS) for event in events] == [True, True]
 
     # ------------------------------------------------------------------ outbox and dead letters
 
