@@ -19,7 +19,10 @@ KEY_LENGTH_MAX = 64
 TEXT_LENGTH_MAX = 1_000
 """Of free text such as a reason, in characters."""
 
-Key = Annotated[str, Meta(min_length=1, max_length=KEY_LENGTH_MAX, pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.:-]*\Z")]
+KEY_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.:-]*"
+"""Of business keys and names on the wire, whole."""
+
+Key = Annotated[str, Meta(min_length=1, max_length=KEY_LENGTH_MAX, pattern=rf"\A{KEY_PATTERN}\Z")]
 """A business key or a name: checked when a message is decoded."""
 
 Text = Annotated[str, Meta(max_length=TEXT_LENGTH_MAX, pattern=r"\A[^\0]*\Z")]

@@ -1,5 +1,6 @@
 """The bytes on the wire are the guide's, and whatever else comes is refused without harm."""
 
+import msgspec
 import pytest
 
 from sagas.core.envelope import (
@@ -10,7 +11,7 @@ from sagas.core.envelope import (
     decode_envelope,
     encode_message,
 )
-from sagas.core.messages import Message
+from sagas.core.messages import Key, Message
 from services import contracts as c
 
 ORDER = "5f0c5b2e-7f3b-4b8e-9d3a-2f1f0a5f7c11"
@@ -151,3 +152,21 @@ def test_an_envelope_that_is_none_is_refused_with_a_reason_and_without_an_except
 )
 def test_an_order_that_is_none_is_refused_with_a_reason_and_without_an_exception(data: bytes) -> None:
     assert isinstance(decode_data(c.OrderCreated, "order_id", ORDER, data), Undecodable)
+
+
+SOUND_NAMES = ["a", "a" * 64, "o-1.2:3_4"]
+
+NO_NAMES = ["", "a" * 65, "-a", "a\n", "a\nb\nc", "\na", "a b", "\u0661", "\u00e9", "a\0", 7, None]
+"""What is no key: too short, too long, of the wrong letters, over several lines, no text."""
+
+
+@pytest.mark.parametrize("name", [*SOUND_NAMES, *NO_NAMES])
+@pytest.mark.parametrize("field", ["id", "order_id", "event_type"])
+def test_each_name_of_an_envelope_is_refused_as_a_key_is_with_its_place(field: str, name: object) -> None:
+    sound = {"id": ID, "order_id": ORDER, "event_type": "order.created", "timestamp": "2025-12-01T10:00:00Z"}
+    read = decode_envelope(msgspec.json.encode({**sound, field: name, "data": {}}), "order_id")
+    assert isinstance(read, Envelope) == (name in SOUND_NAMES)
+    if isinstance(read, Undecodable):
+        with pytest.raises(msgspec.ValidationError) as refused:
+            msgspec.convert(name, Key)
+        assert read.reason == f"envelope: ValidationError: {refused.value} - at `$.{field}`"
