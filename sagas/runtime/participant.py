@@ -241,10 +241,10 @@ class Service:
         return undoing.startswith("take back")
 
     def _run(self, transaction: ParticipantTransaction, delivery: Delivery) -> Event:
-        function, ticket = delivery.handler.function, Ticket(delivery.instance_id, delivery.step)
+        function = delivery.handler.function
+        more = (Ticket(delivery.instance_id, delivery.step),) if delivery.handler.takes_ticket else ()
         try:
             with transaction.savepoint():
-                more = (ticket,) if delivery.handler.takes_ticket else ()
                 reply = function(transaction.sql, delivery.command, *more)
                 if isinstance(reply, Rejection):
                     raise Refused(reply)  # noqa: TRY301 - it has to leave the savepoint, which undoes what was written
