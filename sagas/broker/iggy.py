@@ -24,6 +24,7 @@ from sagas.broker.connection_string import (
     parse_connection_string,
 )
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
+from sagas.broker.iggy_direct import DirectConnection, is_direct
 from sagas.broker.iggy_errors import Refusal, Refused
 from sagas.broker.iggy_lag import lag_of
 from sagas.broker.iggy_scan import IggyScan
@@ -75,7 +76,9 @@ class IggyBroker:
         self._timeout_s = call_timeout_s
         self._sending = IggyConnection(address, call_timeout_s)
         others = [IggyConnection(address, call_timeout_s) for _ in range(SENDERS - 1)]
-        self._sender = IggySender([self._sending, *others], self._stream, send_count_max)
+        self._sender = IggySender(
+            [self._sending, *others], self._passing() or self._sending, self._stream, send_count_max
+        )
         self._subscriptions: list[IggySubscription] = []
         self._is_closed = False
 
@@ -110,7 +113,8 @@ class IggyBroker:
         if self._is_closed:
             raise BrokerError(f"{self!r}: closed")
         checked_name("group", group)
-        polling, waiting = (IggyConnection(self._address, self._timeout_s) for _ in range(2))
+        polling = IggyConnection(self._address, self._timeout_s)
+        waiting = self._passing() or IggyConnection(self._address, self._timeout_s)
         subscription = IggySubscription(polling, waiting, self._stream, group, topics)
         self._subscriptions = [known for known in self._subscriptions if not known.is_closed]
         self._subscriptions.append(subscription)
@@ -148,6 +152,10 @@ class IggyBroker:
                     await subscription.leave()
             self._sender.close()
             await anyio.sleep(SETTLE_S)
+
+    def _passing(self) -> DirectConnection | None:
+        """A connection that goes past the client, where there can be one."""
+        return DirectConnection(self._address, self._timeout_s) if is_direct(self._address) else None
 
     # ------------------------------------------------------------------- topics
 

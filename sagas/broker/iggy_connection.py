@@ -88,6 +88,10 @@ class IggyConnection:
             raise BrokerUnavailable(f"broker {self._address.server}: {name}: the connection was lost")
         return await self._bounded(name, session, request)
 
+    async def request(self, name: str, code: int, body: bytes) -> bytes:
+        """Send a request that the client does not know itself; the body of its reply. Raises as `call` does."""
+        return await self.call(name, lambda client: client.send_binary_request(code, body))
+
     def drop(self) -> None:
         """Start afresh at the next call: something else has shown that the server was away."""
         if self._session is not None:

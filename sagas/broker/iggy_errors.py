@@ -75,7 +75,12 @@ def classify(call: str, text: str) -> BrokerError:
     return Refused(call, text)
 
 
-_STATUSES = {20: Refusal.NOT_FOUND, 4100: Refusal.INVALID_OFFSET, 5006: Refusal.NOT_A_MEMBER}
+_STATUSES = {
+    3: Refusal.UNKNOWN_REQUEST,
+    20: Refusal.NOT_FOUND,
+    4100: Refusal.INVALID_OFFSET,
+    5006: Refusal.NOT_A_MEMBER,
+}
 
 
 def refused_by_status(call: str, status: int) -> Refused:

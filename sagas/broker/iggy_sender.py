@@ -18,7 +18,7 @@ from sagas.broker.batch_messages import encode_batch
 from sagas.broker.iggy_connection import IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused
 from sagas.broker.iggy_messages import make_message
-from sagas.broker.iggy_together import Together
+from sagas.broker.iggy_together import Requests, Together
 from sagas.broker.partitioning import partition_of
 from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Outgoing
@@ -41,14 +41,23 @@ Chunk = tuple[Partition, list[Outgoing]]
 
 
 class IggySender:
-    """Sends to the topics of `stream` over `connections`; the first is the one that others may use, too."""
+    """Sends to the topics of `stream`: over `together` where the server can, else over `connections`.
 
-    def __init__(self, connections: Sequence[IggyConnection], stream: str, count_max: int = SEND_COUNT_MAX) -> None:
+    The first of these is the one that others may use, too.
+    """
+
+    def __init__(
+        self,
+        connections: Sequence[IggyConnection],
+        together: Requests,
+        stream: str,
+        count_max: int = SEND_COUNT_MAX,
+    ) -> None:
         self._connections = connections
         self._first = connections[0]
         self._stream = stream
         self._count_max = count_max
-        self._together = Together(self._first, stream)
+        self._together = Together(together, stream)
         self._counts: dict[str, int] = {}
         self._counts_epoch = 0
 
@@ -72,6 +81,7 @@ class IggySender:
 
     def close(self) -> None:
         """Give up the connections."""
+        self._together.close()
         for connection in self._connections:
             connection.close()
 
@@ -85,6 +95,9 @@ class IggySender:
             return all([await self._together.send(request) for request in requests])
         except Refused as refused:
             self._note_refused(refused, [at[0] for at, _ in chunks])
+            raise
+        except BrokerUnavailable:
+            self._drop_all()
             raise
 
     # ------------------------------------------------------------------- partition by partition
@@ -104,9 +117,7 @@ class IggySender:
                     tasks.start_soon(self._send_lane, connection, lane, failures)
         if failures:
             if any(isinstance(failure, BrokerUnavailable) for failure in failures):
-                # The server was away, or is: no other connection has to find that out by another failure.
-                for connection in self._connections:
-                    connection.drop()
+                self._drop_all()
             raise failures[0]
 
     async def _send_lane(
@@ -130,6 +141,11 @@ class IggySender:
         except Refused as refused:
             self._note_refused(refused, [topic])
             raise
+
+    def _drop_all(self) -> None:
+        """The server was away, or is: no other connection has to find that out by another failure."""
+        for connection in self._connections:
+            connection.drop()
 
     # ------------------------------------------------------------------- partitions
 

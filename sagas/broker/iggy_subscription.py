@@ -46,7 +46,7 @@ from sagas.broker.iggy_group import IggyGroup
 from sagas.broker.iggy_messages import note_missed
 from sagas.broker.iggy_news import News
 from sagas.broker.iggy_sweep import Read, Sweep
-from sagas.broker.iggy_together import Together
+from sagas.broker.iggy_together import Requests, Together
 from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Incoming, Position, Reading
 from sagas.records import Partition
@@ -61,7 +61,7 @@ class IggySubscription:
     """One member of the group `group`; made by `IggyBroker.subscribe`."""
 
     def __init__(
-        self, connection: IggyConnection, waiting: IggyConnection, stream: str, group: str, topics: Sequence[str]
+        self, connection: IggyConnection, waiting: Requests, stream: str, group: str, topics: Sequence[str]
     ) -> None:
         """`waiting` is a connection of its own for requests that are answered when a message comes."""
         self._connection = connection

@@ -1,7 +1,8 @@
 """Reading, sending and the rest in several partitions with one request, by a server that can.
 
-Theory of operation. The embedded broker has three requests that Iggy has not (`embedded/together.py`). They go through
-the client, which passes on what it does not know, and carry batches as they are (`batch_messages.py`). A server that
+Theory of operation. The embedded broker has three requests that Iggy has not (`embedded/together.py`). They carry
+batches as they are (`batch_messages.py`), and go through the client, which passes on what it does not know, or past it
+(`iggy_direct.py`). A server that
 does not know them says so, and is not asked again for `ASK_AGAIN_S`: then it may be another one. Meanwhile the caller
 does it partition by partition.
 
@@ -11,20 +12,33 @@ commit must not wait for a message; so it says by its number which connection is
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from sagas.broker import iggy_wire as wire
-from sagas.broker.iggy_connection import IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused
 from sagas.records import Partition
 
 ASK_AGAIN_S: Final = 10.0
 
 
+class Requests(Protocol):
+    """A connection that carries requests of any kind."""
+
+    async def request(self, name: str, code: int, body: bytes) -> bytes:
+        """The body of the reply; `name` is what errors call it.
+
+        Raises BrokerUnavailable when the outcome is unknown, `Refused` when the broker said no.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give up the connection for good."""
+
+
 class Together:
     """What goes over one connection about several partitions of `stream`."""
 
-    def __init__(self, connection: IggyConnection, stream: str) -> None:
+    def __init__(self, connection: Requests, stream: str) -> None:
         self._connection = connection
         self._stream = stream
         self._ask_at = 0.0
@@ -41,9 +55,7 @@ class Together:
             return None
         body = wire.read_together(self._stream, group, member, at_most_ms, count_max, wanted)
         try:
-            reply = await self._connection.call(
-                "read messages", lambda client: client.send_binary_request(wire.READ_TOGETHER, body)
-            )
+            reply = await self._connection.request("read messages", wire.READ_TOGETHER, body)
         except Refused:
             # Also for a topic that is gone: what is wrong with it comes out when it is asked by itself.
             self._is_unknown_for_a_while()
@@ -59,9 +71,7 @@ class Together:
             return False
         body = wire.send_together(self._stream, batches)
         try:
-            await self._connection.call(
-                "send messages", lambda client: client.send_binary_request(wire.SEND_TOGETHER, body)
-            )
+            await self._connection.request("send messages", wire.SEND_TOGETHER, body)
         except Refused as refused:
             if refused.refusal is not Refusal.UNKNOWN_REQUEST:
                 raise
@@ -78,7 +88,7 @@ class Together:
             return None
         body = wire.each(requests)
         try:
-            reply = await self._connection.call(name, lambda client: client.send_binary_request(wire.EACH, body))
+            reply = await self._connection.request(name, wire.EACH, body)
         except Refused:
             self._is_unknown_for_a_while()
             return None

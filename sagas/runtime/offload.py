@@ -1,9 +1,18 @@
-"""Running the synchronous database work beside the event loop, one piece at a time."""
+"""Running the synchronous database work beside the event loop, one piece at a time.
+
+Theory of operation. A large batch takes long, so it runs in a thread, and the loop goes on receiving and sending. A
+small one is done sooner than a thread is woken and has the interpreter back: as long as such work has shown to be
+quick it runs in the loop itself. What was slow once (a disk that is busy, a database that another process holds) is
+done in the thread again until it has become quick.
+"""
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar, TypeVarTuple
+from typing import Final, Protocol, TypeVar, TypeVarTuple
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, current_time, to_thread
+
+QUICK_S: Final = 0.003
+"""How long brief work may keep the loop waiting: a dozen messages and a sync of a good disk."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -26,3 +35,27 @@ class Thread:
     async def __call__(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """What `function(*args)` returns or raises. Not abandoned on cancellation: a commit is finished."""
         return await to_thread.run_sync(function, *args, limiter=self._limiter)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being run."""
+        return self._limiter.borrowed_tokens == 0
+
+
+class Brief:
+    """An `Offload` for little work: beside the loop in `thread`, or in it when that is free and the last was quick."""
+
+    def __init__(self, thread: Thread, *, quick_s: float = QUICK_S) -> None:
+        self._thread = thread
+        self._quick_s = quick_s
+        self._is_quick = False
+
+    async def __call__(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """What `function(*args)` returns or raises."""
+        began = current_time()
+        try:
+            if self._is_quick and self._thread.is_idle:
+                return function(*args)
+            return await self._thread(function, *args)
+        finally:
+            self._is_quick = current_time() - began <= self._quick_s

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from sagas.errors import BrokerError, StoreError
 from sagas.ports import Broker, Clock, Outbox, Subscription, TopicSpec
 from sagas.runtime import relay, worker
-from sagas.runtime.offload import Offload
+from sagas.runtime.offload import Brief, Offload, Thread
 from sagas.runtime.relay import Relay
 from sagas.runtime.worker import Delivery, Work, Worker
 
@@ -75,7 +75,16 @@ async def run_until_stopped(
         if feed is not None:
             tasks.start_soon(feed.run)
         on_ready()
-        await Worker(work, subscription, sender, clock, offload, batch_max=limits.poll_max, delivery=delivery).run(stop)
+        await Worker(
+            work,
+            subscription,
+            sender,
+            clock,
+            offload,
+            batch_max=limits.poll_max,
+            brief=Brief(offload) if isinstance(offload, Thread) else None,
+            delivery=delivery,
+        ).run(stop)
         await _drain(sender, subscription, feed, tasks)
 
 

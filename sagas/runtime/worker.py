@@ -25,6 +25,10 @@ from sagas.runtime.pace import Pace
 from sagas.runtime.relay import Relay
 
 BATCH_MAX = 1_000
+
+BRIEF_MAX = 12
+"""Messages that are dealt with sooner than a thread would be woken for them."""
+
 STORE_EVERY_MS = 300
 """How long the offset of what was dealt with may wait before it is stored."""
 
@@ -87,6 +91,7 @@ class Worker:
         pace: Pace | None = None,
         batch_max: int = BATCH_MAX,
         store_every_ms: int = STORE_EVERY_MS,
+        brief: Offload | None = None,
         delivery: Delivery = "at-least-once",
     ) -> None:
         self._is_at_most_once = delivery == "at-most-once"
@@ -95,6 +100,7 @@ class Worker:
         self._relay = relay
         self._clock = clock
         self._offload = offload
+        self._brief = brief or offload
         self._pace = pace or Pace()
         self._batch_max = batch_max
         self._store_every_ms = store_every_ms
@@ -174,8 +180,9 @@ class Worker:
             self._unstored = {}
 
     async def _deal_with(self, batch: Sequence[Incoming]) -> None:
+        offload = self._brief if len(batch) <= BRIEF_MAX else self._offload
         try:
-            await self._offload(self._work.process, batch, self._clock.now_ms())
+            await offload(self._work.process, batch, self._clock.now_ms())
         except StoreError:
             await self._subscription.rewind()
             raise

@@ -100,6 +100,42 @@ def encode_reply(request: Request, *body: bytes, status: Status = Status.OK) -> 
     return b"".join((header, *pieces))
 
 
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back for a request."""
+
+    status: int
+    body: bytes
+
+
+def encode_request(
+    operation: int, code: int, body: bytes, *, client: bytes, number: int = 0, session: int = 0
+) -> bytes:
+    """A request: what a client sends. `code` counts for operation READ only; `client` are 16 bytes of its own."""
+    size = HEADER_SIZE + len(body)
+    return _REQUEST.pack(size, COMMAND_REQUEST, client, bytes(16), number, operation, session, code) + body
+
+
+class ReplyReader:
+    """Cuts a stream of bytes into replies."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Reply]:
+        """The replies that are complete now. Raises BadFrame, also for an eviction: nothing follows it."""
+        self._buffer += data
+        while len(self._buffer) >= HEADER_SIZE:
+            size, command, _, _, _, _, status = _REPLY.unpack_from(self._buffer)
+            if command != COMMAND_REPLY or not HEADER_SIZE <= size <= FRAME_SIZE_MAX:
+                raise BadFrame(f"command {command}, size {size}: expected command 8 and at most {FRAME_SIZE_MAX} bytes")
+            if len(self._buffer) < size:
+                return
+            with memoryview(self._buffer) as view:
+                body = bytes(view[HEADER_SIZE:size])
+            del self._buffer[:size]
+            yield Reply(status=status, body=body)
+
+
 def encode_eviction(request: Request, reason: int) -> bytes:
     """The frame that turns a login away."""
     return _EVICTION.pack(HEADER_SIZE, COMMAND_EVICTION, request.client, reason)
