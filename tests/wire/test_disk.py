@@ -193,7 +193,8 @@ def test_segments_expire_with_their_files_and_a_restart_knows_where_the_partitio
     partition = disk.log.topic("s", "t").partitions[0]
     for number in range(10):
         data = stamped(partition, b"%d" % number)
-        for complete in disk.append(partition, data, 1, number)[:-1]:
+        complete = disk.append(partition, data, 1, number).complete
+        if complete is not None:
             complete.close()
     folder = next((tmp_path / "partitions").iterdir())
     assert (partition.segments, len(list(folder.iterdir()))) == (4, 4)

@@ -4,6 +4,7 @@
     metadata.journal              every change of streams, topics and groups, in order
     offsets-<number>.journal      stored offsets; the last record of a reader and a partition counts
     partitions/<epoch>-<id>/      the batches of one partition, in segments
+    recent-<number>.journal       batches that are promised to be on the disk and may not be in their segment yet
 
 Writes go to the kernel before a request is answered, so killing the process loses nothing. What is to survive the
 machine as well is synced before the answer: each call here returns the files that this takes. Members of
@@ -16,14 +17,24 @@ import shutil
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
+from sagas.broker.batches import read_header
 from sagas.broker.embedded.changes import Change, apply, decode_change, encode_change
 from sagas.broker.embedded.files import AppendFile, Journal
 from sagas.broker.embedded.offsets import OffsetRecord, OffsetsJournal
 from sagas.broker.embedded.options import parse_options
+from sagas.broker.embedded.recent import RecentFiles
 from sagas.broker.embedded.segments import SEGMENT_SIZE, PartitionFiles
 from sagas.broker.log import Group, Log, Membership, Partition, Reader, Single, Span, Stream, Topic
 from sagas.errors import BrokerError
+
+
+class Written(NamedTuple):
+    """What has to be synced before a batch may be acknowledged; `complete` is one of these, to be closed after that."""
+
+    files: tuple[AppendFile, ...]
+    complete: AppendFile | None = None
 
 
 class Disk:
@@ -44,6 +55,8 @@ class Disk:
         self.remove_unused()
         for partition in self._all_partitions():
             self._files_of(partition).recover(partition)
+        self._recent = RecentFiles(directory)
+        self._take_from_recent()
         self._offsets = OffsetsJournal(directory)
         self._restore_offsets()
 
@@ -67,14 +80,52 @@ class Disk:
 
     # ------------------------------------------------------------------ messages
 
-    def append(self, partition: Partition[None], batch: bytes, count: int, now_us: int) -> tuple[AppendFile, ...]:
-        """Append a batch that is stamped for the partition's end."""
+    def append(
+        self, partition: Partition[None], batch: bytes, count: int, now_us: int, *, is_durable: bool = False
+    ) -> Written:
+        """Append a batch that is stamped for the partition's end; `is_durable`: it has to outlive the machine's end."""
         home = self._files_of(partition)
         files = home.append(batch)
         if home.last_start == partition.size_bytes:
             partition.begin_segment()
         partition.append(None, count=count, size=len(batch), now_us=now_us)
-        return files
+        if len(files) > 1:
+            return Written(files, complete=files[0])
+        if not is_durable:
+            return Written(())
+        self._recent.append(partition.epoch, partition.id, batch)
+        # The first time also for the file's name, without which its content is nowhere.
+        return Written((self._recent.file,) if home.tail.is_name_synced else (self._recent.file, home.tail))
+
+    def renew_recent(self) -> tuple[AppendFile, list[int]] | None:
+        """Begin another file of recent batches when the one there has grown.
+
+        What `remove_older_recent` is to be given, and descriptors to be synced before, and closed, by whoever calls.
+        """
+        if not self._recent.has_grown:
+            return None
+        return self._recent.begin_anew(), [files.tail.another_descriptor() for files in self._files.values()]
+
+    def remove_older_recent(self, kept: AppendFile) -> None:
+        """All that was written to partitions before `kept` was begun is on the disk."""
+        self._recent.remove_older(kept)
+
+    def _take_from_recent(self) -> None:
+        """Append what partitions' files have lost, have all of it on the disk, and begin anew."""
+        homes = {(partition.epoch, partition.id): partition for partition in self._all_partitions()}
+        for epoch, number, batch in self._recent.replay():
+            partition = homes.get((epoch, number))
+            header = read_header(batch)
+            if partition is not None and header.base_offset == partition.end:
+                for complete in self._files_of(partition).append(batch)[:-1]:
+                    complete.sync()
+                    complete.close()
+                if self._files_of(partition).last_start == partition.size_bytes:
+                    partition.begin_segment()
+                partition.append(None, count=header.count, size=len(batch), now_us=header.base_timestamp)
+        for files in self._files.values():
+            files.tail.sync()
+        self._recent.remove_older(self._recent.begin_anew())
 
     def read(self, partition: Partition[None], span: Span[None]) -> bytes:
         """The whole batches of a span, end to end."""
@@ -134,12 +185,14 @@ class Disk:
         """Have everything on the disk, what was not promised to be there as well. Raises OSError."""
         for file in (self._metadata.file, self._offsets.file, *(files.tail for files in self._files.values())):
             file.sync()
+        self._recent.remove_older(self._recent.begin_anew())
 
     def close(self) -> None:
         """Give up the files and the lock."""
         for files in self._files.values():
             files.close()
         self._metadata.file.close()
+        self._recent.close()
         self._offsets.close()
         os.close(self._lock)
 

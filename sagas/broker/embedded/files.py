@@ -33,7 +33,7 @@ class AppendFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         # A file's name is durable only once its directory is synced, and that directory's own name likewise.
-        self._is_name_synced = False
+        self.is_name_synced = False
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _MODE)
         self.size = os.fstat(self._descriptor).st_size
         self.is_closed = False
@@ -68,10 +68,14 @@ class AppendFile:
         if self.is_closed:
             return
         os.fdatasync(self._descriptor)
-        if not self._is_name_synced:
+        if not self.is_name_synced:
             sync_directory(self.path.parent)
             sync_directory(self.path.parent.parent)
-            self._is_name_synced = True
+            self.is_name_synced = True
+
+    def another_descriptor(self) -> int:
+        """A descriptor to sync the file by from elsewhere, whoever closes this one meanwhile."""
+        return os.dup(self._descriptor)
 
     def close(self) -> None:
         """Give up the descriptor; closing twice does nothing."""

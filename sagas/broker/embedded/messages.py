@@ -33,13 +33,15 @@ def send(broker: Broker, session: Session, body: BodyReader) -> Answer:
     partition = topic.partition(int.from_bytes(partitioning, "little"), Status.RESOURCE_NOT_FOUND)
     now_us = broker.now_us()
     base_offset = partition.end
-    files = broker.disk.append(partition, stamped(batch, count, partition, now_us), count, now_us)
+    is_durable = parse_options(topic.options).is_durable
+    sealed = stamped(batch, count, partition, now_us)
+    written = broker.disk.append(partition, sealed, count, now_us, is_durable=is_durable)
     broker.arrivals.note(partition)
     assert stream is not None, "its topic was found"
     return Answer(
         body=u32(1) + u32(stream.id) + u32(topic.id) + u32(partition.id) + u64(base_offset),
-        files=files if parse_options(topic.options).is_durable or len(files) > 1 else (),
-        after=files[0].close if len(files) > 1 else None,
+        files=written.files,
+        after=written.complete.close if written.complete is not None else None,
     )
 
 

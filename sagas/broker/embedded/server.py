@@ -8,6 +8,7 @@ went on would acknowledge what it cannot keep.
 import asyncio
 import ipaddress
 import logging
+import os
 import resource
 import signal
 import time
@@ -127,9 +128,31 @@ class _Server:
                     self._connections[number].abort()
             for file, remove in self._broker.disk.expire(_now_us()):
                 self._flusher.release_after_sync((file,), remove)
+            await self._renew_recent()
             renewed = self._broker.disk.renew_offsets()
             if renewed is not None:
                 self._flusher.release_after_sync((renewed,), partial(self._broker.disk.remove_older_offsets, renewed))
+
+    async def _renew_recent(self) -> None:
+        renewed = self._broker.disk.renew_recent()
+        if renewed is not None:
+            kept, descriptors = renewed
+            # A segment that was full is still to be synced by the flusher: it is done with that when it comes to this.
+            is_synced = asyncio.Event()
+            self._flusher.release_after_sync((kept,), is_synced.set)
+            await is_synced.wait()
+            # Beside everything else: nobody waits for the partitions' files.
+            await asyncio.to_thread(_sync_and_close, descriptors)
+            self._broker.disk.remove_older_recent(kept)
+
+
+def _sync_and_close(descriptors: list[int]) -> None:
+    try:
+        for descriptor in descriptors:
+            os.fdatasync(descriptor)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _allow_many_files() -> None:

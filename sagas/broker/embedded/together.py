@@ -143,20 +143,20 @@ def send(broker: Broker, session: Session, body: BodyReader) -> Answer:
                 Status.INVALID_FORMAT, f"topic {topic.name!r}, partition {partition.id}: twice in one request"
             )
     files: dict[AppendFile, None] = {}
-    left: list[AppendFile] = []
+    complete: list[AppendFile] = []
     for topic, partition, count, batch in batches.values():
-        written = broker.disk.append(partition, batch, count, now_us)
-        # A segment that is full is closed once it is on the disk, whatever its topic asks for.
-        left += written[:-1]
-        if parse_options(topic.options).is_durable or len(written) > 1:
-            files |= dict.fromkeys(written)
+        is_durable = parse_options(topic.options).is_durable
+        written = broker.disk.append(partition, batch, count, now_us, is_durable=is_durable)
+        files |= dict.fromkeys(written.files)
+        if written.complete is not None:
+            complete.append(written.complete)
     broker.arrivals.note(*(partition for _, partition, _, _ in batches.values()))
 
     def close() -> None:
-        for file in left:
+        for file in complete:
             file.close()
 
-    return Answer(files=tuple(files), after=close if left else None)
+    return Answer(files=tuple(files), after=close if complete else None)
 
 
 def each(broker: Broker, session: Session, body: BodyReader) -> Answer:
