@@ -4,7 +4,7 @@ A frame is a header of 48 bytes, the payload, and the user headers, which are pa
 length, and the value. We write texts only; others may write numbers, which are read as their text.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from struct import Struct, error
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from sagas.broker.batches import BATCH_HEADER_SIZE, MESSAGE_HEADER_SIZE, BatchHeader, read_header
-from sagas.broker.outgoing import checked_headers, checked_payload, message_id
+from sagas.broker.outgoing import HEADER_BYTES_MAX, checked_headers, checked_payload, message_id
 from sagas.core.ids import text_of
 from sagas.records import Incoming, Outgoing
 
@@ -20,6 +20,10 @@ _CHECKED = Struct("<16sIIIIQ")
 _FRAME = Struct("<8x16sI4xII8x")
 _FIELD = Struct("<BI")
 _CHECKSUM = Struct("<Q")
+_FIELD_SIZE: Final = _FIELD.size
+_SIZES: Final = tuple(size.to_bytes(4, "little") for size in range(HEADER_BYTES_MAX + 1))
+_FEW: Final = 100
+"""As many headers cannot be too long together."""
 _TEXT: Final = 2
 _SIGNED: Final = range(4, 9)
 _UNSIGNED: Final = range(9, 14)
@@ -31,7 +35,7 @@ def encode_batch(messages: Sequence[Outgoing]) -> bytes:
     frames: list[bytes] = []
     for number, message in enumerate(messages):
         payload = checked_payload(message)
-        headers = _encode_headers(checked_headers(message))
+        headers = _encode_headers(message)
         head = _CHECKED.pack(message_id(message).to_bytes(16, "little"), number, 0, len(headers), len(payload), 0)
         checked = b"".join((head, payload, headers))
         checksum = _CHECKSUM.pack(xxh3_64_intdigest(checked))
@@ -71,7 +75,7 @@ def decode_batches(topic: str, partition: int, data: bytes) -> list[Incoming]:
             defect = ""
             if headers_size:
                 try:
-                    headers = dict(_pairs(data[headers_at:at]))
+                    headers = _decode_headers(data, headers_at, at)
                 except (ValueError, KeyError, error) as failed:
                     defect = f"headers: {str(failed)[:200]}"
             found.append(
@@ -89,45 +93,52 @@ def decode_batches(topic: str, partition: int, data: bytes) -> list[Incoming]:
     return found
 
 
-def _encode_headers(headers: Mapping[str, str]) -> bytes:
+def _encode_headers(message: Outgoing) -> bytes:
+    """The user headers. Raises BrokerError when Iggy would refuse one."""
+    headers = message.headers
     pieces: list[bytes] = []
-    for name in sorted(headers):
+    if len(headers) > _FEW:
+        headers = checked_headers(message)
+    for name, field in _fields(tuple(headers)):
         value = headers[name].encode()
-        pieces += (_name(name), len(value).to_bytes(4, "little"), value)
+        size = len(value)
+        if size > HEADER_BYTES_MAX or not _FIELD_SIZE + 1 < len(field) <= HEADER_BYTES_MAX:
+            checked_headers(message)  # says which, and how it is meant
+        if size:  # the others cannot be carried
+            pieces += (field, _SIZES[size], value)
     return b"".join(pieces)
 
 
 @lru_cache(maxsize=512)
-def _name(name: str) -> bytes:
-    """The field of a header's name, and the kind of its value: the same few for all messages."""
-    encoded = name.encode()
-    return _FIELD.pack(_TEXT, len(encoded)) + encoded + bytes((_TEXT,))
+def _fields(names: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
+    """Names of headers in the order in which they are sent, with their fields and the kind of the value behind it."""
+    encoded = [(name, name.encode()) for name in sorted(names)]
+    return tuple((name, _FIELD.pack(_TEXT, len(value)) + value + bytes((_TEXT,))) for name, value in encoded)
+
+
+def _decode_headers(data: bytes, at: int, end: int) -> dict[str, str]:
+    """The user headers of a message. Raises ValueError, KeyError or struct.error for what are none."""
+    headers: dict[str, str] = {}
+    while at < end:
+        kind, size = _FIELD.unpack_from(data, at)
+        at += _FIELD_SIZE
+        name = data[at : at + size]
+        at += size
+        value_kind, size = _FIELD.unpack_from(data, at)
+        at += _FIELD_SIZE
+        value = data[at : at + size]
+        at += size
+        if at > end:
+            raise ValueError("a field is cut off")
+        headers[_text(name) if kind == _TEXT else _value(kind, name)] = (
+            value.decode() if value_kind == _TEXT else _value(value_kind, value)
+        )
+    return headers
 
 
 @lru_cache(maxsize=512)
 def _text(encoded: bytes) -> str:
     return encoded.decode()
-
-
-def _pairs(data: bytes) -> Iterator[tuple[str, str]]:
-    """The user headers of a message. Raises ValueError, KeyError or struct.error for what are none."""
-    at = 0
-    end = len(data)
-    while at < end:
-        kind, size = _FIELD.unpack_from(data, at)
-        at += _FIELD.size
-        name = data[at : at + size]
-        at += size
-        value_kind, size = _FIELD.unpack_from(data, at)
-        start = at + _FIELD.size
-        at = start + size
-        if at > end:
-            raise ValueError("a field is cut off")
-        value = data[start:at]
-        yield (
-            _text(name) if kind == _TEXT else _value(kind, name),
-            value.decode() if value_kind == _TEXT else _value(value_kind, value),
-        )
 
 
 def _value(kind: int, value: bytes) -> str:

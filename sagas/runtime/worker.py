@@ -109,6 +109,8 @@ class Worker:
         self._is_busy = True
         self._has_decided = False
         self._is_told = False
+        self.can_read_ahead = False
+        """Whether the broker can tell of messages, as it said last."""
         self._retry_ms = RETRY_MS_FIRST
 
     async def run(self, stop: anyio.Event) -> None:
@@ -138,7 +140,8 @@ class Worker:
         if count >= self._batch_max or self._work.is_due(self._clock.now_ms()):
             # What is due asks for a poll that looks everywhere, and not only where something is told to be.
             return False
-        return await self._subscription.wait(WAIT_MS_MAX if self._is_busy else IDLE_WAIT_MS_MAX)
+        self.can_read_ahead = await self._subscription.wait(WAIT_MS_MAX if self._is_busy else IDLE_WAIT_MS_MAX)
+        return self.can_read_ahead
 
     async def turn(self) -> int:
         """One round: poll, deal with it, store offsets; how many messages came. Raises BrokerError, StoreError."""
@@ -153,7 +156,10 @@ class Worker:
             await self._subscription.commit(positions(batch))
         if batch:
             self._has_decided = True
-            await self._deal_with(batch)
+            if self.can_read_ahead and len(batch) >= self._batch_max:
+                await self._deal_with_and_read_ahead(batch)
+            else:
+                await self._deal_with(batch)
             self._relay.wake()
             self._is_busy = self._work.is_awaiting()
             if not self._is_at_most_once:
@@ -178,6 +184,25 @@ class Worker:
         if self._unstored:
             await self._subscription.commit(list(self._unstored.values()))
             self._unstored = {}
+
+    async def _deal_with_and_read_ahead(self, batch: Sequence[Incoming]) -> None:
+        """Where the broker has more than a batch, the next one is read while this one is dealt with."""
+        failures: list[Exception] = []
+
+        async def read_ahead() -> None:
+            try:
+                await self._subscription.wait(0)
+            except BrokerError as error:
+                _log.debug("not read ahead: %s", error)  # the next poll says it, if it is still so
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read_ahead)
+            try:
+                await self._deal_with(batch)
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     async def _deal_with(self, batch: Sequence[Incoming]) -> None:
         offload = self._brief if len(batch) <= BRIEF_MAX else self._offload

@@ -98,7 +98,23 @@ def test_headers_that_cannot_be_read_are_a_defect_of_their_message(data: bytes) 
     assert message.defect.startswith("headers: ")
 
 
-@pytest.mark.parametrize("message", [outgoing(b""), outgoing(headers={"n": "x" * 256})], ids=["payload", "header"])
+def test_what_is_at_the_bounds_is_sent_and_an_empty_value_left_out() -> None:
+    headers = {"n" * 255: "v" * 255, "m" * 250: "v", "empty": ""}
+    (message,) = decode_batches("t", 0, encode_batch([outgoing(headers=headers)]))
+    assert message.headers == {"n" * 255: "v" * 255, "m" * 250: "v"}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        outgoing(b""),
+        outgoing(headers={"n": "x" * 256}),
+        outgoing(headers={"n" * 256: "x"}),
+        outgoing(headers={"": "x"}),
+        outgoing(headers={f"n{number}": "x" * 255 for number in range(400)}),
+    ],
+    ids=["payload", "value", "name", "no name", "all together"],
+)
 def test_what_iggy_would_refuse_is_named(message: Outgoing) -> None:
     with pytest.raises(BrokerError, match=message.id):
         encode_batch([outgoing(number=7), message])
