@@ -20,6 +20,7 @@ from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.process import run_until_stopped
 from sagas.runtime.roles import OrchestratorWork, ServiceWork
 from sagas.runtime.worker import Work
+from sagas.store.database import Database
 from sagas.store.participant import SqliteParticipantStore
 from sagas.store.sqlite import SqliteStore
 from services.inventory.handlers import inventory
@@ -37,6 +38,7 @@ SERVICES = {orders: ORDERS, inventory: INVENTORY, payments: PAYMENTS, shipping: 
 PARTITIONS = 1
 SETTLE_S = 0.2
 _LOOK_S = 0.0003
+_HAS_ENDED = "SELECT 1 FROM instances WHERE key = ? AND NOT is_live"
 
 
 async def alone_rows(sheet: Sheet, *, single: int) -> None:
@@ -47,7 +49,7 @@ async def alone_rows(sheet: Sheet, *, single: int) -> None:
         store = SqliteStore(store_path)
         stores = [SqliteParticipantStore(folder / f"{s.participant.name}.db", m) for s, m in SERVICES.items()]
         orchestrator = Orchestrator([order_saga.definition], store)
-        reader, broker, took = SqliteStore(store_path, read_only=True), MemoryBroker(world), list[float]()
+        reader, broker, took = Database(store_path, read_only=True), MemoryBroker(world), list[float]()
         async with anyio.create_task_group() as tasks:
             topics = orchestrator.topic_specs(PARTITIONS)
             work: Work = OrchestratorWork(orchestrator, store)
@@ -91,12 +93,12 @@ async def _process(
     )
 
 
-async def _one(broker: MemoryBroker, store: SqliteStore, number: int) -> float:
+async def _one(broker: MemoryBroker, reader: Database, number: int) -> float:
     story = Story(number=number, kind="delivered", order_id=f"alone-{number}")
     began = time.perf_counter()
     await broker.publish([message_of(story, message_id=str(uuid4()), now_ns=time.time_ns(), products=PLENTIFUL)])
     while True:
-        instance = store.instance("order", story.order_id)
-        if instance is not None and instance.is_ended:
+        # In this same loop: looking must not take the time that is measured.
+        if reader.rows(_HAS_ENDED, (story.order_id,)):
             return (time.perf_counter() - began) * 1e3
         await anyio.sleep(_LOOK_S)
