@@ -45,8 +45,8 @@ async def inflight_rows(sheet: Sheet, *, many: int) -> None:
                 await until(lambda: system.count_in("reserve.pending") > 0)
                 seconds = time.perf_counter() - began
                 sheet.note(f"first progress after kill -9 with {many:,} in flight", seconds, "s", must=PROGRESS_S_MAX)
-                await system.all_ended(orders)
-                sheet.note(f"{many:,} in flight, until all have ended", time.perf_counter() - began, "s")
+                seconds = await system.all_ended(orders) - began
+                sheet.note(f"{many:,} in flight, until all have ended", seconds, "s")
                 for name, mib in system.peak_mib().items():
                     sheet.note(f"peak memory after a burst of {many:,}, {name}", mib, "MiB", must=MIB_MAX)
                 wal = place.settings.database("orchestrator").with_name("orchestrator.db-wal").stat().st_size

@@ -29,7 +29,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: float
 
 
-FULL = Sizes(single=90, mixed=10_000, declined=4_000, rate_s=8, idle_s=20)
+FULL = Sizes(single=90, mixed=20_000, declined=4_000, rate_s=8, idle_s=20)
 QUICK = Sizes(single=36, mixed=2_000, declined=1_000, rate_s=3, idle_s=3)
 
 

@@ -42,9 +42,9 @@ def main(interpreter: str, rounds: int, quick: bool, as_json: Path | None) -> No
     found: dict[str, list[Figures]] = {OURS: [], **{name: [] for name in PEERS}}
     for number in range(1 if quick else rounds):
         click.echo(f"round {number + 1}", err=True)
-        found[OURS].append(anyio.run(_ours, 2_000 if quick else 8_000, 30 if quick else 60))
+        found[OURS].append(anyio.run(_ours, 2_000 if quick else 16_000, 30 if quick else 60))
         for name, options in PEERS.items():
-            found[name].append(_peer(interpreter, options, 150 if quick else 600))
+            found[name].append(_peer(interpreter, options, 150 if quick else 1_000))
     console.print(_table(found))
     sheet = Sheet()
     _compare(sheet, found)
