@@ -122,6 +122,15 @@ def _record_at(content: bytes, at: int) -> bytes | None:
     return record
 
 
+def remove_before(kept: AppendFile, older: list[AppendFile]) -> None:
+    """Close and remove those of `older` whose names sort before that of `kept`, and have it so on the disk."""
+    for file in [file for file in older if file.path.name < kept.path.name]:
+        file.close()
+        file.path.unlink()
+        older.remove(file)
+    sync_directory(kept.path.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Return when the names in a directory are on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

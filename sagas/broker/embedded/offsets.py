@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from sagas.broker.embedded.files import AppendFile, Journal, sync_directory
+from sagas.broker.embedded.files import AppendFile, Journal, remove_before
 
 GROWTH_MAX: Final = 4 * 1024 * 1024
 """How many bytes are written before the journal is begun anew: about 150,000 stored offsets."""
@@ -76,11 +76,7 @@ class OffsetsJournal:
 
     def remove_older(self, kept: AppendFile) -> None:
         """The file `kept` is on the disk: the files before it are not needed any more."""
-        for file in [file for file in self._older if file.path.name < kept.path.name]:
-            file.close()
-            file.path.unlink()
-            self._older.remove(file)
-        sync_directory(self._directory)
+        remove_before(kept, self._older)
 
     def close(self) -> None:
         """Give up the files."""

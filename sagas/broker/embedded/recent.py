@@ -24,7 +24,7 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from sagas.broker.batches import BadBatch, verify_batch
-from sagas.broker.embedded.files import AppendFile, sync_directory
+from sagas.broker.embedded.files import AppendFile, remove_before
 from sagas.errors import BrokerError
 
 GROWTH_MAX: Final = 16 * 1024 * 1024
@@ -83,11 +83,7 @@ class RecentFiles:
 
     def remove_older(self, kept: AppendFile) -> None:
         """What the files before `kept` hold is in the partitions' files, on the disk."""
-        for file in [file for file in self._older if file.path.name < kept.path.name]:
-            file.close()
-            file.path.unlink()
-            self._older.remove(file)
-        sync_directory(self._directory)
+        remove_before(kept, self._older)
 
     def close(self) -> None:
         """Give up the files."""
