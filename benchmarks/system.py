@@ -103,7 +103,7 @@ class System:
 
         Raises RuntimeError when too many came to another end than they should.
         """
-        left = [order.key for order in orders]
+        left: list[str] = [order.key for order in orders]
         seen = time.perf_counter()
         while left:
             await until(lambda: not self.store.in_flight())
