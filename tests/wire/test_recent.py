@@ -99,6 +99,33 @@ def test_what_the_partitions_files_lost_is_taken_from_the_recent_one(tmp_path: P
     once_more.close()
 
 
+@pytest.mark.parametrize("is_clean", [True, False], ids=["a clean stop", "a restart"])
+def test_a_full_segment_that_nobody_has_synced_is_before_the_recent_file_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_clean: bool
+) -> None:
+    disk = a_disk(tmp_path)
+    for number in range(10):
+        partition = partitions(disk)[0]
+        written = disk.append(partition, stamped(partition, payload(number)), 1, 5, is_durable=True)
+        if written.complete is not None:
+            written.complete.close()  # the broker was killed before it came to syncing it
+    full = next(min(home.iterdir()) for home in (tmp_path / "partitions").iterdir() if len(list(home.iterdir())) > 1)
+    synced: set[int] = set()
+    sync = os.fdatasync
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+    if is_clean:
+        disk.sync()
+    disk.close()
+    if not is_clean:
+        a_disk(tmp_path).close()
+    assert full.stat().st_ino in synced
+
+
 def test_a_torn_end_of_the_recent_file_is_left_out(tmp_path: Path) -> None:
     disk = a_disk(tmp_path)
     for number in range(3):

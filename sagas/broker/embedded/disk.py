@@ -124,7 +124,7 @@ class Disk:
                     partition.begin_segment()
                 partition.append(None, count=header.count, size=len(batch), now_us=header.base_timestamp)
         for files in self._files.values():
-            files.tail.sync()
+            files.sync()
         self._recent.remove_older(self._recent.begin_anew())
 
     def read(self, partition: Partition[None], span: Span[None]) -> bytes:
@@ -183,8 +183,10 @@ class Disk:
 
     def sync(self) -> None:
         """Have everything on the disk, what was not promised to be there as well. Raises OSError."""
-        for file in (self._metadata.file, self._offsets.file, *(files.tail for files in self._files.values())):
+        for file in (self._metadata.file, self._offsets.file):
             file.sync()
+        for files in self._files.values():
+            files.sync()
         self._recent.remove_older(self._recent.begin_anew())
 
     def close(self) -> None:

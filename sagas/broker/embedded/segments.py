@@ -50,6 +50,16 @@ class PartitionFiles:
         """Where the segment that is written to begins."""
         return self._starts[-1]
 
+    def sync(self) -> None:
+        """Return when every segment is on the disk: one that is full may not be, when its sync was cut short."""
+        for start in self._starts[:-1]:
+            older = AppendFile(self._path(start))
+            try:
+                older.sync()
+            finally:
+                older.close()
+        self.tail.sync()
+
     def remove_before(self, position: int) -> None:
         """Remove the segments that lie before `position`, which is where one begins. The last one always stays.
 
