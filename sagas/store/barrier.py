@@ -22,7 +22,9 @@ _COLUMNS = "instance_id, step, operation, command_hash, answer, answer_data, is_
 _RECALL = f"""
     SELECT {_COLUMNS} FROM barrier WHERE instance_id = ? AND step = ? AND operation = ?
 """  # noqa: S608 - our own words only
-_REMEMBER = f"INSERT INTO barrier ({_COLUMNS}, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_REMEMBER = f"""
+    INSERT INTO barrier ({_COLUMNS}, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""  # noqa: S608 - our own words only
 _AMEND = """
     UPDATE barrier SET command_hash = ?, answer = ?, answer_data = ?, is_blocked = ?, updated_at = ?
     WHERE instance_id = ? AND step = ? AND operation = ?

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+import msgspec
 import pytest
 
 from sagas.broker.connection_string import Credentials, IggyAddress
@@ -30,8 +31,8 @@ def broker(tmp_path: Path) -> Iterator[RunningBroker]:
 
 
 def address(server: str, **others: object) -> IggyAddress:
-    known: dict[str, object] = {"credentials": Credentials(username="iggy", password="iggy"), **others}
-    return IggyAddress(server=server, **known)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    known = IggyAddress(server=server, credentials=Credentials(username="iggy", password="iggy"))
+    return msgspec.structs.replace(known, **others)
 
 
 def connection_to(server: str, timeout_s: float = CALL_TIMEOUT_S) -> DirectConnection:
