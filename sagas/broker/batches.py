@@ -93,6 +93,23 @@ def verify_batch(data: memoryview, at: int) -> BatchHeader:
     return header
 
 
+def stamp(batch: bytes, count: int, *, partition_id: int, base_offset: int, base_us: int, now_us: int) -> bytes:
+    """The batch as it goes to the disk: with its place, and its time `base_us`, in the header.
+
+    A sender without a clock leaves its own time to `now_us`. Raises BadBatch for what is no batch of `count` messages.
+    """
+    if len(batch) < BATCH_HEADER_SIZE:
+        raise BadBatch(f"{len(batch)} bytes are too few for a header")
+    _, _, _, origin_us, length, _, promised = _HEADER.unpack_from(batch)
+    frames = memoryview(batch)[BATCH_HEADER_SIZE:]
+    checksums = verify_frames(frames, count)
+    if length != len(batch) or promised != count or count < 1:
+        raise BadBatch(f"{len(batch)} bytes, {count} messages; the batch's header says otherwise")
+    fields = (partition_id, base_offset, base_us, origin_us or now_us, length)
+    checksum = xxh3_64_intdigest(_CHECKED.pack(*fields, count) + checksums)
+    return b"".join((_HEADER.pack(*fields, checksum, count), frames))
+
+
 def narrow(batch: bytes, skip: int, count: int) -> bytes:
     """The batch with only `count` of its messages, those after the first `skip`. They keep their offsets."""
     header = read_header(batch)

@@ -72,6 +72,8 @@ class Log(Generic[B]):
     def __init__(self) -> None:
         self.streams: dict[int, Stream[B]] = {}
         self.sequence = 0
+        # Topics by the way they are asked for: every request names some, by names that would be searched for.
+        self._found: dict[tuple[Ident, Ident], Topic[B]] = {}
 
     def find_stream(self, stream: Ident) -> Stream[B] | None:
         """The stream of that id or name, None when there is none."""
@@ -79,8 +81,14 @@ class Log(Generic[B]):
 
     def find_topic(self, stream: Ident, topic: Ident) -> Topic[B] | None:
         """The topic, None when it or its stream does not exist."""
-        found = self.find_stream(stream)
-        return None if found is None else found.find_topic(topic)
+        known = self._found.get((stream, topic))
+        if known is not None:
+            return known
+        home = self.find_stream(stream)
+        found = None if home is None else home.find_topic(topic)
+        if found is not None:
+            self._found[stream, topic] = found
+        return found
 
     def stream(self, stream: Ident) -> Stream[B]:
         """The stream; refuses when there is none."""
@@ -108,6 +116,7 @@ class Log(Generic[B]):
     def delete_stream(self, stream: Ident) -> Stream[B]:
         """Remove a stream with all its topics."""
         removed = self.streams.pop(self.stream(stream).id)
+        self._found.clear()
         self.sequence += 1
         return removed
 
@@ -135,6 +144,7 @@ class Log(Generic[B]):
         """Remove a topic with its partitions and groups."""
         removed = self.topic(stream, topic)
         del self.stream(stream).topics[removed.id]
+        self._found.clear()
         self.sequence += 1
         return removed
 

@@ -111,6 +111,19 @@ def test_a_topic_made_again_never_has_the_epoch_of_an_older_one() -> None:
     assert first < second < third
 
 
+def test_a_name_that_is_given_again_is_the_new_ones() -> None:
+    log = Log[str]()
+    log.create_stream("shop", 0)
+    old = log.create_topic("shop", "orders", 1, 0)
+    assert log.find_topic("shop", "orders") is log.find_topic(0, 0) is old
+    log.delete_topic("shop", "orders")
+    assert log.find_topic("shop", "orders") is None
+    new = log.create_topic("shop", "orders", 1, 0)
+    assert log.find_topic("shop", "orders") is log.find_topic(0, 0) is new
+    log.delete_stream("shop")
+    assert log.find_topic("shop", "orders") is log.find_topic(0, 0) is None
+
+
 def test_purging_removes_messages_and_offsets_but_not_groups() -> None:
     log = Log[str]()
     log.create_stream("shop", 0)

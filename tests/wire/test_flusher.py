@@ -71,6 +71,25 @@ def test_a_sync_that_fails_releases_nobody() -> None:
     asyncio.run(story())
 
 
+def test_a_release_that_fails_ends_it_wherever_it_syncs() -> None:
+    async def story() -> None:
+        flusher, file = Flusher(), FakeFile()
+        file.go.set()
+        is_quick = asyncio.Event()
+
+        def fail() -> None:
+            raise OSError("cannot be removed")
+
+        flusher.release_after_sync((file,), is_quick.set)
+        running = asyncio.ensure_future(flusher.run())
+        await is_quick.wait()
+        flusher.release_after_sync((file,), fail)
+        with pytest.raises(OSError, match="cannot be removed"):
+            await asyncio.wait_for(running, 5)
+
+    asyncio.run(story())
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize(("call", "topic"), [("fdatasync", "persisted"), ("write", "quick")])
 def test_a_broker_that_cannot_keep_a_message_stops_without_acknowledging_it(

@@ -142,6 +142,41 @@ def test_a_topic_that_is_deleted_while_it_is_waited_for_gives_nothing(broker: Ru
         assert waiting.reply() == (0, b"")
 
 
+def test_a_topic_that_is_made_again_is_another_one_for_who_asks_as_before(broker: RunningBroker) -> None:
+    with RawClient(broker.port) as client:
+        asked, sent = read_body(0, ("quick", 0, 0)), together(("quick", 0, batch(b"new")))
+        join(client, "quick")
+        client.call(READ, together(("quick", 0, batch(b"old"))), code=SEND_TOGETHER)
+        assert payloads(client.call(READ, asked, code=READ_TOGETHER)[1]) == {0: [b"old"]}
+        where = ident("s") + ident("quick")
+        assert client.call(134, where)[0] == 0
+        assert client.call(READ, asked, code=READ_TOGETHER)[0] != 0
+        assert client.call(READ, sent, code=SEND_TOGETHER)[0] != 0
+        assert client.call(CREATE_TOPIC, ident("s") + struct.pack("<I", 2) + b"\x05quick")[0] == 0
+        join(client, "quick")
+        assert client.call(READ, asked, code=READ_TOGETHER) == (0, b"")
+        client.call(READ, sent, code=SEND_TOGETHER)
+        assert payloads(client.call(READ, asked, code=READ_TOGETHER)[1]) == {0: [b"new"]}
+
+
+def test_each_request_waits_for_its_own_partitions_and_its_own_time(broker: RunningBroker) -> None:
+    with RawClient(broker.port) as client, RawClient(broker.port) as sender:
+        join(client, "quick")
+        # A timer that a wait leaves behind may be later, or earlier, than the next one's.
+        client.send(READ, read_body(LONG_MS, ("quick", 0, 0)), code=READ_TOGETHER)
+        sender.call(READ, together(("quick", 0, batch(b"a"))), code=SEND_TOGETHER)
+        assert payloads(client.reply()[1]) == {0: [b"a"]}
+        began = time.monotonic()
+        assert client.call(READ, read_body(50, ("quick", 1, 0)), code=READ_TOGETHER) == (0, b"")
+        assert 0.05 <= time.monotonic() - began < SOON_S
+        client.send(READ, read_body(20, ("quick", 1, 0)), code=READ_TOGETHER)
+        sender.call(READ, together(("quick", 0, batch(b"b"))), code=SEND_TOGETHER)
+        assert client.reply() == (0, b"")
+        client.send(READ, read_body(LONG_MS, ("quick", 1, 0)), code=READ_TOGETHER)
+        sender.call(READ, together(("quick", 1, batch(b"c"))), code=SEND_TOGETHER)
+        assert payloads(client.reply()[1]) == {0: [b"c"]}
+
+
 def test_requests_behind_a_wait_are_served_after_it(broker: RunningBroker) -> None:
     with RawClient(broker.port) as client:
         client.send(READ, read_body(30, ("quick", 0, 0)), code=READ_TOGETHER)

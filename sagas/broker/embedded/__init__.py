@@ -8,7 +8,8 @@ loopback only and keeps its log on disk, so a restart loses nothing.
     files      append-only files and journals             segments   a partition on disk
     changes    records of the metadata journal            offsets    the journal of stored offsets
     disk       the data directory                         flusher    group commit
-    commands   what handlers share                        messages, metadata   the handlers
+    commands   what handlers share                        messages, metadata, together, reading   the handlers
+    places     partitions by their names                  arrivals   who waits for messages
     dispatch   which request goes where                   connection, server   sockets
 
 Not there: users and permissions, tokens, TLS, renaming streams and topics, and message expiry, which is stored and

@@ -16,6 +16,7 @@ from sagas.broker.embedded.arrivals import Arrivals, Wait
 from sagas.broker.embedded.disk import Disk
 from sagas.broker.embedded.files import AppendFile
 from sagas.broker.embedded.frames import BodyReader
+from sagas.broker.embedded.places import Places
 from sagas.broker.log import Ident, Membership, Reader, Refusal, Single, Status, Topic
 
 KIND_SINGLE: Final = 1
@@ -64,8 +65,13 @@ class Broker:
     started_us: int
     sessions: dict[int, Session] = field(default_factory=dict[int, Session])
     arrivals: Arrivals = field(default_factory=Arrivals)
+    places: Places = field(init=False)
     logins: int = 0
     is_iggy_only: bool = False
+
+    def __post_init__(self) -> None:
+        """The places are the disk's."""
+        self.places = Places(self.disk.log)
 
     @property
     def now_ms(self) -> int:

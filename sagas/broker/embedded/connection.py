@@ -54,7 +54,10 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._is_held = False
         self._is_paused = False
-        self._wait: Wait | None = None
+        self._wait: tuple[Request, Wait] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
 
@@ -80,9 +83,11 @@ class Connection(asyncio.Protocol):
         self._connections.pop(self._number, None)
         self._broker.sessions.pop(self._number, None)
         self._waiting.clear()
-        if self._wait is not None:
-            self._broker.arrivals.remove(self._wait)
-            self._wait = None
+        self._wait = None
+        self._broker.arrivals.forget(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._transport = None
         if self._session is not None:
             log_out(self._broker, self._session)
@@ -164,7 +169,8 @@ class Connection(asyncio.Protocol):
                 done.after()
             self._is_held = False
             self._send(reply)
-            self._serve()
+            if self._waiting:
+                self._serve()
 
         self._flusher.release_after_sync(done.files, release)
 
@@ -174,26 +180,39 @@ class Connection(asyncio.Protocol):
             self._send(encode_reply(request, *found))
             return
         self._is_held = True
-        self._wait = wait
+        self._wait = request, wait
+        self._broker.arrivals.watch(self, wait.partitions)
+        self._deadline = self._loop.time() + wait.at_most_ms / 1000
+        # One that is under way is left alone, and looks at the deadline: most waits end long before their time.
+        if self._timer is not None and self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._look_at_the_time)
 
-        def release() -> None:
+    def look(self) -> None:
+        """Messages have come to what is, or was, waited for."""
+        if self._wait is not None:
             # What has come may be for another member of the group: then this one waits on.
-            found = wait.reply()
+            found = self._wait[1].reply()
             if found:
-                end(found)
+                self._end_wait(self._wait[0], found)
 
-        def end(found: tuple[bytes, ...] = ()) -> None:
-            if self._wait is wait:
-                self._wait = None
-                is_over.cancel()
-                self._broker.arrivals.remove(wait)
-                self._is_held = False
-                self._send(encode_reply(request, *found))
-                self._serve()
+    def _look_at_the_time(self) -> None:
+        self._timer = None
+        if self._wait is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._look_at_the_time)
+        else:
+            self._end_wait(self._wait[0], ())
 
-        is_over = asyncio.get_running_loop().call_later(wait.at_most_ms / 1000, end)
-        wait.release = release
-        self._broker.arrivals.add(wait)
+    def _end_wait(self, request: Request, found: tuple[bytes, ...]) -> None:
+        self._wait = None
+        self._is_held = False
+        self._send(encode_reply(request, *found))
+        if self._waiting:
+            self._serve()
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None:

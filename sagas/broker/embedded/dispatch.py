@@ -3,7 +3,7 @@
 import hmac
 from typing import Final
 
-from sagas.broker.embedded import messages, metadata, replies, together
+from sagas.broker.embedded import messages, metadata, reading, replies, together
 from sagas.broker.embedded.commands import Answer, Broker, Handler, Session
 from sagas.broker.embedded.frames import OPERATION_READ, OPERATION_SEND, BodyReader, Request
 from sagas.broker.log import Refusal, Status
@@ -95,7 +95,7 @@ _READS: Final[dict[int, Handler]] = {
 """By command code: operation READ."""
 
 _OWN: Final[dict[int, Handler]] = {
-    together.READ_TOGETHER: together.read,
+    together.READ_TOGETHER: reading.read,
     together.SEND_TOGETHER: together.send,
     together.EACH: together.each,
 }

@@ -36,28 +36,55 @@ class Flusher:
         self._dirty: dict[Syncable, None] = {}
         self._waiting: list[Callable[[], None]] = []
         self._work = asyncio.Event()
+        self._is_under_way = False
         self._is_quick = False
+        self._failure: Exception | None = None
 
     def release_after_sync(self, files: Iterable[Syncable], release: Callable[[], None]) -> None:
         """Call `release` once everything written to `files` up to now is on the disk."""
         self._dirty.update(dict.fromkeys(files))
         self._waiting.append(release)
-        self._work.set()
+        if not self._is_under_way:
+            self._begin()
 
     async def run(self) -> None:
         """Work until cancelled. Raises OSError when a sync fails."""
         while True:
             await self._work.wait()
             self._work.clear()
-            dirty, self._dirty = self._dirty, {}
-            waiting, self._waiting = self._waiting, []
-            if self._is_quick:
-                quickest_s = _sync_all(dirty)
-            else:
-                quickest_s = await asyncio.to_thread(_sync_all, list(dirty))
-            self._is_quick = quickest_s <= QUICK_S
-            for release in waiting:
-                release()
+            if self._failure is not None:
+                raise self._failure
+            dirty, waiting = self._taken()
+            self._end(waiting, await asyncio.to_thread(_sync_all, list(dirty)))
+
+    def _begin(self) -> None:
+        self._is_under_way = True
+        if self._is_quick:
+            # Once everybody has been heard who has something to say now: they share the sync.
+            asyncio.get_running_loop().call_soon(self._sync_here)
+        else:
+            self._work.set()
+
+    def _sync_here(self) -> None:
+        dirty, waiting = self._taken()
+        try:
+            self._end(waiting, _sync_all(dirty))
+        except Exception as error:
+            self._failure = error
+            self._work.set()
+
+    def _taken(self) -> tuple[dict[Syncable, None], list[Callable[[], None]]]:
+        dirty, self._dirty = self._dirty, {}
+        waiting, self._waiting = self._waiting, []
+        return dirty, waiting
+
+    def _end(self, waiting: Iterable[Callable[[], None]], quickest_s: float) -> None:
+        self._is_quick = quickest_s <= QUICK_S
+        for release in waiting:
+            release()
+        self._is_under_way = False
+        if self._waiting:
+            self._begin()
 
 
 def _sync_all(files: Iterable[Syncable]) -> float:

@@ -6,7 +6,7 @@ Numbers are little-endian. A client has one request under way at a time and matc
 
 from collections.abc import Iterator
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -42,7 +42,7 @@ class BadFrame(Exception):
     """What came is no frame: the place of the next one is unknown, so the connection has to go."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class Request(msgspec.Struct, frozen=True):
     """One request. `client` and `checksum` are echoed as they came; `code` counts for operation READ only."""
 
     operation: int
@@ -58,29 +58,12 @@ class FrameReader:
     """Cuts a stream of bytes into requests."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._frames = _Frames(_REQUEST, COMMAND_REQUEST)
 
     def feed(self, data: bytes) -> Iterator[Request]:
         """The requests that are complete now. Raises BadFrame; then nothing that follows can be read."""
-        self._buffer += data
-        while len(self._buffer) >= HEADER_SIZE:
-            size, command, client, checksum, number, operation, session, code = _REQUEST.unpack_from(self._buffer)
-            if command != COMMAND_REQUEST or not HEADER_SIZE <= size <= FRAME_SIZE_MAX:
-                raise BadFrame(f"command {command}, size {size}: expected command 5 and at most {FRAME_SIZE_MAX} bytes")
-            if len(self._buffer) < size:
-                return
-            with memoryview(self._buffer) as view:
-                body = bytes(view[HEADER_SIZE:size])
-            del self._buffer[:size]
-            yield Request(
-                operation=operation,
-                code=code,
-                number=number,
-                session=session,
-                client=client,
-                checksum=checksum,
-                body=body,
-            )
+        for (_, _, client, checksum, number, operation, session, code), body in self._frames.feed(data):
+            yield Request(operation, code, number, session, client, checksum, body)
 
 
 def encode_reply(request: Request, *body: bytes, status: Status = Status.OK) -> bytes:
@@ -100,7 +83,7 @@ def encode_reply(request: Request, *body: bytes, status: Status = Status.OK) -> 
     return b"".join((header, *pieces))
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class Reply(msgspec.Struct, frozen=True):
     """What came back for a request."""
 
     status: int
@@ -119,21 +102,49 @@ class ReplyReader:
     """Cuts a stream of bytes into replies."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._frames = _Frames(_REPLY, COMMAND_REPLY)
 
     def feed(self, data: bytes) -> Iterator[Reply]:
         """The replies that are complete now. Raises BadFrame, also for an eviction: nothing follows it."""
+        for fields, body in self._frames.feed(data):
+            yield Reply(fields[-1], body)
+
+
+class _Frames:
+    """Cuts a stream of bytes into headers and bodies."""
+
+    def __init__(self, header: Struct, command: int) -> None:
+        self._header = header
+        self._command = command
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[tuple[Any, ...], bytes]]:
+        """The fields of each header that has come with its body, and the body. Raises BadFrame."""
+        if not self._buffer and len(data) >= HEADER_SIZE:
+            fields = self._fields(data)
+            if fields[0] == len(data):
+                # What comes nearly always: one frame and nothing else, which need not be gathered.
+                yield fields, data[HEADER_SIZE:]
+                return
         self._buffer += data
         while len(self._buffer) >= HEADER_SIZE:
-            size, command, _, _, _, _, status = _REPLY.unpack_from(self._buffer)
-            if command != COMMAND_REPLY or not HEADER_SIZE <= size <= FRAME_SIZE_MAX:
-                raise BadFrame(f"command {command}, size {size}: expected command 8 and at most {FRAME_SIZE_MAX} bytes")
+            fields = self._fields(self._buffer)
+            size = fields[0]
             if len(self._buffer) < size:
                 return
             with memoryview(self._buffer) as view:
                 body = bytes(view[HEADER_SIZE:size])
             del self._buffer[:size]
-            yield Reply(status=status, body=body)
+            yield fields, body
+
+    def _fields(self, data: bytes | bytearray) -> tuple[Any, ...]:
+        fields = self._header.unpack_from(data)
+        size, command = fields[0], fields[1]
+        if command != self._command or not HEADER_SIZE <= size <= FRAME_SIZE_MAX:
+            raise BadFrame(
+                f"command {command}, size {size}: expected command {self._command} and at most {FRAME_SIZE_MAX} bytes"
+            )
+        return fields
 
 
 def encode_eviction(request: Request, reason: int) -> bytes:
@@ -224,6 +235,29 @@ class BodyReader:
         if kind == 2 and size > 0:
             return _text(value)
         raise Refusal(Status.INVALID_FORMAT, f"an identifier of kind {kind} with {size} bytes")
+
+    def ident_bytes(self) -> bytes:
+        """What names a stream or a topic, as it stands there: it is understood only where it is needed."""
+        return self.take(2 + (self._body[self._at + 1] if self.left > 1 else 0))
+
+    def spelled(self) -> bytes:
+        """A topic and the number of a partition, as they stand there."""
+        return self.take(6 + (self._body[self._at + 1] if self.left > 1 else 0))
+
+    def spelled_offsets(self, count_max: int) -> Iterator[tuple[bytes, int]]:
+        """Everything that is left: topics with the number of a partition, as they stand there, and an offset each."""
+        body, at, size = self._body, self._at, len(self._body)
+        for _ in range(count_max):
+            if at >= size:
+                break
+            end = at + 6 + (body[at + 1] if at + 1 < size else 0)
+            if end + 8 > size:
+                raise Refusal(Status.INVALID_FORMAT, f"a partition at {at} is beyond the end of the body")
+            yield body[at:end], int.from_bytes(body[end : end + 8], "little")
+            at = end + 8
+        self._at = at
+        if at < size:
+            raise Refusal(Status.INVALID_FORMAT, f"more than {count_max} partitions in one request")
 
     def optional_u32(self) -> int | None:
         """A number that may be absent; it takes its place all the same."""

@@ -2,9 +2,7 @@
 
 from typing import Final
 
-import msgspec
-
-from sagas.broker.batches import BATCH_HEADER_SIZE, BadBatch, narrow, read_header, verify_frames
+from sagas.broker.batches import BadBatch, narrow, read_header, stamp
 from sagas.broker.embedded.commands import Answer, Broker, Session, read_target, reader_of
 from sagas.broker.embedded.files import AppendFile
 from sagas.broker.embedded.frames import BodyReader, u32, u64
@@ -47,25 +45,17 @@ def send(broker: Broker, session: Session, body: BodyReader) -> Answer:
 
 def stamped(batch: bytes, count: int, partition: Partition[None], now_us: int) -> bytes:
     """The batch with its place and time in the header. Refuses what is no batch."""
-    frames = memoryview(batch)[BATCH_HEADER_SIZE:]
     try:
-        header = read_header(batch)
-        checksums = verify_frames(frames, count)
+        return stamp(
+            batch,
+            count,
+            partition_id=partition.id,
+            base_offset=partition.end,
+            base_us=partition.stamp(now_us),
+            now_us=now_us,
+        )
     except BadBatch as error:
         raise Refusal(Status.INVALID_MESSAGES, str(error)) from error
-    if header.length != len(batch) or header.count != count:
-        raise Refusal(
-            Status.INVALID_MESSAGES, f"{len(batch)} bytes, {count} messages; the batch's header says otherwise"
-        )
-    sealed = msgspec.structs.replace(
-        header,
-        partition_id=partition.id,
-        base_offset=partition.end,
-        base_timestamp=partition.stamp(now_us),
-        # A sender without a clock leaves it to us.
-        origin_timestamp=header.origin_timestamp or now_us,
-    )
-    return sealed.seal(checksums) + frames
 
 
 def poll(broker: Broker, session: Session, body: BodyReader) -> Answer:

@@ -20,6 +20,8 @@ from sagas.errors import BrokerError
 SEGMENT_SIZE: Final = 64 * 1024 * 1024
 """From this size on a new segment is begun. A batch is never divided, so a segment can be one batch larger."""
 _SUFFIX: Final = ".segment"
+_KEPT_MAX: Final = 64 * 1024
+"""A last batch of at most this many bytes is kept in memory."""
 
 
 class PartitionFiles:
@@ -32,6 +34,7 @@ class PartitionFiles:
         self._starts = sorted(int(path.stem) for path in directory.glob(f"*{_SUFFIX}")) or [0]
         self.tail = AppendFile(self._path(self._starts[-1]))
         """The segment that is written to."""
+        self._last = (0, b"")
 
     def append(self, batch: bytes) -> tuple[AppendFile, ...]:
         """Write a batch at the end; returns the files that have to be synced to make it durable.
@@ -42,7 +45,10 @@ class PartitionFiles:
         if previous.size >= self._segment_size:
             self._starts.append(self._starts[-1] + previous.size)
             self.tail = AppendFile(self._path(self._starts[-1]))
+        position = self._starts[-1] + self.tail.size
         self.tail.append(batch)
+        # Whoever waits for it reads it next.
+        self._last = (position, batch) if len(batch) <= _KEPT_MAX else (0, b"")
         return (self.tail,) if previous is self.tail else (previous, self.tail)
 
     @property
@@ -71,6 +77,8 @@ class PartitionFiles:
     def read(self, span: Span[None]) -> bytes:
         """The bytes of a span's batches."""
         position, end = span.position, span.position + span.size
+        if (position, span.size) == (self._last[0], len(self._last[1])):
+            return self._last[1]
         pieces: list[bytes] = []
         while position < end:
             index = bisect_right(self._starts, position) - 1

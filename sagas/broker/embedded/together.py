@@ -20,18 +20,16 @@ Nothing is appended when any of it is refused. The reply is empty.
 `u32` status, `u32` bytes, and what its reply would have been.
 """
 
+from struct import Struct
 from typing import Final
 
-import msgspec
-
-from sagas.broker.embedded.arrivals import Wait
 from sagas.broker.embedded.commands import Answer, Broker, Handler, Session
 from sagas.broker.embedded.files import AppendFile
 from sagas.broker.embedded.frames import BodyReader, u32
-from sagas.broker.embedded.messages import POLL_SIZE_MAX, cut, stamped, store_offset
+from sagas.broker.embedded.messages import stamped, store_offset
 from sagas.broker.embedded.metadata import sync_group
 from sagas.broker.embedded.options import parse_options
-from sagas.broker.log import Ident, Membership, Partition, Refusal, Start, Status, Strategy, Topic
+from sagas.broker.log import Partition, Refusal, Status, Topic
 
 READ_TOGETHER: Final = 60_002
 """Iggy's own codes are far below."""
@@ -40,104 +38,22 @@ SEND_TOGETHER: Final = 60_003
 
 EACH: Final = 60_004
 
-PARTITIONS_MAX: Final = 4_096
-WAIT_MS_MAX: Final = 10_000
-
+_SIZES = Struct("<II")
 
 _OF_A_MEMBER: Final[dict[int, Handler]] = {121: store_offset, 606: sync_group}
 """What `EACH` takes, by Iggy's codes."""
 
 
-class _Wanted(msgspec.Struct, frozen=True):
-    """A partition that is read, from `offset` on."""
-
-    topic: Ident
-    number: int
-    offset: int
-
-
-def read(broker: Broker, session: Session, body: BodyReader) -> Answer:
-    """Messages of several partitions; waits where there are none."""
-    stream, group = body.ident(), body.ident()
-    number, at_most_ms, count_max = body.u32(), min(body.u32(), WAIT_MS_MAX), body.u32()
-    member = broker.sessions.get(number) if number else session
-    wanted: list[_Wanted] = []
-    while body.left:
-        if len(wanted) >= PARTITIONS_MAX:
-            raise Refusal(Status.INVALID_FORMAT, f"more than {PARTITIONS_MAX} partitions in one request")
-        wanted.append(_Wanted(body.ident(), body.u32(), body.u64()))
-    partitions = [broker.disk.log.topic(stream, each.topic).partition(each.number) for each in wanted]
-
-    def reply() -> tuple[bytes, ...]:
-        # The one that asked for a member may outlive it: then nothing is anybody's.
-        return _found(broker, stream, group, member.member, wanted, count_max) if member is not None else ()
-
-    return Answer(wait=Wait(partitions, at_most_ms, reply))
-
-
-def _found(
-    broker: Broker, stream: Ident, group_name: Ident, member: int, wanted: list[_Wanted], count_max: int
-) -> tuple[bytes, ...]:
-    pieces: list[bytes] = []
-    count_left, size_left = count_max, POLL_SIZE_MAX
-    for place, each in enumerate(wanted):
-        # Looked up anew: while a reader waits its topic may be deleted, or made again.
-        topic = broker.disk.log.find_topic(stream, each.topic)
-        group = topic.find_group(group_name) if topic is not None else None
-        if topic is None or group is None or each.number >= len(topic.partitions):
-            continue
-        partition = topic.partition(each.number)
-        if partition.end <= each.offset:
-            continue
-        if count_left <= 0 or size_left <= 0:
-            break
-        batches, count = _batches(
-            broker, topic, partition, Membership(group, member), each.offset, count_left, size_left
-        )
-        if count:
-            pieces += (u32(place) + u32(len(batches)), batches)
-            count_left -= count
-            size_left -= len(batches)
-    return tuple(pieces)
-
-
-def _batches(
-    broker: Broker,
-    topic: Topic[None],
-    partition: Partition[None],
-    reader: Membership,
-    offset: int,
-    count_max: int,
-    size_max: int,
-) -> tuple[bytes, int]:
-    """What a member may read of a partition, and how many messages that are."""
-    try:
-        span = topic.poll(
-            partition.id,
-            reader,
-            Start(Strategy.OFFSET, offset),
-            count=count_max,
-            now_ms=broker.now_ms,
-            size_max=size_max,
-        )
-    except Refusal as refusal:
-        if refusal.status is not Status.PARTITION_NOT_OWNED:
-            raise
-        # Another member's by now: whoever asks learns it when it next asks for its partitions.
-        return b"", 0
-    return (cut(broker.disk.read(partition, span), span), span.count) if span is not None else (b"", 0)
-
-
 def send(broker: Broker, session: Session, body: BodyReader) -> Answer:
     """Append a batch to each of several partitions, or to none."""
     del session
-    log, stream, now_us = broker.disk.log, body.ident(), broker.now_us()
+    stream, now_us = body.ident_bytes(), broker.now_us()
     batches: dict[tuple[int, int], tuple[Topic[None], Partition[None], int, bytes]] = {}
     while body.left:
-        topic = log.topic(stream, body.ident(), Status.RESOURCE_NOT_FOUND)
-        partition = topic.partition(body.u32(), Status.RESOURCE_NOT_FOUND)
-        count = body.u32()
-        batch = stamped(body.take(body.u32()), count, partition, now_us)
+        place = broker.places.find(stream, body.spelled(), Status.RESOURCE_NOT_FOUND)
+        topic, partition = place.topic, place.partition
+        count, size = _SIZES.unpack(body.take(_SIZES.size))
+        batch = stamped(body.take(size), count, partition, now_us)
         if batches.setdefault((topic.id, partition.id), (topic, partition, count, batch))[3] is not batch:
             raise Refusal(
                 Status.INVALID_FORMAT, f"topic {topic.name!r}, partition {partition.id}: twice in one request"
