@@ -10,7 +10,7 @@ What a savepoint takes back is taken back here as well: each change is in a log 
 log is undone to where it stood when the savepoint began. The log is also the list of what is to be written.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sagas.errors import StoreError
@@ -22,6 +22,11 @@ _COLUMNS = "instance_id, step, operation, command_hash, answer, answer_data, is_
 _RECALL = f"""
     SELECT {_COLUMNS} FROM barrier WHERE instance_id = ? AND step = ? AND operation = ?
 """  # noqa: S608 - our own words only
+_RECALL_FIRST = f"""
+    SELECT before_ms, {_COLUMNS} FROM barrier_forgotten
+    LEFT JOIN barrier ON instance_id = ? AND step = ? AND operation = ?
+"""  # noqa: S608 - our own words only
+_FORGOTTEN = "SELECT before_ms FROM barrier_forgotten"
 _REMEMBER = f"""
     INSERT INTO barrier ({_COLUMNS}, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """  # noqa: S608 - our own words only
@@ -53,6 +58,7 @@ class BarrierTable:
         self._was_processed: dict[str, bool] = {}
         self._noted: dict[str, tuple[StoredId, int, str]] = {}
         self._has_inserted = False
+        self._forgotten_ms: int | None = None
 
     def clear(self) -> None:
         """Know nothing any more: the transaction has ended."""
@@ -61,6 +67,14 @@ class BarrierTable:
         self._was_processed.clear()
         self._noted.clear()
         self._has_inserted = False
+        self._forgotten_ms = None
+
+    @property
+    def forgotten_ms(self) -> int:
+        """What was last touched before this time may have been forgotten; 0: nothing was ever. Read once."""
+        if self._forgotten_ms is None:
+            self._forgotten_ms = int(self._database.value(_FORGOTTEN))
+        return self._forgotten_ms
 
     def prefetch(self, operations: Collection[OperationKey], events: Collection[str]) -> None:
         """Read what is known of these operations and events, in one query each."""
@@ -87,7 +101,12 @@ class BarrierTable:
         known = self._operations.get(key)
         if known is None:
             self._operations[key] = _ABSENT
-            self._take_in(self._database.rows(_RECALL, _stored_key(key)))
+            if self._forgotten_ms is None:
+                # Whoever is not remembered may be forgotten: that is asked next, and one statement less is 4 µs less.
+                ((self._forgotten_ms, *row),) = self._database.rows(_RECALL_FIRST, _stored_key(key))
+                self._take_in([row] if row[0] is not None else [])
+            else:
+                self._take_in(self._database.rows(_RECALL, _stored_key(key)))
             known = self._operations[key]
         return known[0]
 
@@ -160,7 +179,7 @@ class BarrierTable:
         )
         self._database.change_many(_PROCESSED, self._noted.values())
 
-    def _take_in(self, rows: Iterable[tuple[Any, ...]]) -> None:
+    def _take_in(self, rows: Iterable[Sequence[Any]]) -> None:
         for stored_id, step, operation, command_hash, answer, answer_data, is_blocked in rows:
             row = BarrierRow(
                 instance_id=unpack_id(stored_id),

@@ -20,7 +20,7 @@ from typing import Any
 import sqlite_utils
 
 from sagas.errors import StoreError
-from sagas.store.opening import BUSY_TIMEOUT_MS, MEMORY, connect, driver, identity, patiently
+from sagas.store.opening import BUSY_TIMEOUT_MS, MEMORY, connect, driver, identity, use_wal
 
 QUICK_CHECK_BYTES_MAX = 64 * 1024 * 1024
 """Files up to this size are looked through when they are opened: it takes 0.1 s at the most (measured)."""
@@ -85,7 +85,7 @@ class Database:
                 for setting in _SETTINGS:
                     self.connection.execute(setting)
                 if not read_only:
-                    self._use_wal()
+                    use_wal(self.connection, self.name)
                     self._check_quickly()
                 self.connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             # Reading has opened the log, which stays the same one until the last connection is closed.
@@ -142,6 +142,11 @@ class Database:
         self.require_transaction()
         return self._cursor.execute(sql, parameters).rowcount
 
+    def insert(self, sql: str, parameters: Sequence[object]) -> int:
+        """Insert one row inside a transaction; the number (rowid) it was given."""
+        self.require_transaction()
+        return int(self._cursor.execute(sql, parameters).lastrowid or 0)
+
     def change_many(self, sql: str, rows: Iterable[Sequence[object]]) -> int:
         """Run one statement for each of `rows` inside a transaction; how many rows they changed together."""
         self.require_transaction()
@@ -188,8 +193,8 @@ class Database:
     def require_transaction(self) -> None:
         """Raise StoreError when no transaction is open.
 
-        Some errors, a full disk for one, make SQLite roll the whole transaction back. Whoever caught
-        such an error and went on writing would otherwise commit each statement by itself.
+        Some errors, a full disk for one, make SQLite roll it back. Whoever caught such an error and went on writing
+        would otherwise commit each statement by itself.
         """
         if not self.connection.in_transaction:
             raise StoreError(f"{self.name}: no transaction is open, or an error has ended it; begin it again")
@@ -234,14 +239,6 @@ class Database:
             found = " ".join(str(self.connection.execute("PRAGMA quick_check(1)").fetchone()[0]).split())
             if found != "ok":
                 raise StoreError(f"{self.name}: the file is damaged ({found}); restore a backup")
-
-    def _use_wal(self) -> None:
-        (mode,) = patiently(lambda: self.connection.execute("PRAGMA journal_mode = WAL").fetchone())
-        if mode not in ("wal", "memory"):
-            raise StoreError(
-                f"{self.name}: the file system does not allow SQLite's write-ahead log (journal mode stays {mode!r}); "
-                "use a local disk"
-            )
 
 
 class Transaction:

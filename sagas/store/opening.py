@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     import pysqlite3 as driver
 
-__all__ = ["BUSY_TIMEOUT_MS", "MEMORY", "connect", "driver", "identity", "patiently"]
+__all__ = ["BUSY_TIMEOUT_MS", "MEMORY", "connect", "driver", "identity", "patiently", "use_wal"]
 
 BUSY_TIMEOUT_MS = 5_000
 """How long a transaction waits for another connection's write lock before it is a StoreError."""
@@ -81,6 +81,16 @@ def connect(name: str, *, read_only: bool) -> driver.Connection:
         )
     except driver.OperationalError as error:
         raise StoreError(f"{name}: cannot be opened ({error}); check its permissions and its directory's") from error
+
+
+def use_wal(connection: driver.Connection, name: str) -> None:
+    """Have the file in WAL mode. Raises StoreError where its file system does not allow it."""
+    (mode,) = patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
+    if mode not in ("wal", "memory"):
+        raise StoreError(
+            f"{name}: the file system does not allow SQLite's write-ahead log (journal mode stays {mode!r}); "
+            "use a local disk"
+        )
 
 
 def identity(name: str) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ away as well. A crash before that leaves them in the table, and they are publish
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 
 import msgspec
 
@@ -34,7 +35,6 @@ UNPUBLISHED = """
 """
 """The publisher's query."""
 
-_LAST_SEQ = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'"
 _REMOVE = "DELETE FROM outbox WHERE seq BETWEEN ? AND ?"
 
 
@@ -67,9 +67,9 @@ class OutboxTable:
     def write(self) -> None:
         """Write what was added, and take away what was published meanwhile; just before the commit."""
         if self._added:
-            found = self._database.rows(_LAST_SEQ)
-            first = (int(found[0][0]) if found else 0) + 1
-            self._database.change_many(_INSERT, map(_parameters, range(first, first + len(self._added)), self._added))
+            # The first is given its number by the table; nobody else writes before the rest has the next ones.
+            first = self._database.insert(_INSERT, _parameters(None, self._added[0]))
+            self._database.change_many(_INSERT, map(_parameters, count(first + 1), self._added[1:]))
             if self._committed is not None:
                 self._added = [
                     msgspec.structs.replace(row, seq=seq) for seq, row in enumerate(self._added, start=first)
@@ -138,7 +138,7 @@ def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-def _parameters(seq: int, row: OutboxRow) -> tuple[object, ...]:
+def _parameters(seq: int | None, row: OutboxRow) -> tuple[object, ...]:
     return (
         seq,
         pack_id(row.id),

@@ -37,7 +37,6 @@ _NEXT_OPERATIONS = """
     ORDER BY instance_id, step, operation LIMIT ?
 """
 _FORGET_OPERATION = "DELETE FROM barrier WHERE instance_id = ? AND step = ? AND operation = ? AND updated_at < ?"
-_FORGOTTEN = "SELECT before_ms FROM barrier_forgotten"
 _NOTE_FORGOTTEN = "UPDATE barrier_forgotten SET before_ms = max(before_ms, ?)"
 
 _FIRST: tuple[StoredId | int, str, str] = (-1, "", "")
@@ -138,7 +137,6 @@ class _Written:
 
     def __enter__(self) -> ParticipantTransaction:
         self._whole.__enter__()
-        self._transaction.known_forgotten_ms = None
         return self._transaction
 
     def __exit__(
@@ -169,8 +167,6 @@ class SqliteParticipantTransaction:
         self._barrier = barrier
         self._outbox = outbox
         self._sql = TransactionSql(database)
-        self.known_forgotten_ms: int | None = None
-        """As far as it was asked for in this transaction: each new command asks."""
 
     @property
     def sql(self) -> Sql:
@@ -188,9 +184,7 @@ class SqliteParticipantTransaction:
     @property
     def forgotten_ms(self) -> int:
         """What was last touched before this time may have been forgotten by the barrier; 0: nothing was ever."""
-        if self.known_forgotten_ms is None:
-            self.known_forgotten_ms = int(self._database.value(_FORGOTTEN))
-        return self.known_forgotten_ms
+        return self._barrier.forgotten_ms
 
     def prefetch(self, operations: Collection[OperationKey], events: Collection[str]) -> None:
         """Read at once what `recall` and `processed` are going to be asked of."""
