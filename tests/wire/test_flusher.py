@@ -91,7 +91,7 @@ def test_a_release_that_fails_ends_it_wherever_it_syncs() -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize(("call", "topic"), [("fdatasync", "persisted"), ("write", "quick")])
+@pytest.mark.parametrize(("call", "topic"), [("fdatasync", "persisted"), ("pwrite", "quick")])
 def test_a_broker_that_cannot_keep_a_message_stops_without_acknowledging_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, topic: str
 ) -> None:

@@ -18,6 +18,7 @@ from tests.wire.test_disk import options, stamped
 
 PARTITIONS = 3
 SEGMENT = 2_000
+SECTOR = 512
 
 
 def a_disk(folder: Path, segment: int = SEGMENT) -> Disk:
@@ -132,11 +133,53 @@ def test_a_torn_end_of_the_recent_file_is_left_out(tmp_path: Path) -> None:
         send(disk, 0, payload(number))
     disk.close()
     (recent,) = tmp_path.glob("recent-*")
-    os.truncate(recent, recent.stat().st_size - 1)
+    os.truncate(recent, len(recent.read_bytes().rstrip(b"\0")) - 1)
     os.truncate(next(path for path in segments(tmp_path) if path.stat().st_size), 0)
     again = a_disk(tmp_path)
     assert payloads(again)[0] == [payload(0), payload(1)]
     again.close()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_power_cut_takes_at_most_what_was_written_after_the_last_sync(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    files = RecentFiles(tmp_path, ahead=random.choice([0, 1, 700, 4_000]))
+    path = files.begin_anew().path
+    partition = Partition[None](0, 1, 0)
+    files.file.sync()
+    certain, promised, written = path.read_bytes(), 0, list[bytes]()
+    for number in range(random.randrange(1, 40)):
+        batch = stamped(partition, payload(number) * random.randrange(1, 200))
+        files.append(1, 0, batch)
+        written.append(batch)
+        if random.random() < 0.3:
+            files.file.sync()
+            certain, promised = path.read_bytes(), len(written)
+    files.close()
+    # Of what was written since, each sector may be on the disk or not, and the file may have its new length or not.
+    wanted = path.read_bytes()
+    size = random.choice([len(certain), len(wanted)])
+    old, new = certain.ljust(size, b"\0"), wanted[:size]
+    sectors = [random.choice([old, new])[at : at + SECTOR] for at in range(0, size, SECTOR)]
+    path.write_bytes(b"".join(sectors))
+
+    again = RecentFiles(tmp_path)
+    found = [batch for _, _, batch in again.replay()]
+    again.close()
+    assert promised <= len(found), f"seed {seed}"
+    assert found == written[: len(found)], f"seed {seed}"
+
+
+def test_a_sync_finds_the_recent_file_as_long_as_it_was(tmp_path: Path) -> None:
+    files = RecentFiles(tmp_path, ahead=10_000)
+    path = files.begin_anew().path
+    sizes: set[int] = set()
+    for number in range(50):
+        files.append(1, 0, stamped(Partition[None](0, 1, 0), payload(number)))
+        sizes.add(path.stat().st_size)
+    files.close()
+    assert len(sizes) == 2
+    assert len(list(RecentFiles(tmp_path).replay())) == 50
 
 
 def test_messages_of_a_topic_that_was_emptied_do_not_come_back(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ _RECORD = Struct("<IQ")
 _RECORD_SIZE_MAX: Final = 1 << 20
 """Far above any record of a journal: a length beyond it is not a length but the rest of a torn write."""
 _MODE: Final = 0o600
+AHEAD: Final = 256 * 1024
+"""How many zeros are written ahead: they cost a tenth of a millisecond, and the syncs of a hundred writes less each."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +36,19 @@ class AppendFile:
         self.path = path
         # A file's name is durable only once its directory is synced, and that directory's own name likewise.
         self.is_name_synced = False
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _MODE)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
         self.size = os.fstat(self._descriptor).st_size
         self.is_closed = False
 
     def append(self, data: bytes) -> None:
         """Write `data` at the end. Raises OSError; then the broker has to stop, since the file's end is unknown."""
-        written = os.write(self._descriptor, data)
-        while written < len(data):
-            written += os.write(self._descriptor, data[written:])
+        self._write(data)
         self.size += len(data)
+
+    def _write(self, data: bytes) -> None:
+        written = os.pwrite(self._descriptor, data, self.size)
+        while written < len(data):
+            written += os.pwrite(self._descriptor, data[written:], self.size + written)
 
     def read(self, position: int, size: int) -> bytes:
         """`size` bytes from `position` on."""
@@ -82,6 +87,29 @@ class AppendFile:
         if not self.is_closed:
             self.is_closed = True
             os.close(self._descriptor)
+
+
+class PreparedFile(AppendFile):
+    """A new file that is written over zeros, which were there before: for what is synced after each write.
+
+    When a file has become longer, a sync writes its new length as well, which takes longer than what was appended.
+    Whoever reads the file finds its end by what is in it.
+    """
+
+    def __init__(self, path: Path, ahead: int = AHEAD) -> None:
+        super().__init__(path)
+        self._ahead = ahead
+        self._prepared = self.size
+
+    def append(self, data: bytes) -> None:
+        """Write `data` behind what was appended before. Raises OSError, as `AppendFile.append`."""
+        end = self.size + len(data)
+        if end <= self._prepared:
+            self._write(data)
+        else:
+            self._prepared = end + self._ahead
+            self._write(data + bytes(self._ahead))
+        self.size = end
 
 
 class Journal:

@@ -11,7 +11,8 @@ that the older file is removed. At any time the files here and what the partitio
 everything that was promised.
 
 A record is the partition's epoch and number, the length of the batch, a checksum of these, and the batch, which proves
-itself. Reading ends at the first that does not.
+itself. Reading ends at the first that does not. Behind the last one lie zeros, over which the next are written: so a
+sync finds the file as long as it was, and has only what was written to bring to the disk.
 """
 
 import mmap
@@ -24,7 +25,7 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from sagas.broker.batches import BadBatch, verify_batch
-from sagas.broker.embedded.files import AppendFile, remove_before
+from sagas.broker.embedded.files import AHEAD, AppendFile, PreparedFile, remove_before
 from sagas.errors import BrokerError
 
 GROWTH_MAX: Final = 16 * 1024 * 1024
@@ -39,12 +40,13 @@ _CHECKED = Struct("<QII")
 class RecentFiles:
     """The files of a data directory. Use: `replay`, then `begin_anew`, then `append`."""
 
-    def __init__(self, directory: Path, growth_max: int = GROWTH_MAX) -> None:
+    def __init__(self, directory: Path, growth_max: int = GROWTH_MAX, ahead: int = AHEAD) -> None:
         self._directory = directory
         self._growth_max = growth_max
+        self._ahead = ahead
         self._older = [AppendFile(path) for path in sorted(directory.glob(f"{_PREFIX}*.journal"))]
         self._number = int(self._older[-1].path.stem.removeprefix(_PREFIX)) if self._older else 0
-        self._file: AppendFile | None = None
+        self._file: PreparedFile | None = None
 
     @property
     def file(self) -> AppendFile:
@@ -77,7 +79,7 @@ class RecentFiles:
             # It stays open: somebody may be waiting for it to be synced.
             self._older.append(self._file)
         self._number += 1
-        self._file = AppendFile(self._directory / f"{_PREFIX}{self._number:012}.journal")
+        self._file = PreparedFile(self._directory / f"{_PREFIX}{self._number:012}.journal", self._ahead)
         self._file.append(_HEADER)
         return self._file
 
