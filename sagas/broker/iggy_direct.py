@@ -101,9 +101,7 @@ class DirectConnection:
             raise Refused(where, f"not let in: {error}", Refusal.UNKNOWN_REQUEST) from None
 
     async def _answered(self, line: "_Line", where: str, operation: int, code: int, body: bytes) -> bytes:
-        answer = line.send(operation, code, body)
-        unanswered = _Unanswered(f"no answer within {self._timeout_s:g} s")
-        overdue = answer.get_loop().call_later(self._timeout_s, line.end, unanswered)
+        answer = line.send(operation, code, body, self._timeout_s)
         try:
             reply = await answer
         except _Lost as lost:
@@ -114,8 +112,6 @@ class DirectConnection:
             # The reply is still to come, and nobody would take it off the connection.
             line.end(_Lost("a caller was cancelled"))
             raise
-        finally:
-            overdue.cancel()
         if reply.status:
             raise refused_by_status(where, reply.status)
         return reply.body
@@ -139,15 +135,20 @@ class _Line(asyncio.Protocol):
         self._client = uuid4().bytes
         self._number = 0
         self._replies = ReplyReader()
-        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Reply], float]] = deque()
+        self._watch: asyncio.TimerHandle | None = None
 
-    def send(self, operation: int, code: int, body: bytes) -> "asyncio.Future[Reply]":
-        """Send a request; what comes back for it. `_Lost` when the connection ends before."""
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    def send(self, operation: int, code: int, body: bytes, timeout_s: float) -> "asyncio.Future[Reply]":
+        """Send a request; what comes back for it. `_Lost` when the connection ends, or `timeout_s` pass, before."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Reply] = loop.create_future()
         if self.is_over or self._transport is None:
             answer.set_exception(_Lost("the connection was lost"))
             return answer
-        self._waiting.append(answer)
+        due_at = loop.time() + timeout_s
+        self._waiting.append((answer, due_at))
+        if self._watch is None:
+            self._watch = loop.call_at(due_at, self._look_at_oldest, timeout_s)
         self._transport.write(
             encode_request(operation, code, body, client=self._client, number=self._number, session=self.session)
         )
@@ -159,8 +160,11 @@ class _Line(asyncio.Protocol):
         self.is_over = True
         if self._transport is not None:
             self._transport.abort()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         while self._waiting:
-            answer = self._waiting.popleft()
+            answer, _ = self._waiting.popleft()
             if not answer.done():
                 answer.set_exception(reason)
 
@@ -186,6 +190,21 @@ class _Line(asyncio.Protocol):
     def _hand_over(self, reply: Reply) -> None:
         if not self._waiting:
             raise BadFrame("a reply that nobody waits for")
-        answer = self._waiting.popleft()
+        answer, _ = self._waiting.popleft()
         if not answer.done():
             answer.set_result(reply)
+
+    def _look_at_oldest(self, timeout_s: float) -> None:
+        """Give up when the request that waits longest has waited too long; else look again when it would have.
+
+        One timer for all requests: to set one for each, and take it back, costs as much as coding it.
+        """
+        self._watch = None
+        if not self._waiting:
+            return
+        loop = asyncio.get_running_loop()
+        _, due_at = self._waiting[0]
+        if due_at <= loop.time():
+            self.end(_Unanswered(f"no answer within {timeout_s:g} s"))
+        else:
+            self._watch = loop.call_at(due_at, self._look_at_oldest, timeout_s)

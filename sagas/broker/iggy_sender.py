@@ -67,8 +67,12 @@ class IggySender:
         Raises BrokerError naming the message, before anything is sent, when Iggy cannot take one.
         """
         batches: dict[Partition, list[Outgoing]] = {}
+        counts: dict[str, int] = {}
         for message in messages:
-            at = (message.topic, partition_of(message.key, await self._partition_count(message.topic)))
+            topic = message.topic
+            if topic not in counts:
+                counts[topic] = await self._partition_count(topic)
+            at = (topic, partition_of(message.key, counts[topic]))
             batches.setdefault(at, []).append(message)
         chunks = [(at, chunk) for at, batch in batches.items() for chunk in _chunks(batch, self._count_max)]
         if not (self._together.is_known and await self._send_together(chunks)):

@@ -8,6 +8,7 @@ it is there and four of number.
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from sagas.records import Partition
@@ -61,6 +62,7 @@ class Share(NamedTuple):
     partitions: tuple[int, ...]
 
 
+@lru_cache(maxsize=512)
 def name_bytes(name: str) -> bytes:
     """A stream, topic or group by name."""
     encoded = name.encode()

@@ -69,7 +69,7 @@ class MemoryBroker:
             if partition.open_bytes >= self._world.segment_size:
                 partition.begin_segment()
             partition.append(record, count=1, size=len(record.payload), now_us=now_us)
-        self._world.note_published()
+        self._world.note_published(self._stream, {message.topic for message in messages})
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
         """Join the group on each of `topics`; see `ports.Broker`. Raises BrokerError when a topic is not there."""
@@ -138,7 +138,7 @@ class MemorySubscription:
         await self._turn()
         with move_on_after(at_most_ms / 1000):
             while not any(self._has(*at, following) for at, following in self._next.items()):
-                await self._world.something_published()
+                await self._world.something_published(self._stream, self._topics)
         return True
 
     def _has(self, topic: str, partition: int, offset: int) -> bool:

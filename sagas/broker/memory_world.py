@@ -1,5 +1,6 @@
 """The server behind `MemoryBroker`: the pure log, alive or stopped, on a clock that is given."""
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import anyio
@@ -38,7 +39,7 @@ class MemoryWorld:
         self._cleaned_us = 0
         self.is_up = True
         self._members = 0
-        self._published = anyio.Event()
+        self._waiting: dict[tuple[str, str], set[anyio.Event]] = {}
 
     def stop(self) -> None:
         """Be gone: every call raises BrokerUnavailable, and all members are out of their groups."""
@@ -57,14 +58,23 @@ class MemoryWorld:
             self._cleaned_us = now_us
             self.log.expire(now_us)
 
-    def note_published(self) -> None:
-        """Wake those who wait for messages."""
-        self._published.set()
-        self._published = anyio.Event()
+    def note_published(self, stream: str, topics: Iterable[str]) -> None:
+        """Wake those who wait for messages in one of these topics; nobody else has to look."""
+        for topic in topics:
+            for event in self._waiting.get((stream, topic), ()):
+                event.set()
 
-    async def something_published(self) -> None:
-        """Wait until something is published, to whatever topic."""
-        await self._published.wait()
+    async def something_published(self, stream: str, topics: Sequence[str]) -> None:
+        """Wait until something is published to one of these topics."""
+        event = anyio.Event()
+        waiting = [self._waiting.setdefault((stream, topic), set()) for topic in topics]
+        try:
+            for events in waiting:
+                events.add(event)
+            await event.wait()
+        finally:
+            for events in waiting:
+                events.discard(event)
 
     def new_member(self) -> int:
         """A number for a connection, never given before."""

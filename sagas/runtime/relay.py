@@ -60,7 +60,8 @@ class Relay:
         self._committed_max = committed_max or batch_max
         self._interval_ms = interval_ms
         self._woken = anyio.Event()
-        self._lock = anyio.Lock()
+        # Taken without giving the loop a turn: it is taken at least once a batch, and hardly ever held.
+        self._lock = anyio.Lock(fast_acquire=True)
         self._waiting: deque[OutboxRow] = deque()
         self._is_table_due = True
         self._read_ms = 0
