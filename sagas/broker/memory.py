@@ -123,6 +123,8 @@ class MemorySubscription:
         for turn in range(len(owned)):
             # Each sweep starts one further, so that a full first partition does not starve the rest.
             at = owned[(self._first + turn) % len(owned)]
+            if not self._has(*at, self._next[at]):
+                continue
             polled = self._poll_one(at, count_max - len(found))
             if polled:
                 found.extend(polled)

@@ -76,7 +76,7 @@ class Relay:
         backoff_ms = self._interval_ms
         while True:
             try:
-                while await self.flush():
+                while await self.flush() and self._may_have_more():
                     pass
                 backoff_ms = self._interval_ms
             except (BrokerError, StoreError) as error:
@@ -85,8 +85,9 @@ class Relay:
                 await anyio.sleep(backoff_ms / 1000)
                 backoff_ms = min(backoff_ms * 2, BACKOFF_MS_MAX)
                 continue
-            with anyio.move_on_after(self._interval_ms / 1000):
-                await self._woken.wait()
+            if not self._woken.is_set():
+                with anyio.move_on_after(self._interval_ms / 1000):
+                    await self._woken.wait()
             self._woken = anyio.Event()
 
     async def drain(self) -> None:
@@ -120,6 +121,10 @@ class Relay:
             return len(rows)
 
     # ----------------------------------------------------------------- where the rows are
+
+    def _may_have_more(self) -> bool:
+        """Whether to look once more without being woken: what is committed meanwhile wakes."""
+        return self._committed is None or self._is_table_due or bool(self._waiting)
 
     async def _next(self) -> list[OutboxRow]:
         if self._committed is None:
