@@ -11,6 +11,7 @@ from uuid import uuid4
 import anyio
 
 from benchmarks.figures import Sheet, percentile
+from benchmarks.limits import transactions_ms
 from benchmarks.system import PLENTIFUL
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.clock import SystemClock
@@ -66,6 +67,8 @@ async def alone_rows(sheet: Sheet, *, single: int) -> None:
         store.close()
         for own in stores:
             own.close()
+    bare = transactions_ms()
+    sheet.note("limit: an order's nine transactions, bare, one at a time, p50", bare, "ms")
     sheet.note("memory broker, one process, one at a time, p50", median(took), "ms", must=3)
     sheet.note("memory broker, one process, one at a time, p99", percentile(took, 0.99), "ms")
 

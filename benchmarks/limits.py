@@ -5,11 +5,12 @@ Each is of an order that completes: one start, four commands, four answers.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID, uuid4
 
 import msgspec
@@ -39,6 +40,9 @@ BATCH = 1_000
 """Messages in one transaction, and in one publish of the bare client."""
 
 SAGAS = 2_000
+ORDERS = 300
+"""One after the other, for the limit of an order that is alone."""
+
 ROUNDS = 3
 
 _ORDER = OrderData("o-1", (Item("123", 2),), "59.98", "card-ok", "1 Harbour Street")
@@ -151,43 +155,84 @@ _SCHEMA = (
 )
 
 
+class _Rows(NamedTuple):
+    """What one message of an order writes: the instance's record, the journal's input, what is sent."""
+
+    record: bytes
+    message: bytes
+    sent: bytes
+
+
+def _rows_of_run() -> list[_Rows]:
+    return [
+        _Rows(
+            msgspec.msgpack.encode(decision.instance),
+            msgspec.msgpack.encode(message),
+            b"".join(_written(send.command) for send in _sent(decision)),
+        )
+        for message, decision in completed_run()
+    ]
+
+
+def _ids(count: int) -> list[bytes]:
+    parent = instance_id("order", "o-1", NOW_MS)
+    return [UUID(derived_id(parent, str(number))).bytes for number in range(count)]
+
+
+@contextmanager
+def _databases(count: int) -> Generator[list[sqlite.Connection], None, None]:
+    with TemporaryDirectory() as folder, ExitStack() as opened:
+        found: list[sqlite.Connection] = []
+        for number in range(count):
+            connection = sqlite.connect(str(Path(folder) / f"limit-{number}.db"), isolation_level=None)
+            found.append(opened.enter_context(closing(connection)))
+            for statement in _SCHEMA:
+                connection.execute(statement)
+        yield found
+
+
 def _rows_per_second() -> float:
     """Sagas a second: their rows in ordinary tables, in transactions of `BATCH` messages, synchronous=FULL."""
-    run = list(completed_run())
-    records = [msgspec.msgpack.encode(decision.instance) for _, decision in run]
-    inputs = [msgspec.msgpack.encode(message) for message, _ in run]
-    sent = [b"".join(_written(send.command) for send in _sent(decision)) for _, decision in run]
-    parent = instance_id("order", "o-1", NOW_MS)
-    ids = [UUID(derived_id(parent, str(number))).bytes for number in range(SAGAS)]
-    with TemporaryDirectory() as folder:
-        connection = sqlite.connect(str(Path(folder) / "limit.db"), isolation_level=None)
-        for statement in _SCHEMA:
-            connection.execute(statement)
+    run, ids = _rows_of_run(), _ids(SAGAS)
+    with _databases(1) as (connection,):
         began = time.perf_counter()
         for at in range(0, SAGAS, BATCH):
-            for revision in range(len(run)):
-                _commit(connection, ids[at : at + BATCH], revision, records[revision], inputs[revision], sent[revision])
-        seconds = time.perf_counter() - began
-        connection.close()
-    return SAGAS / seconds
+            for revision, rows in enumerate(run):
+                _commit(connection, ids[at : at + BATCH], revision, rows)
+        return SAGAS / (time.perf_counter() - began)
 
 
-def _commit(
-    connection: sqlite.Connection, ids: list[bytes], revision: int, record: bytes, message: bytes, sent: bytes
-) -> None:
+def transactions_ms() -> float:
+    """An order's transactions one after the other and nothing else, each of a few rows and synced; p50.
+
+    Five in the orchestrator's file and one in each of four others, whose rows are as many and as long.
+    """
+    run, took = _rows_of_run(), list[float]()
+    with _databases(len(run)) as (own, *others):
+        for saga in _ids(ORDERS):
+            began = time.perf_counter()
+            for revision, rows in enumerate(run):
+                _commit(own, [saga], revision, rows)
+                for other in others[revision : revision + 1]:
+                    _commit(other, [saga], 0, rows)
+            took.append((time.perf_counter() - began) * 1e3)
+    return median(took)
+
+
+def _commit(connection: sqlite.Connection, ids: list[bytes], revision: int, rows: _Rows) -> None:
     connection.execute("BEGIN IMMEDIATE")
     if revision == 0:
-        created = [(i, i.hex(), "create.pending", 1, record) for i in ids]
+        created = [(i, i.hex(), "create.pending", 1, rows.record) for i in ids]
         connection.executemany("INSERT INTO instances VALUES (?, ?, ?, ?, ?)", created)
     else:
         update = "UPDATE instances SET state = ?, revision = ?, record = ? WHERE id = ? AND revision = ?"
-        connection.executemany(update, [("x.pending", revision + 1, record, i, revision) for i in ids])
-    connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?)", [(i, revision, i, message) for i in ids])
+        connection.executemany(update, [("x.pending", revision + 1, rows.record, i, revision) for i in ids])
+    connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?)", [(i, revision, i, rows.message) for i in ids])
     connection.executemany("INSERT INTO inbox VALUES (?, ?)", [(i + bytes([revision]), NOW_MS) for i in ids])
     # What the batch before sent has been published meanwhile.
     connection.execute("DELETE FROM outbox")
-    if sent:
-        connection.executemany("INSERT INTO outbox (id, payload) VALUES (?, ?)", [(i, sent) for i in ids])
+    if rows.sent:
+        connection.executemany("INSERT INTO outbox (id, payload) VALUES (?, ?)", [(i, rows.sent) for i in ids])
     connection.execute("COMMIT")
 
 
