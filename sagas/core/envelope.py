@@ -152,28 +152,30 @@ _readers: dict[tuple[type[Message], str], _Reader] = {}
 
 def encode_message(message: Message, *, message_id: str, key_field: str, key: str, now_ms: int) -> bytes:
     """The payload of `message`; the business key stands at the top under `key_field`, not in `data`."""
-    return encode_envelope(message_id, key_field, key, tag_of(type(message)), now_ms, encode_data(message, key_field))
+    return _enveloped(message_id, key_field, key, tag_of(type(message)), now_ms, _fields_of(message, key_field))
 
 
 def encode_envelope(message_id: str, key_field: str, key: str, event_type: str, now_ms: int, data: bytes) -> bytes:
     """The payload around `data`, which is JSON already."""
-    return _encode(
-        {
-            "id": message_id,
-            key_field: key,
-            "event_type": event_type,
-            "timestamp": _utc(now_ms),
-            "data": msgspec.Raw(data),
-        }
-    )
+    return _enveloped(message_id, key_field, key, event_type, now_ms, msgspec.Raw(data))
 
 
 def encode_data(message: Message, key_field: str) -> bytes:
     """The `data` of `message`: all its fields but the business key, and its version before them unless that is 1."""
+    return _encode(_fields_of(message, key_field))
+
+
+def _fields_of(message: Message, key_field: str) -> dict[str, object]:
     kind = type(message)
     fields = {name: getattr(message, name) for name in field_names(kind) if name != key_field}
     version = version_of(kind)
-    return _encode(fields if version == 1 else {VERSION_FIELD: str(version), **fields})
+    return fields if version == 1 else {VERSION_FIELD: str(version), **fields}
+
+
+def _enveloped(message_id: str, key_field: str, key: str, event_type: str, now_ms: int, data: object) -> bytes:
+    return _encode(
+        {"id": message_id, key_field: key, "event_type": event_type, "timestamp": _utc(now_ms), "data": data}
+    )
 
 
 @lru_cache(maxsize=1)

@@ -120,13 +120,12 @@ def understand(incoming: Incoming, participant: Participant, handlers: Mapping[s
         return Unreadable(incoming.defect, None)
     envelope = decode_envelope(incoming.payload, participant.key)
     claim = _claim(incoming, envelope)
-    known_claim = claim if isinstance(claim, Claim) else None
     if isinstance(envelope, Undecodable):
-        return Unreadable(envelope.reason, known_claim)
+        return Unreadable(envelope.reason, claim if isinstance(claim, Claim) else None)
     handler = handlers.get(envelope.event_type)
     if handler is None:
-        known = ", ".join(sorted(handlers))
-        return Unreadable(f"{participant.name} does not understand {envelope.event_type!r}, only {known}", known_claim)
+        reason = f"{participant.name} does not understand {envelope.event_type!r}, only {', '.join(sorted(handlers))}"
+        return Unreadable(reason, claim if isinstance(claim, Claim) else None)
     if isinstance(claim, str):
         return Unreadable(claim, None)
     if claim.operation != handler.operation:
@@ -167,9 +166,11 @@ def _claim(incoming: Incoming, envelope: Envelope | Undecodable) -> Claim | str:
         return f"header {Header.STEP} is no step's name: {step[:64]!r}"
     if not is_instance_id(instance_id):
         return f"header {Header.INSTANCE} is no instance id: {instance_id[:64]!r}"
-    for name, value in ((Header.DEADLINE, deadline), (Header.SINCE, since)):
-        if value and not _UNIX_MS.match(value):
-            return f"header {name} is no Unix time in ms: {value[:64]!r}"
+    if deadline or since:
+        for name, value in ((Header.DEADLINE, deadline), (Header.SINCE, since)):
+            if not _UNIX_MS.match(value):
+                return f"header {name} is no Unix time in ms: {value[:64]!r}"
+    can_turn_back = operation == "do" and kind != RETRIABLE
     return Claim(
         command_id=derived_id(instance_id, step, operation),
         instance_id=instance_id,
@@ -178,9 +179,9 @@ def _claim(incoming: Incoming, envelope: Envelope | Undecodable) -> Claim | str:
         attempt=attempt,
         # Without a readable key the answer goes by the instance's id: to some partition, which is enough.
         key=key or instance_id,
-        is_final=operation == "do" and kind != RETRIABLE,
+        is_final=can_turn_back,
         # An undo, and what stands behind the pivot, is waited for, whatever a header says.
-        deadline_ms=int(deadline or 0) if operation == "do" and kind != RETRIABLE else 0,
+        deadline_ms=int(deadline) if deadline and can_turn_back else 0,
         since_ms=int(since) if since else _since_ms(instance_id, operation, attempt, envelope),
     )
 

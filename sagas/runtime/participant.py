@@ -53,7 +53,7 @@ from sagas.runtime.handlers import Handler, HandlerError, Refused, Ticket, read_
 
 _log = logging.getLogger("sagas.participant")
 
-_INTERIM = (Fault, InProgress)
+_OF_THE_KIT = (Fault, InProgress, Undeliverable)
 
 H = TypeVar("H", bound=Callable[..., Event])
 
@@ -261,7 +261,7 @@ class Service:
 
     def _reply(self, claim: Claim, reply: Event, now_ms: int) -> OutboxRow:
         # A definite answer has one id for ever, so that its repeats are recognised; the others have one an attempt.
-        if isinstance(reply, _INTERIM) or (isinstance(reply, Undeliverable) and not claim.is_final):
+        if isinstance(reply, _OF_THE_KIT) and not (claim.is_final and isinstance(reply, Undeliverable)):
             purpose, headers = tag_of(type(reply)), {**claim_headers(claim), Header.ATTEMPT: claim.attempt}
             message_id = derived_id(claim.command_id, purpose, claim.attempt)
             return self._fresh(reply, message_id, claim.key, headers, now_ms)
