@@ -11,6 +11,7 @@ log is undone to where it stood when the savepoint began. The log is also the li
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sagas.errors import StoreError
@@ -201,6 +202,7 @@ def _state(row: BarrierRow) -> tuple[bytearray, str, bytearray, int]:
     return blob(row.command_hash), row.answer, blob(row.answer_data), int(row.is_blocked)
 
 
+@lru_cache(maxsize=len(IN_LIST_SIZES))
 def _recall_many(size: int) -> str:
     marks = ",".join(["(?, ?, ?)"] * size)
     return f"""

@@ -25,7 +25,7 @@ from sagas.store.opening import BUSY_TIMEOUT_MS, MEMORY, connect, driver, identi
 QUICK_CHECK_BYTES_MAX = 64 * 1024 * 1024
 """Files up to this size are looked through when they are opened: it takes 0.1 s at the most (measured)."""
 
-IN_LIST_SIZES = (1, 8, 64, 500)
+IN_LIST_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
 """Lengths of the IN lists that are sent: few, so that each statement is prepared once and found again."""
 
 DatabaseError = driver.DatabaseError
@@ -63,7 +63,7 @@ _SURROUNDINGS = {
 }
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=256)
 def _over_list(sql: Callable[[str], str], size: int) -> str:
     """The query over a list of `size`: the same object each time, so that the driver finds it without comparing."""
     return sql(",".join("?" * size))
