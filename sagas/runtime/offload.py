@@ -1,9 +1,9 @@
 """Running the synchronous database work beside the event loop, one piece at a time.
 
-Theory of operation. A large batch takes long, so it runs in a thread, and the loop goes on receiving and sending. A
-small one is done sooner than a thread is woken and has the interpreter back: as long as such work has shown to be
-quick it runs in the loop itself. What was slow once (a disk that is busy, a database that another process holds) is
-done in the thread again until it has become quick.
+Theory of operation. A large batch takes long, so it runs in a thread, and the loop goes on receiving and sending. For
+another one the loop would have nothing to do meanwhile but to wait for it, and on busy cores each of the two switches
+waits a millisecond for its turn: as long as such work has shown to be quick it runs in the loop itself. What was slow
+once (a disk that is busy, a database that another process holds) is done in the thread again until it has become quick.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 from anyio import CapacityLimiter, current_time, to_thread
 
-QUICK_S: Final = 0.003
-"""How long brief work may keep the loop waiting: a dozen messages and a sync of a good disk."""
+QUICK_S: Final = 0.03
+"""How long brief work may keep the loop waiting: two hundred messages and a sync of a good disk."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -26,8 +26,8 @@ from sagas.runtime.relay import Relay
 
 BATCH_MAX = 1_000
 
-BRIEF_MAX = 12
-"""Messages that are dealt with sooner than a thread would be woken for them."""
+BRIEF_MAX = 200
+"""Messages that are dealt with in the loop while that is quick; more go to the thread, and the next are read beside."""
 
 STORE_EVERY_MS = 300
 """How long the offset of what was dealt with may wait before it is stored."""
