@@ -42,7 +42,7 @@ class EmbeddedServer:
         self._data = data
         self._options = options
         self._port = 0
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def connection_string(self) -> str:
@@ -53,22 +53,21 @@ class EmbeddedServer:
         """Start it and wait until it says that it is ready."""
         command = [sys.executable, "-m", "sagas.broker.embedded", "--address", f"127.0.0.1:{self._port}"]
         self._process = subprocess.Popen(
-            [*command, "--data", str(self._data), *self._options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            [*command, "--data", str(self._data), *self._options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
         said = ""
         deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline and select.select([self._process.stdout], [], [], PATIENCE_S)[0]:
-            line = self._process.stdout.readline()
-            said += line
-            port = re.search(r"127\.0\.0\.1:(\d+)", line)
+        # Straight from the pipe: of two lines that come together, a buffered reader keeps one that no `select` sees.
+        while time.monotonic() < deadline and select.select([pipe], [], [], PATIENCE_S)[0]:
+            heard = os.read(pipe, 4096).decode(errors="replace")
+            said += heard
+            port = re.search(r"127\.0\.0\.1:(\d+)\D", said)
             if port:
                 self._port = int(port[1])
                 return
-            if not line:
+            if not heard:
                 break
         raise AssertionError(f"the embedded server did not become ready; it said:\n{said}")
 
