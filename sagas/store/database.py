@@ -12,7 +12,7 @@ What only a bug can cause, a violated constraint for example, stays what the dri
 
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -292,6 +292,9 @@ class Savepoint:
         # A full disk, for one, rolls the whole transaction back by itself.
         if database.connection.in_transaction:
             database.change("ROLLBACK TO part")
-            database.change("RELEASE part")
+            # Rows that the block has not read, of an UPDATE … RETURNING for one, keep it open: then it stays, empty,
+            # until the commit. What is raised is what the block has raised.
+            with suppress(driver.OperationalError):
+                database.change("RELEASE part")
         if self._taken_back is not None:
             self._taken_back()

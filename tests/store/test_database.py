@@ -237,6 +237,26 @@ def insert_after_a_rollback(database: Database) -> None:
         database.change(insert, (2,))
 
 
+def test_a_savepoint_whose_rows_were_not_read_when_it_raised_says_what_was_raised() -> None:
+    database = Database(":memory:")
+    database.connection.execute("CREATE TABLE things (id INTEGER PRIMARY KEY) STRICT")
+    unread: list[object] = []
+    with database.transaction():
+        database.change("INSERT INTO things VALUES (1)")
+        with pytest.raises(ZeroDivisionError), database.savepoint():
+            leave_rows_unread(database, unread)
+        unread.clear()
+        with database.savepoint():
+            database.change("INSERT INTO things VALUES (3)")
+    assert database.rows("SELECT id FROM things ORDER BY id") == [(1,), (3,)]
+    database.close()
+
+
+def leave_rows_unread(database: Database, unread: list[object]) -> None:
+    unread.append(database.connection.execute("UPDATE things SET id = 2 RETURNING id"))
+    raise ZeroDivisionError
+
+
 # --------------------------------------------------------------------------- reading beside a writer
 
 

@@ -21,6 +21,7 @@ from sagas.ports import (
 from sagas.testing.simulation.history import Effect
 from sagas.testing.simulation.life import Life
 from sagas.testing.simulation.outboxes import WatchedOutbox
+from sagas.testing.simulation.points import Crash
 
 
 class HandlerBroke(Exception):
@@ -174,5 +175,9 @@ class WatchedSql:
         if self._life.is_mortal and self._life.scene.chance(self._life.scene.faults.handler_raises):
             raise HandlerBroke("simulated: the participant's own code fails")
         rows = self._inner.execute(sql, parameters)
-        self._life.reach("store.sql.after")
+        try:
+            self._life.reach("store.sql.after")
+        except Crash:
+            del rows  # whoever keeps the crash would keep this statement running, and its process has died
+            raise
         return rows
