@@ -131,6 +131,11 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         """Whether the instance waits for a person; `reason` says why."""
         return self.state == STUCK
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the instance still moves by itself: it has neither ended nor is it stuck."""
+        return self.state != STUCK and self.state not in ENDS
+
     def step(self, name: str) -> StepRecord | None:
         """The record of the step `name`, None when it was never sent."""
         for record in self.steps:

@@ -19,6 +19,7 @@ from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import dead_letter, published_again
 from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, SignalItem, StartItem, wanted_runs
 from sagas.runtime.planning import carry_over_of, plan
+from sagas.runtime.pulse import Drift, drift_of
 from sagas.runtime.rows import command_row, journal_row, parked_row, path_of, timer_name, unborn
 
 READ_BY = "orchestrator"
@@ -40,7 +41,7 @@ class Batch:
         self._changes = Changes(now_ms=now_ms)
         self._instances: dict[str, Instance] = {}
         self._ids: dict[tuple[str, str], str] = {}
-        self._read_revisions: dict[str, int] = {}
+        self._read: dict[str, Instance] = {}
         self._timers: dict[tuple[str, str], TimerRow | None] = {}
         self._seen: set[str] = set()
         self._purged: set[tuple[str, str]] = set()
@@ -74,7 +75,7 @@ class Batch:
         for instance in instances:
             self._instances[instance.id] = instance
             self._ids[instance.saga, instance.key] = instance.id
-            self._read_revisions[instance.id] = instance.revision
+            self._read[instance.id] = instance
 
     # ----------------------------------------------------------------- deciding
 
@@ -263,7 +264,7 @@ class Batch:
         if not self._advanced:
             return
         moved = [self._instances[instance_id] for instance_id in self._advanced]
-        born = [unborn(i.saga, i.key) for i in moved if i.id not in self._read_revisions]
+        born = [unborn(i.saga, i.key) for i in moved if i.id not in self._read]
         waiting = self._transaction.parked_for([*self._advanced, *born])
         self._changes.unparked += (row.message_id for row in waiting)
         # What was parked in this same batch is in no table yet: its start may have been read just after it.
@@ -281,11 +282,15 @@ class Batch:
         """Write everything that was decided. Raises StaleRevision when an instance was moved by somebody else."""
         changes = self._changes
         for instance_id in self._advanced:
-            revision = self._read_revisions.get(instance_id)
-            if revision is None:
-                changes.created.append(self._instances[instance_id])
+            before, after = self._read.get(instance_id), self._instances[instance_id]
+            if before is None:
+                changes.created.append(after)
             else:
-                changes.updated.append((self._instances[instance_id], revision))
+                changes.updated.append((after, before.revision))
         changes.timers_set = [row for row in self._timers.values() if row is not None]
         changes.timers_cleared = [key for key, row in self._timers.items() if row is None]
         self._transaction.write(changes)
+
+    def drift(self) -> Drift:
+        """What this batch changes of what the loop knows, once it is written."""
+        return drift_of(self._changes, self._read)

@@ -14,8 +14,6 @@ Synchronous, and used from one thread at a time.
 
 from collections.abc import Callable, Sequence
 
-import msgspec
-
 from sagas.core.definition import Definition
 from sagas.core.effects import Decision, Operate
 from sagas.errors import DamagedInstance, StaleRevision
@@ -24,17 +22,11 @@ from sagas.runtime.batch import Batch
 from sagas.runtime.catalog import Catalog, DefinitionBook
 from sagas.runtime.dead_letters import DEAD_LETTERS
 from sagas.runtime.intake import Intake
+from sagas.runtime.pulse import Drift, Pulse
 
 TIMERS_PER_BATCH_MAX = 500
 CONFLICTS_MAX = 100
 """Times in a row that a batch may lose to another writer before it is given up: then something is wrong."""
-
-
-class Pulse(msgspec.Struct, frozen=True, kw_only=True):
-    """What the loop needs to know of the store: when a timer is due next, how many runs are in flight."""
-
-    next_due_ms: int | None
-    in_flight: int
 
 
 class Orchestrator:
@@ -61,8 +53,8 @@ class Orchestrator:
             for name in dict.fromkeys([*self.topics, *written, DEAD_LETTERS])
         ]
 
-    def process(self, incoming: Sequence[Incoming], now_ms: int) -> None:
-        """Deal with a batch of messages in one transaction."""
+    def process(self, incoming: Sequence[Incoming], now_ms: int) -> Drift:
+        """Deal with a batch of messages in one transaction; what that changes of the pulse."""
         items = [self._intake.read(message) for message in incoming]
 
         def work(batch: Batch) -> None:
@@ -71,7 +63,7 @@ class Orchestrator:
                 batch.take(item)
             batch.unpark(self._intake.read)
 
-        self._commit(work, now_ms)
+        return self._commit(work, now_ms)
 
     def fire(self, read_up_to_ms: int, now_ms: int) -> list[TimerRow]:
         """Fire timers due at or before `read_up_to_ms`, at most `TIMERS_PER_BATCH_MAX`; which they were."""
@@ -113,8 +105,10 @@ class Orchestrator:
         """When to come back."""
         return Pulse(next_due_ms=self._store.next_due_ms(), in_flight=self._store.in_flight())
 
-    def _commit(self, work: Callable[[Batch], None], now_ms: int) -> None:
-        for attempt in range(1, CONFLICTS_MAX + 1):
+    def _commit(self, work: Callable[[Batch], None], now_ms: int) -> Drift:
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 with self._store.transaction() as transaction:
                     batch = Batch(self.catalog, transaction, now_ms)
@@ -124,4 +118,4 @@ class Orchestrator:
                 if attempt == CONFLICTS_MAX:
                     raise
             else:
-                return
+                return batch.drift()

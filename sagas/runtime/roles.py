@@ -11,7 +11,7 @@ from sagas.runtime.orchestrator import TIMERS_PER_BATCH_MAX, Orchestrator
 from sagas.runtime.participant import Service
 
 PULSE_MS_MAX = 1_000
-"""How old the knowledge of the next due timer may be: another orchestrator on the same database may set one."""
+"""How old the knowledge of what is due and in flight may be: another orchestrator on the database may change it."""
 
 LATE_MS = 60_000
 """So long a partition may go unread before it is said, and how often: a broker gives up on a silent member sooner."""
@@ -61,8 +61,7 @@ class OrchestratorWork:
         """Decide a batch."""
         if self._membership is not None:
             self._membership.enter(now_ms)
-        self._orchestrator.process(batch, now_ms)
-        self._pulse = self._orchestrator.pulse()
+        self._pulse = self._pulse.after(self._orchestrator.process(batch, now_ms))
 
     def is_awaiting(self) -> bool:
         """Whether runs are in flight."""

@@ -39,7 +39,7 @@ _moves = msgspec.msgpack.Decoder(tuple[tuple[str, ...], tuple[str, ...]])
 
 def is_live(instance: Instance) -> int:
     """1 for an instance that still moves by itself, 0 for one that has ended or is stuck."""
-    return 0 if instance.is_ended or instance.is_stuck else 1
+    return 1 if instance.is_live else 0
 
 
 def pack_instance(instance: Instance) -> bytearray:
