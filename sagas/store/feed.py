@@ -55,9 +55,8 @@ def begin(database: Database) -> None:
 
 
 def enter(database: Database, rows: Sequence[JournalRow]) -> None:
-    """Enter journal rows that are written in this transaction, if this database is fed to others."""
-    if rows and database.value(_IS_ON):
-        database.change_many(_ENTER, [(pack_id(row.instance_id), row.revision) for row in rows])
+    """Enter journal rows that are written in this transaction; for a database that is fed to others."""
+    database.change_many(_ENTER, [(pack_id(row.instance_id), row.revision) for row in rows])
 
 
 def unfed(database: Database, count_max: int, epoch: int | None) -> list[FeedRow]:

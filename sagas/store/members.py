@@ -34,6 +34,7 @@ _ENTER = "INSERT INTO members (epoch, process, renewed_ms) VALUES (?, ?, ?)"
 _RENEW = "UPDATE members SET renewed_ms = ? WHERE epoch = ?"
 _OTHERS = "SELECT epoch, process, renewed_ms FROM members WHERE epoch <> ?"
 _REMOVE = "DELETE FROM members WHERE epoch = ?"
+_IS_THERE = "SELECT 1 FROM members WHERE epoch = ?"
 
 _log = logging.getLogger("sagas.store")
 
@@ -71,8 +72,12 @@ class Members:
 
     def require(self) -> None:
         """Raise OwnershipLost when we were held for dead; inside the transaction that is to be guarded."""
+        self.require_found(bool(self._database.rows(_IS_THERE, (self.epoch,))))
+
+    def require_found(self, is_there: bool) -> None:
+        """The same for who has looked for our row: whether it `is_there`."""
         epoch = self.epoch
-        if epoch is not None and not self._database.rows("SELECT 1 FROM members WHERE epoch = ?", (epoch,)):
+        if epoch is not None and not is_there:
             self.epoch = None
             raise OwnershipLost(epoch)
 

@@ -81,7 +81,7 @@ class SqliteStore:
             raise
         self._members = Members(self._database, lease_ms, processes or MachineProcesses())
         self._outbox = OutboxTable(self._database)
-        self._transaction = SqliteTransaction(self._database, self._outbox)
+        self._transaction = SqliteTransaction(self._database, self._members, self._outbox)
         self.cleaner = Cleaner(self._database, self._members)
         """Takes away what is not kept for ever, step by step."""
 
@@ -95,7 +95,7 @@ class SqliteStore:
         """
         try:
             with self._database.transaction():
-                self._members.require()
+                self._transaction.begin()
                 yield self._transaction
                 self._outbox.write()
         except DamagedInstance as damage:

@@ -6,6 +6,10 @@ read with, and a new one is inserted only if its saga has none for the business 
 means that somebody else was here first. Then StaleRevision leaves the caller's transaction, SQLite
 rolls it back, and the caller reads and decides again. The order of the writes matters twice: what is
 cleared and unparked goes before what is set and parked, because a batch may replace a row.
+
+What every batch asks and what hardly ever changes is asked at once when the transaction begins (`begin`): whether this
+orchestrator is still a member, and whether anything is parked, purged or fed to others. The write lock is held by then,
+so that nobody else can change the answers before the commit.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -16,6 +20,7 @@ from sagas.ports import Changes, ParkedRow, TimerRow
 from sagas.store import audit, dead_letters, feed
 from sagas.store.database import Database, IntegrityError
 from sagas.store.encoding import pack_id, unpack_id
+from sagas.store.members import Members
 from sagas.store.outbox import OutboxTable
 from sagas.store.records import (
     is_live,
@@ -54,23 +59,35 @@ _DUE_TIMERS = """
     WHERE due_ms <= ? ORDER BY due_ms, instance_id, name LIMIT ?
 """
 _PARK = "INSERT INTO parked (message_id, instance_id, received_ms, expires_ms, record) VALUES (?, ?, ?, ?, ?)"
-_ANY_PARKED = "SELECT EXISTS (SELECT 1 FROM parked)"
 _UNPARK = "DELETE FROM parked WHERE message_id = ?"
 _PARKED_EXPIRED = """
     SELECT message_id, instance_id, received_ms, expires_ms, record FROM parked
     WHERE expires_ms <= ? ORDER BY expires_ms, rowid LIMIT ?
 """
-_ANY_TOMBSTONE = "SELECT EXISTS (SELECT 1 FROM tombstones)"
 _IS_PURGED = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE instance_id = ?)"
 _SEE = "INSERT INTO inbox (message_id, seen_at) VALUES (?, ?)"
+_STANDING = """
+    SELECT EXISTS (SELECT 1 FROM members WHERE epoch = ?),
+           EXISTS (SELECT 1 FROM parked),
+           EXISTS (SELECT 1 FROM tombstones),
+           (SELECT value FROM totals WHERE name = 'feeding')
+"""
 
 
 class SqliteTransaction:
     """Reads and writes that are committed together. Valid inside `SqliteStore.transaction()` only."""
 
-    def __init__(self, database: Database, outbox: OutboxTable) -> None:
+    def __init__(self, database: Database, members: Members, outbox: OutboxTable) -> None:
         self._database = database
+        self._members = members
         self._outbox = outbox
+        self._any_parked = self._any_purged = self._is_fed = True
+
+    def begin(self) -> None:
+        """Ask how things stand, under the write lock. Raises OwnershipLost when we were held for dead."""
+        ((is_member, parked, purged, fed),) = self._database.rows(_STANDING, (self._members.epoch,))
+        self._members.require_found(bool(is_member))
+        self._any_parked, self._any_purged, self._is_fed = bool(parked), bool(purged), bool(fed)
 
     def seen(self, message_ids: Collection[str]) -> set[str]:
         """Which of these messages were dealt with before."""
@@ -89,13 +106,13 @@ class SqliteTransaction:
 
     def purged(self, saga: str, keys: Collection[str]) -> set[str]:
         """Those of these business keys whose run of `saga` was purged, as far as that is still known."""
-        if not keys or not self._database.value(_ANY_TOMBSTONE):
+        if not keys or not self._any_purged:
             return set()
         return {key for (key,) in self._database.rows_in(_tombstones_in, keys, saga)}
 
     def is_purged(self, instance_id: str) -> bool:
         """Whether this run was purged, as far as that is still known."""
-        return bool(self._database.value(_IS_PURGED, (pack_id(instance_id),)))
+        return self._any_purged and bool(self._database.value(_IS_PURGED, (pack_id(instance_id),)))
 
     def due_timers(self, now_ms: int, count_max: int) -> list[TimerRow]:
         """Timers due at or before `now_ms`, the longest overdue first."""
@@ -104,7 +121,7 @@ class SqliteTransaction:
     def parked_for(self, instance_ids: Collection[str]) -> list[ParkedRow]:
         """Parked replies of these instances, oldest first."""
         # Nearly always nothing is parked at all, and a long list costs more than asking for that.
-        if not self._database.value(_ANY_PARKED):
+        if not self._any_parked:
             return []
         found = self._database.rows_in(_parked_in, map(pack_id, instance_ids))
         # Sorted here and not by the query: a long list is asked for in parts.
@@ -129,7 +146,8 @@ class SqliteTransaction:
         if changes.created:
             self._create(changes.created)
         database.change_many(_ADD_JOURNAL, map(journal_parameters, changes.journal))
-        feed.enter(database, changes.journal)
+        if self._is_fed:
+            feed.enter(database, changes.journal)
         database.change_many(
             _CLEAR_TIMER, [(pack_id(instance_id), name) for instance_id, name in changes.timers_cleared]
         )
@@ -141,6 +159,7 @@ class SqliteTransaction:
             database.change_many(_UNPARK, [(pack_id(message_id),) for message_id in changes.unparked])
         if changes.parked:
             database.change_many(_PARK, map(parked_parameters, changes.parked))
+            self._any_parked = True
         if changes.dead_letters:
             dead_letters.add(database, changes.dead_letters)
         if changes.audit:
