@@ -24,7 +24,7 @@ _RECORD_SIZE_MAX: Final = 1 << 20
 """Far above any record of a journal: a length beyond it is not a length but the rest of a torn write."""
 _MODE: Final = 0o600
 AHEAD: Final = 256 * 1024
-"""How many zeros are written ahead: they cost half a millisecond once in some 300 writes, and each sync in between is cheaper."""
+"""How many zeros are written ahead: half a millisecond once in some 300 writes, and each sync in between is cheaper."""
 
 logger = logging.getLogger(__name__)
 
