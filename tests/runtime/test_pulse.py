@@ -67,7 +67,9 @@ def test_what_is_in_flight_is_counted_right_and_nothing_is_due_earlier_than_is_k
         pulse = pulse.after(orchestrator.process(batch, now_ms))
         asked = orchestrator.pulse()
         assert pulse.in_flight == asked.in_flight
-        assert asked.next_due_ms is None or (pulse.next_due_ms or 0) <= asked.next_due_ms
+        if asked.next_due_ms is not None:
+            assert pulse.next_due_ms is not None
+            assert pulse.next_due_ms <= asked.next_due_ms
         seen.add(asked.in_flight)
         now_ms += chance.randrange(3)
     assert len(seen) > 1, "some of them came to an end"
