@@ -2,13 +2,18 @@
 
 PYTHON ?= python3
 VENV := .venv
+BENCH := .venv-bench
 PEERS := .venv-peers
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_BROWSER := $(VENV)/.installed-browser
 MERMAID := 11.17.2
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+pip = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
+PIP := $(call pip,$(VENV))
+
+# What is measured runs on the fastest Python on the PATH, or on the one named here; chosen once, until `make clean`.
+BENCH_PYTHON ?=
 
 # Arguments for a target: `make demo ARGS="--orders 100"`, `make test ARGS="-k story -x"`.
 ARGS ?=
@@ -103,11 +108,11 @@ alerts: ## Have Prometheus check the alert rules and run their tests
 	@cd deploy/prometheus && promtool check config --syntax-only prometheus.yaml && promtool check rules alerts.yaml && \
 		promtool test rules alerts_test.yaml
 
-bench: $(INSTALLED) ## Measure what the README quotes: ARGS=--quick for a look, ARGS="system limits" for some rows
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: $(BENCH)/.installed ## Measure what the README quotes: ARGS=--quick for a look, ARGS="system limits" for some rows
+	@$(BENCH)/bin/python -m benchmarks $(ARGS)
 
-bench-peers: $(INSTALLED) $(PEERS)/.installed ## Measure other engines beside this one, in turn
-	@$(BIN)/python -m benchmarks.peers --python $(PEERS)/bin/python $(ARGS)
+bench-peers: $(BENCH)/.installed $(PEERS)/.installed ## Measure other engines beside this one, in turn
+	@$(BENCH)/bin/python -m benchmarks.peers --python $(PEERS)/bin/python $(ARGS)
 
 lock: $(INSTALLED) ## Choose and pin the versions of everything anew
 	@$(PIP) uv
@@ -118,7 +123,7 @@ lock: $(INSTALLED) ## Choose and pin the versions of everything anew
 
 clean: ## Remove what can be made again; the data of `make up` stays
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m services.down > /dev/null 2>&1 || true; fi
-	@rm -rf $(VENV) $(PEERS) .sagas/demo build dist *.egg-info .browser .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(BENCH) $(PEERS) .sagas/demo build dist *.egg-info .browser .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -136,9 +141,19 @@ $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/python
 	@PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(PEERS)/.installed: requirements-peers.lock | $(BIN)/python
-	@$(PYTHON) -m venv $(PEERS)
-	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-peers.lock
+$(BENCH)/bin/python: | $(BIN)/python
+	@python="$(BENCH_PYTHON)"; python="$${python:-$$($(BIN)/python -m benchmarks.interpreter)}" && \
+		echo "making $(BENCH) of $$python" && "$$python" -m venv $(BENCH)
+
+$(BENCH)/.installed: requirements.lock pyproject.toml | $(BENCH)/bin/python
+	@$(call pip,$(BENCH)) --require-hashes -r requirements.lock
+	@PYTHONWARNINGS=ignore $(call pip,$(BENCH)) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Made of the same Python: engines that are compared run on one.
+$(PEERS)/.installed: requirements-peers.lock | $(BENCH)/bin/python
+	@$(BENCH)/bin/python -m venv $(PEERS)
+	@$(call pip,$(PEERS)) --require-hashes -r requirements-peers.lock
 	@touch $@
 
 $(INSTALLED_DEV): requirements-check.lock $(INSTALLED)

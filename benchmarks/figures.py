@@ -1,5 +1,6 @@
 """Figures: one name, one value a round, and what it must reach; as a table, as JSON, and as a line of ratios."""
 
+import sys
 from collections.abc import Sequence
 from statistics import median
 from typing import Literal
@@ -7,6 +8,8 @@ from typing import Literal
 import msgspec
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.interpreter import loop_ms
 
 Better = Literal["more", "less"]
 
@@ -68,6 +71,11 @@ class Sheet:
             known.values.append(value)
             return
         self._figures[name] = Figure(name=name, unit=unit, values=[value], wanted=Wanted(better, must, aim), note=note)
+
+    def note_python(self) -> None:
+        """Enter what this process runs on."""
+        version = ".".join(map(str, sys.version_info[:3]))
+        self.note("a loop of plain Python", loop_ms(sys.executable) or 0.0, "ms", note=f"Python {version}")
 
     def value(self, name: str) -> float | None:
         """The median of a figure, None when it was not measured."""

@@ -47,6 +47,7 @@ def main(interpreter: str, rounds: int, quick: bool, as_json: Path | None) -> No
             found[name].append(_peer(interpreter, options, 150 if quick else 1_000))
     console.print(_table(found))
     sheet = Sheet()
+    sheet.note_python()
     _compare(sheet, found)
     sheet.show(console)
     if as_json is not None:
