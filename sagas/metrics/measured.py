@@ -168,17 +168,18 @@ class _MeasuredStore:
 class _Writing:
     def __init__(self, transaction: StoreTransaction) -> None:
         self._transaction = transaction
-        self.written: list[Changes] = []
-        self.read: dict[str, Instance] = {}
+        self.written: list[tuple[Changes, dict[str, Instance]]] = []
+        """What was written, each time with what was read for it: what is read later may have been written here."""
+        self._read: dict[str, Instance] = {}
 
     def load(self, instance_ids: Collection[str]) -> dict[str, Instance]:
         found = self._transaction.load(instance_ids)
-        self.read.update(found)
+        self._read.update(found)
         return found
 
     def find(self, saga: str, keys: Collection[str]) -> dict[str, Instance]:
         found = self._transaction.find(saga, keys)
-        self.read.update((instance.id, instance) for instance in found.values())
+        self._read.update((instance.id, instance) for instance in found.values())
         return found
 
     def __getattr__(self, name: str) -> Any:
@@ -186,7 +187,8 @@ class _Writing:
 
     def write(self, changes: Changes) -> None:
         self._transaction.write(changes)
-        self.written.append(changes)
+        self.written.append((changes, self._read))
+        self._read = {}
 
 
 class _Answering:
@@ -219,7 +221,7 @@ def _tell_answers(tally: _Answering, topic: str, to: Instruments) -> None:
 
 
 def _tell_changes(tally: _Writing, to: Instruments) -> None:
-    for changes in tally.written:
+    for changes, read in tally.written:
         for verdict, count in Counter(row.verdict for row in changes.journal).items():
             to.inputs.labels(verdict).inc(count)
         for saga, count in Counter(instance.saga for instance in changes.created).items():
@@ -227,7 +229,7 @@ def _tell_changes(tally: _Writing, to: Instruments) -> None:
         instances = {instance.id: instance for instance in changes.created}
         instances |= {instance.id: instance for instance, _ in changes.updated}
         for instance in instances.values():
-            _tell_steps(tally.read.get(instance.id), instance, to)
+            _tell_steps(read.get(instance.id), instance, to)
         for row in changes.journal:
             if row.path and row.path[0] != row.path[-1]:
                 _tell_move(instances[row.instance_id], row.path[0], row.path[-1], to)

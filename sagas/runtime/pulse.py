@@ -20,6 +20,15 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     next_due_ms: int | None
     in_flight: int
 
+    def and_then(self, later: "Drift") -> "Drift":
+        """What both change, one after the other."""
+        return Drift(
+            next_due_ms=_first(self.next_due_ms, later.next_due_ms), in_flight=self.in_flight + later.in_flight
+        )
+
+
+NO_DRIFT = Drift(next_due_ms=None, in_flight=0)
+
 
 class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     """When a timer or a parked message is due next, None for never; how many runs are in flight."""
@@ -29,9 +38,9 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
 
     def after(self, drift: Drift) -> "Pulse":
         """The pulse after a batch."""
-        due = [due_ms for due_ms in (self.next_due_ms, drift.next_due_ms) if due_ms is not None]
         # Another orchestrator on the database may have begun what was ended here.
-        return Pulse(next_due_ms=min(due, default=None), in_flight=max(0, self.in_flight + drift.in_flight))
+        in_flight = max(0, self.in_flight + drift.in_flight)
+        return Pulse(next_due_ms=_first(self.next_due_ms, drift.next_due_ms), in_flight=in_flight)
 
 
 def drift_of(changes: Changes, read: Mapping[str, Instance]) -> Drift:
@@ -39,3 +48,7 @@ def drift_of(changes: Changes, read: Mapping[str, Instance]) -> Drift:
     due = [*(row.due_ms for row in changes.timers_set), *(row.expires_ms for row in changes.parked)]
     went_on = sum(after.is_live - read[after.id].is_live for after, _ in changes.updated)
     return Drift(next_due_ms=min(due, default=None), in_flight=went_on + sum(i.is_live for i in changes.created))
+
+
+def _first(*due_ms: int | None) -> int | None:
+    return min((due for due in due_ms if due is not None), default=None)

@@ -44,6 +44,7 @@ class OutboxTable:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._added: list[OutboxRow] = []
+        self._written: list[OutboxRow] = []
         self._committed: deque[OutboxRow] | None = None
         self._published: list[int] = []
         self._removed = 0
@@ -51,44 +52,46 @@ class OutboxTable:
     # ------------------------------------------------------------------ inside a transaction
 
     def add(self, rows: Iterable[OutboxRow]) -> None:
-        """Write rows in their order: in one statement, when the transaction ends."""
+        """Write rows in their order: in one statement, at the next `write`."""
         self._database.require_transaction()
         self._added.extend(rows)
 
     @property
     def size(self) -> int:
-        """How many rows this transaction has added."""
+        """How many rows were added and are not written yet."""
         return len(self._added)
 
     def forget_after(self, size: int) -> None:
-        """Forget what was added after there were `size` rows: a part of the transaction was rolled back."""
+        """Forget what was added after there were `size` unwritten rows: a part of the transaction was rolled back."""
         del self._added[size:]
 
     def write(self) -> None:
-        """Write what was added, and take away what was published meanwhile; just before the commit."""
+        """Write what was added, and take away what was published meanwhile: before the commit, or earlier as well."""
         if self._added:
             # The first is given its number by the table; nobody else writes before the rest has the next ones.
             first = self._database.insert(_INSERT, _parameters(None, self._added[0]))
             self._database.change_many(_INSERT, map(_parameters, count(first + 1), self._added[1:]))
             if self._committed is not None:
-                self._added = [
-                    msgspec.structs.replace(row, seq=seq) for seq, row in enumerate(self._added, start=first)
-                ]
-        self._removed = len(self._published)
-        if self._removed:
-            self._database.change_many(_REMOVE, _runs(self._published[: self._removed]))
+                numbered = enumerate(self._added, start=first)
+                self._written += (msgspec.structs.replace(row, seq=seq) for seq, row in numbered)
+            self._added = []
+        published = self._published[self._removed :]
+        if published:
+            self._database.change_many(_REMOVE, _runs(published))
+            self._removed += len(published)
 
     def has_committed(self) -> None:
         """The transaction is committed."""
         if self._committed is not None:
-            self._committed.extend(self._added)
-        self._added = []
+            self._committed.extend(self._written)
+        self._written = []
         del self._published[: self._removed]
         self._removed = 0
 
     def has_rolled_back(self) -> None:
         """The transaction is rolled back: nothing was added, nothing taken away."""
         self._added = []
+        self._written = []
         self._removed = 0
 
     # ------------------------------------------------------------------ the publisher's side

@@ -154,6 +154,7 @@ class SqliteTransaction:
         database.change_many(_SET_TIMER, map(timer_parameters, changes.timers_set))
         database.change_many(_SEE, [(pack_id(message_id), changes.now_ms) for message_id in changes.inbox])
         self._outbox.add(changes.outbox)
+        self._outbox.write()
         # These have something now and then only.
         if changes.unparked:
             database.change_many(_UNPARK, [(pack_id(message_id),) for message_id in changes.unparked])

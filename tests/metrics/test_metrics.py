@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -37,6 +38,8 @@ from services.orders.saga import order_saga
 from services.payments.handlers import payments
 from services.processes import BROKER, Program, with_metrics
 from tests.runtime.shop import a_shop, an_order, foreign
+from tests.runtime.test_pulse import ACCEPTED, a_start, an_answer
+from tests.runtime.test_pulse import NOW_MS as START_MS
 from tests.store.builders import NOW_MS, an_instance, an_outbox_row
 
 pytestmark = pytest.mark.anyio
@@ -106,6 +109,17 @@ async def test_no_label_is_an_id_or_a_key() -> None:
     assert value(to, "sagas_ended_total", saga="order", state="completed") == 20
     assert not any("canary" in text for sample in series for text in sample.labels.values())
     assert len(series) < 600
+
+
+def test_steps_of_a_run_that_are_answered_in_different_parts_of_a_batch_are_all_measured() -> None:
+    to = measured()
+    reserved = msgspec.structs.replace(an_answer("o-1", ("reserve", "inventory.reserved", "{}")), topic="inventory")
+    with closing(SqliteStore(":memory:")) as raw:
+        orchestrator = Orchestrator([order_saga.definition], orchestrator_store(raw, to), part_max=1)
+        orchestrator.process([a_start("o-1"), an_answer("o-1", ACCEPTED), reserved], START_MS)
+
+    for step in ("create", "reserve"):
+        assert value(to, "sagas_step_duration_seconds_count", saga="order", step=step, operation="do") == 1
 
 
 def test_what_is_rolled_back_is_not_counted_but_as_a_failure() -> None:
