@@ -6,6 +6,9 @@ columns beside it are there to be searched by and are written together with it.
 
 Tables that are read by their key only are WITHOUT ROWID: one tree instead of two. The keys begin
 with ids that sort by time, so that rows of one instance lie side by side and new ones at the end.
+
+The journal is not (since 012): a batch enters one row for each of many instances, and side by side with their other
+rows that is a page for each. So rows lie in the order of time, and an index of keys only finds an instance's.
 """
 
 from collections.abc import Callable
@@ -81,6 +84,28 @@ _JOURNAL = (
     ) STRICT, WITHOUT ROWID
     """,
 )
+
+_APPENDED_JOURNAL = (
+    """
+    CREATE TABLE appended_journal (
+        instance_id ANY NOT NULL,
+        revision INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL,
+        verdict TEXT NOT NULL,
+        message_id ANY NOT NULL,
+        note TEXT NOT NULL,
+        input BLOB NOT NULL,
+        moves BLOB NOT NULL
+    ) STRICT
+    """,
+    "INSERT INTO appended_journal SELECT * FROM journal ORDER BY instance_id, revision",
+    "DROP TABLE journal",
+    "ALTER TABLE appended_journal RENAME TO journal",
+    "CREATE UNIQUE INDEX journal_instance ON journal (instance_id, revision)",
+)
+
+COPIED_MAX = 200_000
+"""Rows of the journal that are copied into another layout, in a second; a larger one stays as it is, and is as good."""
 
 _TIMERS = (
     """
@@ -209,6 +234,13 @@ def _script(*statements: str) -> Callable[[Sql], None]:
     return apply
 
 
+def append_to_journal(sql: Sql, copied_max: int = COPIED_MAX) -> None:
+    """Have the journal's rows in the order of time, unless more than `copied_max` are there already."""
+    more = sql.execute("SELECT 1 FROM journal LIMIT 1 OFFSET ?", (copied_max,)).fetchone()
+    if more is None:
+        _script(*_APPENDED_JOURNAL)(sql)
+
+
 ORCHESTRATOR: tuple[Migration, ...] = (
     ("orchestrator:001-instances", _script(*_INSTANCES, *_JOURNAL, *_TIMERS)),
     ("orchestrator:002-messages", _script(*_MESSAGES, *OUTBOX, *DEAD_LETTERS)),
@@ -221,6 +253,7 @@ ORCHESTRATOR: tuple[Migration, ...] = (
     ("orchestrator:009-inbox-age", _script("CREATE INDEX inbox_age ON inbox (seen_at)")),
     ("orchestrator:010-reading", _script(reading.TABLE, "ALTER TABLE members DROP COLUMN read_ms")),
     ("orchestrator:011-cleaning", _script(*_CLEANING)),
+    ("orchestrator:012-journal-appended", append_to_journal),
 )
 """The orchestrator's database."""
 

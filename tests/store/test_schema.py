@@ -1,6 +1,7 @@
 """The tables as they are in the file, and how they get there."""
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,10 @@ import pytest
 from sagas.errors import SchemaMismatch, StoreError
 from sagas.ports import Changes, Migration, Sql
 from sagas.store import outbox
-from sagas.store.database import Database
+from sagas.store.database import Database, IntegrityError
 from sagas.store.migrations import migrate, require_migrated
 from sagas.store.participant import SqliteParticipantStore
-from sagas.store.schema import ORCHESTRATOR, PARTICIPANT
+from sagas.store.schema import ORCHESTRATOR, PARTICIPANT, append_to_journal
 from sagas.store.sqlite import SqliteStore
 from tests.store.builders import (
     NOW_MS,
@@ -70,6 +71,7 @@ def test_the_publisher_reads_the_index_of_unpublished_rows_and_sorts_nothing() -
         ("SELECT * FROM instances WHERE key = 'k' ORDER BY id DESC LIMIT 9", "instances_key (key=?)"),
         ("SELECT min(due_ms) FROM timers", "timers_due"),
         ("SELECT min(expires_ms) FROM parked", "parked_expiry"),
+        ("SELECT * FROM journal WHERE instance_id = 'i' ORDER BY revision", "journal_instance (instance_id=?)"),
     ],
 )
 def test_what_is_asked_often_is_answered_from_an_index(query: str, index: str) -> None:
@@ -102,6 +104,7 @@ def test_migrations_are_listed_in_their_order_with_their_time(path: Path) -> Non
         "orchestrator:009-inbox-age",
         "orchestrator:010-reading",
         "orchestrator:011-cleaning",
+        "orchestrator:012-journal-appended",
     ]
     assert database.value("SELECT min(applied_at) FROM schema_migrations") > 1_700_000_000_000, "milliseconds"
     database.close()
@@ -115,6 +118,26 @@ def test_a_file_of_a_newer_release_is_refused_by_the_name_of_its_migration(path:
     for read_only in (False, True):
         with pytest.raises(SchemaMismatch, match=r"'orchestrator:003-from-the-future'.*install the newer release"):
             SqliteStore(path, read_only=read_only)
+
+
+@pytest.mark.parametrize(("copied_max", "is_appended"), [(3, True), (2, False)])
+def test_a_journal_of_an_older_release_keeps_its_rows_and_a_large_one_its_layout(
+    copied_max: int, is_appended: bool
+) -> None:
+    database = Database(":memory:")
+    migrate(database, ORCHESTRATOR[:-1])
+    rows = [
+        (bytearray(b"i"), number, NOW_MS, "advance", "m", "", bytearray(b"in"), bytearray(b"mo"))
+        for number in (1, 2, 3)
+    ]
+    with database.transaction():
+        database.change_many("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    migrate(database, (*ORCHESTRATOR[:-1], (ORCHESTRATOR[-1][0], partial(append_to_journal, copied_max=copied_max))))
+    assert database.rows("SELECT * FROM journal ORDER BY revision") == [tuple(row) for row in rows]
+    with pytest.raises(IntegrityError, match=r"journal.instance_id, journal.revision"), database.transaction():
+        database.change_many("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows[:1])
+    assert database.value("SELECT count(*) FROM sqlite_master WHERE name = 'journal_instance'") == is_appended
+    database.close()
 
 
 def test_a_participants_file_is_not_taken_for_the_orchestrators(path: Path) -> None:
