@@ -161,6 +161,12 @@ def _impatient_pivot(subject: Subject) -> Subject:
     return replace(subject, definitions=[replace(definition, steps=steps, deadline_ms=0)])
 
 
+def _short_of_time(subject: Subject) -> Subject:
+    """The deadline passes while the pivot is asked about, and not only once in hundreds of runs."""
+    (definition,) = subject.definitions
+    return replace(subject, definitions=[replace(definition, deadline_ms=1_000)])
+
+
 def _data_not_folded(subject: Subject) -> Subject:
     """A reply's fold that reads a clock or chance: deciding again decides something else."""
     (definition,) = subject.definitions
@@ -184,7 +190,11 @@ KERNEL_MUTANTS = (
     Mutant(name="timeout treated as refused", replaced=_in_both("give_up", _timeout_is_refusal)),
     Mutant(name="pivot timeout treated as failed", replaced=_in_both("give_up", _pivot_failed)),
     Mutant(name="pivot timeout treated as done", replaced=_in_both("give_up", _pivot_done)),
-    Mutant(name="deadline after pivot turns back", replaced={f"{KERNEL}:on_timer": _deadline_after_pivot}),
+    Mutant(
+        name="deadline after pivot turns back",
+        replaced={f"{KERNEL}:on_timer": _deadline_after_pivot},
+        subject=_short_of_time,
+    ),
     Mutant(name="fault counted as refusal", replaced={f"{REPLIES}:_on_fault": _fault_is_refusal}),
     Mutant(
         name="in progress taken for done",
