@@ -11,6 +11,8 @@ INSTALLED_BROWSER := $(VENV)/.installed-browser
 MERMAID := 11.17.2
 pip = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
 PIP := $(call pip,$(VENV))
+# What the lock pins, and the project itself. setuptools warns that folders named like a package shadow it: here they are the package.
+install = $(call pip,$(1)) --require-hashes -r requirements.lock && PYTHONWARNINGS=ignore $(call pip,$(1)) --no-deps --no-build-isolation -e .
 
 # What is measured runs on the fastest Python on the PATH, or on the one named here; chosen once, until `make clean`.
 BENCH_PYTHON ?=
@@ -136,9 +138,7 @@ $(BIN)/python:
 # The stamps carry the time of the last installation, so that a second `make` does nothing.
 $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/python
 	@echo "installing what requirements.lock pins"
-	@$(PIP) --require-hashes -r requirements.lock
-	@# setuptools warns that folders named like a package shadow it: here they are the package.
-	@PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation -e .
+	@$(call install,$(VENV))
 	@touch $@
 
 $(BENCH)/bin/python: | $(BIN)/python
@@ -146,8 +146,7 @@ $(BENCH)/bin/python: | $(BIN)/python
 		echo "making $(BENCH) of $$python" && "$$python" -m venv $(BENCH)
 
 $(BENCH)/.installed: requirements.lock pyproject.toml | $(BENCH)/bin/python
-	@$(call pip,$(BENCH)) --require-hashes -r requirements.lock
-	@PYTHONWARNINGS=ignore $(call pip,$(BENCH)) --no-deps --no-build-isolation -e .
+	@$(call install,$(BENCH))
 	@touch $@
 
 # Made of the same Python: engines that are compared run on one.

@@ -73,9 +73,11 @@ class Sheet:
         self._figures[name] = Figure(name=name, unit=unit, values=[value], wanted=Wanted(better, must, aim), note=note)
 
     def note_python(self) -> None:
-        """Enter what this process runs on."""
-        version = ".".join(map(str, sys.version_info[:3]))
-        self.note("a loop of plain Python", loop_ms(sys.executable) or 0.0, "ms", note=f"Python {version}")
+        """Enter what this process runs on, where it can be measured."""
+        took_ms = loop_ms(sys.executable)
+        if took_ms is not None:
+            version = ".".join(map(str, sys.version_info[:3]))
+            self.note("a loop of plain Python", took_ms, "ms", note=f"Python {version}")
 
     def value(self, name: str) -> float | None:
         """The median of a figure, None when it was not measured."""

@@ -1,8 +1,8 @@
-"""One batch of the orchestrator: every message decided, every decision gathered into one `Changes`.
+"""One batch of the orchestrator, or a part of a large one: every decision gathered into one `Changes`.
 
-Theory of operation. Instances are read once for the whole batch and then live in memory, so the
-second message of a batch sees what the first decided. Nothing is written until the end, and then
-all of it in the transaction that did the reading: a crash anywhere before leaves no trace.
+Theory of operation. Instances are read once for all of its messages and then live in memory, so the
+second message sees what the first decided. Nothing is written until the end, and then all of it in the
+transaction that did the reading, which the parts of a large batch share: a crash anywhere leaves no trace.
 """
 
 import logging

@@ -69,9 +69,7 @@ _MESSAGES = (
     "CREATE INDEX parked_expiry ON parked (expires_ms)",
 )
 
-_JOURNAL = (
-    """
-    CREATE TABLE journal (
+_JOURNAL_COLUMNS = """
         instance_id ANY NOT NULL,
         revision INTEGER NOT NULL,
         at_ms INTEGER NOT NULL,
@@ -79,25 +77,18 @@ _JOURNAL = (
         message_id ANY NOT NULL,
         note TEXT NOT NULL,
         input BLOB NOT NULL,
-        moves BLOB NOT NULL,
+        moves BLOB NOT NULL"""
+
+_JOURNAL = (
+    f"""
+    CREATE TABLE journal ({_JOURNAL_COLUMNS},
         PRIMARY KEY (instance_id, revision)
     ) STRICT, WITHOUT ROWID
     """,
 )
 
 _APPENDED_JOURNAL = (
-    """
-    CREATE TABLE appended_journal (
-        instance_id ANY NOT NULL,
-        revision INTEGER NOT NULL,
-        at_ms INTEGER NOT NULL,
-        verdict TEXT NOT NULL,
-        message_id ANY NOT NULL,
-        note TEXT NOT NULL,
-        input BLOB NOT NULL,
-        moves BLOB NOT NULL
-    ) STRICT
-    """,
+    f"CREATE TABLE appended_journal ({_JOURNAL_COLUMNS}) STRICT",
     "INSERT INTO appended_journal SELECT * FROM journal ORDER BY instance_id, revision",
     "DROP TABLE journal",
     "ALTER TABLE appended_journal RENAME TO journal",

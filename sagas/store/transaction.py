@@ -1,7 +1,7 @@
 """What one batch reads and writes: the `StoreTransaction` port.
 
-Theory of operation. A batch reads what it needs, decides, and hands everything it decided to `write`.
-Each table gets one `executemany`. An instance is updated only where it still has the revision it was
+Theory of operation. A batch, or each part of a large one, reads what it needs, decides, and hands all of it to `write`.
+Each table gets one `executemany` then. An instance is updated only where it still has the revision it was
 read with, and a new one is inserted only if its saga has none for the business key; a row too few
 means that somebody else was here first. Then StaleRevision leaves the caller's transaction, SQLite
 rolls it back, and the caller reads and decides again. The order of the writes matters twice: what is

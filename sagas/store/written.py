@@ -1,8 +1,8 @@
 """A store's transaction as a context: the database's own, and the outbox that learns how it ended.
 
 Theory of operation. What was added to the outbox is handed over once the COMMIT has returned, and never when anything
-before that raised, the COMMIT itself included: what is published is in the file. A store says by the three methods
-below what else belongs to its transactions.
+before that raised, the COMMIT itself included: what is published is in the file. A store says by the four methods
+at the end what else belongs to its transactions.
 """
 
 import sys

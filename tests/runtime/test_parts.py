@@ -1,12 +1,16 @@
 """A batch is taken in parts within its transaction: how large they are changes nothing."""
 
 import random
+import shutil
 import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from sagas.ports import Incoming
+from sagas.ports import Changes, Incoming, StoreTransaction
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.store.sqlite import SqliteStore
 from services.orders.saga import order_saga
@@ -87,3 +91,51 @@ def test_what_the_first_part_has_written_is_gone_when_a_later_one_fails(tmp_path
     assert [row.seq for row in store.take_committed()] == list(range(1, 8))
     tables.close()
     store.close()
+
+
+class _Copied(SqliteStore):
+    """A store whose files are copied whenever a part was written: what a process that is killed there leaves behind."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._path = path
+        self.left: list[Path] = []
+
+    @contextmanager
+    def transaction(self) -> Generator[StoreTransaction, None, None]:
+        with super().transaction() as inside:
+            yield cast(StoreTransaction, _CopiedTransaction(inside, self.copy))
+
+    def copy(self) -> None:
+        folder = self._path.with_name(f"killed-{len(self.left)}")
+        folder.mkdir()
+        for name in (self._path.name, f"{self._path.name}-wal"):
+            shutil.copy(self._path.with_name(name), folder / name)
+        self.left.append(folder / self._path.name)
+
+
+class _CopiedTransaction:
+    def __init__(self, inside: StoreTransaction, copy: Callable[[], None]) -> None:
+        self._inside = inside
+        self._copy = copy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inside, name)
+
+    def write(self, changes: Changes) -> None:
+        self._inside.write(changes)
+        self._copy()
+
+
+def test_a_process_killed_between_two_parts_leaves_nothing_of_the_batch_which_then_comes_again(tmp_path: Path) -> None:
+    messages = [a_start(f"o-{n}") for n in range(6)]
+    store = _Copied(tmp_path / "sagas.db")
+    assert Orchestrator([order_saga.definition], store, part_max=2).process(messages, NOW_MS).in_flight == 6
+    store.close()
+    assert len(store.left) == 3
+    for path in store.left:
+        left = SqliteStore(path)
+        assert (left.in_flight(), left.unpublished(9)) == (0, [])
+        assert Orchestrator([order_saga.definition], left, part_max=2).process(messages, NOW_MS).in_flight == 6
+        assert len(left.unpublished(9)) == 6
+        left.close()
