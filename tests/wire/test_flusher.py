@@ -3,15 +3,20 @@
 import asyncio
 import os
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from sagas.broker.embedded import connection as connection_module
+from sagas.broker.embedded import flusher as flusher_module
 from sagas.broker.embedded.flusher import Flusher
 from sagas.broker.embedded.server import serve
 from sagas.errors import BrokerError
-from tests.wire.raw import SEND, RawClient, send_body
+from tests.wire.raw import READ, SEND, RawClient, batch, send_body
 from tests.wire.test_broker_kill import create_topics
+from tests.wire.test_together import SEND_AHEAD, SEND_TOGETHER, together
 
 
 class FakeFile:
@@ -54,6 +59,48 @@ def test_all_who_wait_while_a_sync_runs_share_the_next_one() -> None:
         await asyncio.wait_for(done.wait(), 5)
         running.cancel()
         assert released == [(0, 1), (1, 2), (2, 2), (3, 2)]
+
+    asyncio.run(story())
+
+
+def test_who_does_not_wait_is_released_with_who_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        flusher, file = Flusher(), FakeFile()
+        file.go.set()
+        released: list[tuple[str, int]] = []
+        first, last = asyncio.Event(), asyncio.Event()
+
+        def released_as(name: str, done: asyncio.Event) -> None:
+            released.append((name, file.syncs))
+            done.set()
+
+        running = asyncio.ensure_future(flusher.run())
+        flusher.release_after_sync((file,), lambda: released_as("first", first), is_awaited=False)
+        await asyncio.wait_for(first.wait(), 5)
+        for name in ("ahead", "further ahead"):
+            flusher.release_after_sync((file,), partial(released_as, name, asyncio.Event()), is_awaited=False)
+        await asyncio.sleep(0)
+        assert released == [("first", 1)], "nobody waits, and the last sync was just now"
+        flusher.release_after_sync((file,), lambda: released_as("awaited", last))
+        await asyncio.wait_for(last.wait(), 5)
+        running.cancel()
+        assert released == [("first", 1), ("ahead", 2), ("further ahead", 2), ("awaited", 2)]
+
+    monkeypatch.setattr(flusher_module, "AHEAD_S", 3_600)
+    asyncio.run(story())
+
+
+def test_who_does_not_wait_is_released_all_the_same() -> None:
+    async def story() -> None:
+        flusher, file = Flusher(), FakeFile()
+        file.go.set()
+        running = asyncio.ensure_future(flusher.run())
+        for syncs in (1, 2, 3):
+            done = asyncio.Event()
+            flusher.release_after_sync((file,), done.set, is_awaited=False)
+            await asyncio.wait_for(done.wait(), 5)
+            assert file.syncs == syncs
+        running.cancel()
 
     asyncio.run(story())
 
@@ -126,3 +173,96 @@ def test_a_broker_that_cannot_keep_a_message_stops_without_acknowledging_it(
     asyncio.run(story())
     assert len(outcome) == 1
     assert isinstance(outcome[0], OSError)
+
+
+def test_what_is_sent_behind_an_unsynced_message_is_there_and_acknowledged_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = connection_module.PENDING_MAX
+    found: list[list[bytes]] = []
+    replies: list[tuple[int, bytes]] = []
+    go = threading.Event()
+    sync = os.fdatasync
+    monkeypatch.setattr(flusher_module, "QUICK_S", 0)  # in a thread, so that the server goes on meanwhile
+
+    def held(descriptor: int) -> None:
+        assert go.wait(10)
+        sync(descriptor)
+
+    def client(port: int) -> None:
+        create_topics(port)
+        monkeypatch.setattr(os, "fdatasync", held)
+        with RawClient(port) as sender, RawClient(port) as reader:
+            for number in range(most + 3):
+                code = SEND_TOGETHER if number % 2 else SEND_AHEAD
+                sender.send(READ, together(("persisted", 0, batch(b"%d" % number))), code=code)
+            sender.send(READ, together(("nowhere", 0, batch(b"x"))), code=SEND_AHEAD)
+            while len(reader.payloads("s", "persisted", 0)) < most:
+                pass
+            found.append(reader.payloads("s", "persisted", 0))
+            go.set()
+            replies.extend(sender.reply() for _ in range(most + 4))
+            found.append(reader.payloads("s", "persisted", 0))
+
+    _serve_for(client, tmp_path)
+    sent = [b"%d" % number for number in range(most + 3)]
+    assert found == [sent[:most], sent], "as many as may wait for the disk, and the others after it"
+    assert replies[:-1] == [(0, b"")] * (most + 3)
+    assert replies[-1][0] != 0, "the one that is refused is told so in its turn"
+
+
+def test_a_client_that_goes_with_messages_unsynced_leaves_them_and_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    sync = os.fdatasync
+    found: list[list[bytes]] = []
+
+    def held(descriptor: int) -> None:
+        assert go.wait(10)
+        sync(descriptor)
+
+    def client(port: int) -> None:
+        create_topics(port)
+        monkeypatch.setattr(os, "fdatasync", held)
+        with RawClient(port) as reader:
+            with RawClient(port) as sender:
+                for number in range(2):
+                    sender.send(READ, together(("persisted", 0, batch(b"%d" % number))), code=SEND_AHEAD)
+                while len(reader.payloads("s", "persisted", 0)) < 2:
+                    pass
+            go.set()
+            assert reader.call(SEND, send_body("s", "persisted", 0, b"2"))[0] == 0
+            found.append(reader.payloads("s", "persisted", 0))
+
+    _serve_for(client, tmp_path)
+    assert found == [[b"0", b"1", b"2"]]
+
+
+def _serve_for(client: Callable[[int], None], data: Path) -> None:
+    """Run `client` in a thread against a server in this process, and stop that when it ends."""
+    failures: list[BaseException] = []
+
+    async def story() -> None:
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def run(port: int) -> None:
+            try:
+                client(port)
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                loop.call_soon_threadsafe(ended.set)
+
+        def on_ready(address: str) -> None:
+            threading.Thread(target=run, args=(int(address.rpartition(":")[2]),)).start()
+
+        serving = asyncio.ensure_future(serve("127.0.0.1:0", data, on_ready=on_ready))
+        await asyncio.wait_for(ended.wait(), 20)
+        serving.cancel()
+        await asyncio.wait([serving])
+
+    asyncio.run(story())
+    if failures:
+        raise failures[0]

@@ -1,4 +1,4 @@
-"""The three requests that Iggy does not have: several partitions read, written, and the rest, at once."""
+"""The four requests that Iggy does not have: several partitions read, written, and the rest, at once."""
 
 import signal
 import struct
@@ -16,6 +16,7 @@ from tests.wire.test_broker_kill import create_topics
 READ_TOGETHER = 60_002
 SEND_TOGETHER = 60_003
 EACH = 60_004
+SEND_AHEAD = 60_005
 STORE = 121
 CREATE_GROUP = 139
 JOIN = 148
@@ -214,12 +215,13 @@ def test_what_cannot_be_read_is_refused_and_the_connection_goes_on(broker: Runni
 # --------------------------------------------------------------------------- sending
 
 
-def test_several_partitions_get_their_batches_and_keep_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [SEND_TOGETHER, SEND_AHEAD], ids=["together", "ahead"])
+def test_several_partitions_get_their_batches_and_keep_them(tmp_path: Path, code: int) -> None:
     with running_broker(tmp_path) as broker:
         create_topics(broker.port)
         with RawClient(broker.port) as client:
             sent = together(("quick", 0, batch(b"a")), ("persisted", 1, batch(b"b")), ("quick", 1, batch(b"c")))
-            assert client.call(READ, sent, code=SEND_TOGETHER) == (0, b"")
+            assert client.call(READ, sent, code=code) == (0, b"")
     with running_broker(tmp_path) as again, RawClient(again.port) as client:
         found = [client.payloads("s", topic, partition) for topic, partition in (("quick", 0), ("persisted", 1))]
         assert found == [[b"a"], [b"b"]]
@@ -253,7 +255,8 @@ GOOD = ("quick", 0, batch(b"a"))
 )
 def test_when_one_batch_is_refused_none_is_appended(broker: RunningBroker, body: bytes) -> None:
     with RawClient(broker.port) as client:
-        assert client.call(READ, body, code=SEND_TOGETHER)[0] != 0
+        for code in (SEND_TOGETHER, SEND_AHEAD):
+            assert client.call(READ, body, code=code)[0] != 0
         assert client.payloads("s", "quick", 0) == []
 
 
@@ -331,4 +334,6 @@ def test_what_is_no_request_of_a_member_is_refused_as_a_whole(broker: RunningBro
 
 def test_a_server_that_is_iggy_only_knows_none_of_them(tmp_path: Path) -> None:
     with running_broker(tmp_path, "--iggy-only") as broker, RawClient(broker.port) as client:
-        assert [client.call(READ, b"", code=code)[0] for code in (READ_TOGETHER, SEND_TOGETHER, EACH)] == [3, 3, 3]
+        assert [client.call(READ, b"", code=code)[0] for code in (READ_TOGETHER, SEND_TOGETHER, EACH, SEND_AHEAD)] == [
+            3
+        ] * 4

@@ -26,12 +26,14 @@ KIND_GROUP: Final = 2
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What goes back: `body` and `batches`, once `files` are on the disk; `after` is called just before.
 
-    With a `wait` its reply goes back instead, when there is something to tell or its time is over.
+    That may be a little later when it is not `is_awaited`. With a `wait` its reply goes back instead, when there is
+    something to tell or its time is over.
     """
 
     body: bytes = b""
     batches: bytes = b""
     files: tuple[AppendFile, ...] = ()
+    is_awaited: bool = True
     after: Callable[[], None] | None = None
     wait: Wait | None = None
 

@@ -1,9 +1,10 @@
 """One client's connection: frames in, replies out, strictly in order.
 
-Theory of operation. A request is served when it is read, unless the one before it still waits: for its data to
-be on the disk, or for messages to come. Then it waits in line. A client that does not read its replies, or sends
-far ahead, is not read from any more until it has caught up, so it holds no memory. Anything that is no frame ends
-the connection.
+Theory of operation. A request is served when it is read, unless one before it still waits for messages to come. Then
+it waits in line. A reply that has to wait for data to be on the disk keeps those behind it waiting, and not what
+they are replies to: a client that sends ahead has its messages read by others meanwhile, and one sync does for
+several of them. A client that does not read its replies, or sends far ahead, is not read from any more until it has
+caught up, so it holds no memory. Anything that is no frame ends the connection.
 """
 
 import asyncio
@@ -31,7 +32,18 @@ from sagas.broker.log import Refusal
 CONNECTIONS_MAX: Final = 512
 """Far more than a demo opens; one more is closed at once instead of running the process out of descriptors."""
 
+PENDING_MAX: Final = 32
+"""Replies of a connection that wait for the disk before its next request has to."""
+
 logger = logging.getLogger(__name__)
+
+
+class _Pending:
+    """A reply that may not be sent yet."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.is_ready = False
 
 
 class Connection(asyncio.Protocol):
@@ -52,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._fail = fail
         self._frames = FrameReader()
         self._waiting: deque[Request] = deque()
+        self._pending: deque[_Pending] = deque()
         self._is_held = False
         self._is_paused = False
         self._wait: tuple[Request, Wait] | None = None
@@ -83,6 +96,7 @@ class Connection(asyncio.Protocol):
         self._connections.pop(self._number, None)
         self._broker.sessions.pop(self._number, None)
         self._waiting.clear()
+        self._pending.clear()
         self._wait = None
         self._broker.arrivals.forget(self)
         if self._timer is not None:
@@ -127,7 +141,7 @@ class Connection(asyncio.Protocol):
             return
         if self._waiting:
             session.last_heard_us = self._broker.now_us()
-        while self._waiting and not (self._is_held or self._is_paused):
+        while self._waiting and not (self._is_held or self._is_paused or len(self._pending) >= PENDING_MAX):
             try:
                 self._serve_one(session, self._waiting.popleft())
             except OSError as error:
@@ -162,17 +176,19 @@ class Connection(asyncio.Protocol):
         if not done.files:
             self._send(reply)
             return
-        self._is_held = True
+        pending = _Pending(reply)
+        self._pending.append(pending)
 
         def release() -> None:
             if done.after is not None:
                 done.after()
-            self._is_held = False
-            self._send(reply)
+            pending.is_ready = True
+            while self._pending and self._pending[0].is_ready:
+                self._write(self._pending.popleft().data)
             if self._waiting:
                 self._serve()
 
-        self._flusher.release_after_sync(done.files, release)
+        self._flusher.release_after_sync(done.files, release, is_awaited=done.is_awaited)
 
     def _answer_when_there(self, request: Request, wait: Wait) -> None:
         found = wait.reply()
@@ -215,5 +231,14 @@ class Connection(asyncio.Protocol):
             self._serve()
 
     def _send(self, data: bytes) -> None:
+        """Reply, behind what has to be replied before."""
+        if self._pending:
+            pending = _Pending(data)
+            pending.is_ready = True
+            self._pending.append(pending)
+        else:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)

@@ -97,6 +97,7 @@ _READS: Final[dict[int, Handler]] = {
 _OWN: Final[dict[int, Handler]] = {
     together.READ_TOGETHER: reading.read,
     together.SEND_TOGETHER: together.send,
+    together.SEND_AHEAD: together.send_ahead,
     together.EACH: together.each,
 }
 """The same, of this server alone: READ is what a client makes of every request that it does not know itself."""

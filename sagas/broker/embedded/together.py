@@ -1,4 +1,4 @@
-"""Several partitions in one request: the three that Iggy does not have.
+"""Several partitions in one request: the four that Iggy does not have.
 
 Theory of operation. An orchestrator reads a dozen partitions and writes to a dozen others, and so does each turn of
 each service. A request costs both sides a quarter of a millisecond however little it carries, so asking each
@@ -15,6 +15,9 @@ has something `u32` its place in the request, `u32` bytes, and its batches.
 
 `SEND_TOGETHER`: the stream, and for each partition its topic, `u32` number, `u32` messages, `u32` bytes, and its batch.
 Nothing is appended when any of it is refused. The reply is empty.
+
+`SEND_AHEAD`: the same, from one who goes on without the reply: it comes when the messages are on the disk, and nobody
+hurries (`flusher.py`).
 
 `EACH`: requests of a group's member as they are, each with `u32` code and `u32` bytes before it. The reply: for each
 `u32` status, `u32` bytes, and what its reply would have been.
@@ -38,6 +41,8 @@ SEND_TOGETHER: Final = 60_003
 
 EACH: Final = 60_004
 
+SEND_AHEAD: Final = 60_005
+
 _SIZES = Struct("<II")
 
 _OF_A_MEMBER: Final[dict[int, Handler]] = {121: store_offset, 606: sync_group}
@@ -46,6 +51,15 @@ _OF_A_MEMBER: Final[dict[int, Handler]] = {121: store_offset, 606: sync_group}
 
 def send(broker: Broker, session: Session, body: BodyReader) -> Answer:
     """Append a batch to each of several partitions, or to none."""
+    return _sent(broker, session, body, is_awaited=True)
+
+
+def send_ahead(broker: Broker, session: Session, body: BodyReader) -> Answer:
+    """The same, for one who does not wait for the reply."""
+    return _sent(broker, session, body, is_awaited=False)
+
+
+def _sent(broker: Broker, session: Session, body: BodyReader, *, is_awaited: bool) -> Answer:
     del session
     stream, now_us = body.ident_bytes(), broker.now_us()
     batches: dict[tuple[int, int], tuple[Topic[None], Partition[None], int, bytes]] = {}
@@ -72,7 +86,7 @@ def send(broker: Broker, session: Session, body: BodyReader) -> Answer:
         for file in complete:
             file.close()
 
-    return Answer(files=tuple(files), after=close if complete else None)
+    return Answer(files=tuple(files), is_awaited=is_awaited, after=close if complete else None)
 
 
 def each(broker: Broker, session: Session, body: BodyReader) -> Answer:
