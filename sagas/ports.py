@@ -1,13 +1,16 @@
 """The ports: everything the runtime needs of the outside, as protocols over plain records.
 
+Those towards the broker stand in `broker_ports.py` and are found here, too.
+
 Adapters live in `sagas/store/`, `sagas/broker/` and `sagas/clock.py`, one file each, and pass the contract suite
-of their port (`tests/store/contract.py`, `tests/broker/contract.py`). The runtime sees only this page.
+of their port (`tests/store/contract.py`, `tests/broker/contract.py`). The runtime sees only these two pages.
 """
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
+from sagas.broker_ports import Broker, PromptBroker, Settled, Subscription
 from sagas.core.instance import Instance, Operation
 from sagas.records import (
     AuditRow,
@@ -35,8 +38,9 @@ from sagas.records import (
 __all__ = [
     "AuditRow", "BarrierRow", "Broker", "CaughtUp", "Changes", "Clock", "CommittedOutbox", "DeadLetter",
     "DefinitionRow", "FeedRow", "Incoming", "InstanceFilter", "JournalFeed", "JournalRow", "Migration", "OperationKey",
-    "Outbox", "OutboxRow", "Outgoing", "ParkedRow", "ParticipantStore", "ParticipantTransaction", "Position", "Reading",
-    "Rows", "Sql", "Store", "StoreTransaction", "Subscription", "TimerRow", "TopicSpec",
+    "Outbox", "OutboxRow", "Outgoing", "ParkedRow", "ParticipantStore", "ParticipantTransaction", "Position",
+    "PromptBroker", "Reading", "Rows", "Settled", "Sql", "Store", "StoreTransaction", "Subscription", "TimerRow",
+    "TopicSpec",
 ]  # fmt: skip
 
 
@@ -49,52 +53,6 @@ class Clock(Protocol):
 
     async def sleep_ms(self, duration_ms: int) -> None:
         """Wait for `duration_ms` milliseconds, at least one turn of the event loop."""
-
-
-class Subscription(Protocol):
-    """One member of a consumer group, reading the partitions of its topics that the group gives it."""
-
-    async def poll(self, count_max: int) -> Sequence[Incoming]:
-        """The next messages, at most `count_max`, () when there are none now; those of a partition in order, and each
-        once until `rewind` or `close`. Raises BrokerUnavailable; then reading goes on from the stored offsets."""
-        ...
-
-    async def wait(self, at_most_ms: int) -> bool:
-        """Return as soon as a poll may bring something, after `at_most_ms` at the latest: True. False, at once, where
-        the broker cannot tell. The next poll may read only what was told of. Raises BrokerUnavailable."""
-        ...
-
-    async def commit(self, positions: Sequence[Position]) -> None:
-        """Store offsets, after the database commit. A partition that has gone to another member is passed over, and
-        read again by that one. Raises BrokerUnavailable; then messages may be delivered again."""
-
-    async def reading(self) -> Reading:
-        """How far the last poll went. Raises BrokerUnavailable."""
-        ...
-
-    async def rewind(self) -> None:
-        """Forget what was polled and not committed: the next poll starts from the stored offsets."""
-
-    async def close(self) -> None:
-        """Leave the group."""
-
-
-class Broker(Protocol):
-    """Streams of messages. One object is one connection pair: polling and sending do not wait for each other."""
-
-    async def ensure(self, topics: Sequence[TopicSpec]) -> None:
-        """Have the stream and the topics there. Topics that exist are taken as they are."""
-
-    async def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Append all, those of one partition in the given order; returns once all are acknowledged. Raises
-        BrokerUnavailable when any outcome is unknown: publish all again under the same ids."""
-
-    async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
-        """Join the group `group` on each of `topics`, creating it where it is missing."""
-        ...
-
-    async def close(self) -> None:
-        """Give up the connections. Calling it twice does nothing."""
 
 
 class Outbox(Protocol):

@@ -32,7 +32,7 @@ from sagas.broker.iggy_sender import SEND_COUNT_MAX, SENDERS, IggySender
 from sagas.broker.iggy_subscription import IggySubscription
 from sagas.broker.outgoing import checked_name
 from sagas.errors import BrokerError, SettingsError
-from sagas.ports import Outgoing, Subscription, TopicSpec
+from sagas.ports import Outgoing, Settled, Subscription, TopicSpec
 
 CALL_TIMEOUT_S = 5.0
 """For one request, connecting included once. Longer than two failed dials, shorter than a person's patience."""
@@ -107,6 +107,10 @@ class IggyBroker:
         Raises BrokerError naming the message, before anything is sent, when Iggy cannot take one.
         """
         await self._sender.publish(messages)
+
+    def send(self, messages: Sequence[Outgoing], settled: Settled) -> bool:
+        """Begin to publish, where the server is the embedded broker on this machine; see `ports.PromptBroker`."""
+        return self._sender.begin(messages, settled)
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
         """Join the group on each of `topics`; see `ports.Broker`. Raises BrokerError when a topic is not there."""

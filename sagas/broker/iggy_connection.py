@@ -26,6 +26,7 @@ from apache_iggy import AutoLogin, IggyClient, TcpConfig, TcpReconnectionConfig
 from sagas.broker.connection_string import IggyAddress
 from sagas.broker.iggy_errors import Refused, classify
 from sagas.errors import BrokerError, BrokerUnavailable, SettingsError
+from sagas.ports import Settled
 
 SETTLE_S = 0.06
 """How long to let the event loop live after a client was dropped: ended at once, the client's own threads
@@ -91,6 +92,16 @@ class IggyConnection:
     async def request(self, name: str, code: int, body: bytes) -> bytes:
         """Send a request that the client does not know itself; the body of its reply. Raises as `call` does."""
         return await self.call(name, lambda client: client.send_binary_request(code, body))
+
+    @property
+    def is_prompt(self) -> bool:
+        """False: the client sends nothing without giving the loop a turn; see `iggy_together.Requests`."""
+        return False
+
+    def begin(self, name: str, code: int, body: bytes, settled: Settled) -> None:
+        """Not done; see `is_prompt`."""
+        del code, body
+        settled(BrokerUnavailable(f"broker {self._address.server}: {name}: not without waiting"))
 
     def drop(self) -> None:
         """Start afresh at the next call: something else has shown that the server was away."""

@@ -30,6 +30,7 @@ from sagas.broker.embedded.frames import (
 )
 from sagas.broker.iggy_errors import Refusal, Refused, refused_by_status
 from sagas.errors import BrokerError, BrokerUnavailable
+from sagas.ports import Settled
 
 _PROTOCOL: Final = 11 << 10
 _SESSION: Final = struct.Struct("<4xIQ")
@@ -61,6 +62,20 @@ class DirectConnection:
         if line is None or line.is_over:
             line = await self._connected(name)
         return await self._answered(line, f"broker {self._address.server}: {name}", OPERATION_READ, code, body)
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether there is a connection; see `iggy_together.Requests`."""
+        return self._line is not None and not self._line.is_over
+
+    def begin(self, name: str, code: int, body: bytes, settled: Settled) -> None:
+        """Send a request at once; see `iggy_together.Requests`."""
+        where = f"broker {self._address.server}: {name}"
+        if self._line is None:
+            settled(BrokerUnavailable(f"{where}: not connected"))
+            return
+        answer = self._line.send(OPERATION_READ, code, body, self._timeout_s)
+        answer.add_done_callback(lambda reply: settled(_failure_of(reply, where)))
 
     def close(self) -> None:
         """Give up the connection for good."""
@@ -115,6 +130,15 @@ class DirectConnection:
         if reply.status:
             raise refused_by_status(where, reply.status)
         return reply.body
+
+
+def _failure_of(answer: "asyncio.Future[Reply]", where: str) -> BrokerError | None:
+    """What is wrong with an answer that is there, None for nothing."""
+    lost = answer.exception()
+    if lost is not None:
+        return BrokerUnavailable(f"{where}: {lost}")
+    status = answer.result().status
+    return refused_by_status(where, status) if status else None
 
 
 class _Lost(Exception):

@@ -8,7 +8,8 @@ are several connections, each for its own partitions, so that these do not wait 
 the broker's disk; the messages of one partition always take the same way, one after the other.
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -21,7 +22,7 @@ from sagas.broker.iggy_messages import make_message
 from sagas.broker.iggy_together import Requests, Together
 from sagas.broker.partitioning import partition_of
 from sagas.errors import BrokerError, BrokerUnavailable
-from sagas.ports import Outgoing
+from sagas.ports import Outgoing, Settled
 from sagas.records import Partition
 
 SENDERS: Final = 6
@@ -66,17 +67,39 @@ class IggySender:
 
         Raises BrokerError naming the message, before anything is sent, when Iggy cannot take one.
         """
-        batches: dict[Partition, list[Outgoing]] = {}
-        counts: dict[str, int] = {}
-        for message in messages:
-            topic = message.topic
-            if topic not in counts:
-                counts[topic] = await self._partition_count(topic)
-            at = (topic, partition_of(message.key, counts[topic]))
-            batches.setdefault(at, []).append(message)
-        chunks = [(at, chunk) for at, batch in batches.items() for chunk in _chunks(batch, self._count_max)]
+        counts = {topic: await self._partition_count(topic) for topic in {message.topic for message in messages}}
+        chunks = self._chunks_of(messages, counts)
         if not (self._together.is_known and await self._send_together(chunks)):
             await self._send_in_lanes(chunks)
+
+    def begin(self, messages: Sequence[Outgoing], settled: Settled) -> bool:
+        """Send all in one request, where nothing has to be asked before; see `ports.PromptBroker`.
+
+        It goes out in the loop's next round: whoever has dealt with messages asks for the next ones in this one, and
+        these are read meanwhile, instead of after what is sent was written and told.
+        """
+        if not (self._together.is_prompt and self._first.is_connected and self._counts_epoch == self._first.epoch):
+            return False
+        if not all(message.topic in self._counts for message in messages):
+            return False
+        requests = list(_requests(self._chunks_of(messages, self._counts)))
+        if len(requests) != 1:
+            return False
+        asyncio.get_running_loop().call_soon(self._send_in_turn, requests[0], settled)
+        return True
+
+    def _send_in_turn(self, request: Sequence[Chunk], settled: Settled) -> None:
+        def note(error: BrokerError | None) -> None:
+            if isinstance(error, Refused):
+                self._note_refused(error, [at[0] for at, _ in request])
+            elif isinstance(error, BrokerUnavailable):
+                self._drop_all()
+            settled(error)
+
+        try:
+            self._together.begin_send(_encoded(request), note)
+        except BrokerError as error:
+            settled(error)
 
     async def partition_count(self, topic: str) -> int | None:
         """How many partitions the topic has, asked anew; None when it is not there."""
@@ -93,7 +116,7 @@ class IggySender:
 
     async def _send_together(self, chunks: Sequence[Chunk]) -> bool:
         """Send all, unless the server can do it partition by partition only; whether it was done."""
-        requests = [[(at, len(chunk), encode_batch(chunk)) for at, chunk in request] for request in _requests(chunks)]
+        requests = [_encoded(request) for request in _requests(chunks)]
         try:
             # The first tells: a server that has taken one takes the others.
             return all([await self._together.send(request) for request in requests])
@@ -153,7 +176,15 @@ class IggySender:
 
     # ------------------------------------------------------------------- partitions
 
-    def _note_refused(self, refused: Refused, topics: Sequence[str]) -> None:
+    def _chunks_of(self, messages: Sequence[Outgoing], counts: Mapping[str, int]) -> list[Chunk]:
+        """The messages by partition, `counts` being how many each topic has."""
+        batches: dict[Partition, list[Outgoing]] = {}
+        for message in messages:
+            at = (message.topic, partition_of(message.key, counts[message.topic]))
+            batches.setdefault(at, []).append(message)
+        return [(at, chunk) for at, batch in batches.items() for chunk in _chunks(batch, self._count_max)]
+
+    def _note_refused(self, refused: Refused, topics: Collection[str]) -> None:
         if refused.refusal is Refusal.NOT_FOUND:
             # A topic was deleted, or made again with fewer partitions: count them anew next time.
             for topic in topics:
@@ -173,6 +204,10 @@ class IggySender:
             raise BrokerError(f"topic {topic!r} of stream {self._stream!r} is not there; call ensure() first")
         self._counts[topic] = count
         return count
+
+
+def _encoded(request: Sequence[Chunk]) -> list[tuple[Partition, int, bytes]]:
+    return [(at, len(chunk), encode_batch(chunk)) for at, chunk in request]
 
 
 def _requests(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:

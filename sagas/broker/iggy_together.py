@@ -1,6 +1,6 @@
 """Reading, sending and the rest in several partitions with one request, by a server that can.
 
-Theory of operation. The embedded broker has three requests that Iggy has not (`embedded/together.py`). They carry
+Theory of operation. The embedded broker has four requests that Iggy has not (`embedded/together.py`). They carry
 batches as they are (`batch_messages.py`), and go through the client, which passes on what it does not know, or past it
 (`iggy_direct.py`). A server that
 does not know them says so, and is not asked again for `ASK_AGAIN_S`: then it may be another one. Meanwhile the caller
@@ -16,6 +16,8 @@ from typing import Final, Protocol
 
 from sagas.broker import iggy_wire as wire
 from sagas.broker.iggy_errors import Refusal, Refused
+from sagas.errors import BrokerError
+from sagas.ports import Settled
 from sagas.records import Partition
 
 ASK_AGAIN_S: Final = 10.0
@@ -30,6 +32,14 @@ class Requests(Protocol):
         Raises BrokerUnavailable when the outcome is unknown, `Refused` when the broker said no.
         """
         ...
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether `begin` would send something now."""
+        ...
+
+    def begin(self, name: str, code: int, body: bytes, settled: Settled) -> None:
+        """Send a request at once; `settled` is called once with what `request` would have raised, None for nothing."""
 
     def close(self) -> None:
         """Give up the connection for good."""
@@ -79,6 +89,16 @@ class Together:
             return False
         return True
 
+    def begin_send(self, batches: Sequence[tuple[Partition, int, bytes]], settled: Settled) -> None:
+        """Send batches at once; `settled` is called with what `send` would have raised, or that it cannot be done."""
+
+        def note(error: BrokerError | None) -> None:
+            if isinstance(error, Refused) and error.refusal is Refusal.UNKNOWN_REQUEST:
+                self._is_unknown_for_a_while()
+            settled(error)
+
+        self._connection.begin("send messages", wire.SEND_AHEAD, wire.send_together(self._stream, batches), note)
+
     async def each(self, name: str, requests: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]] | None:
         """Status and reply of several requests of a group's member, by their codes; None: send each by itself.
 
@@ -97,6 +117,11 @@ class Together:
     def close(self) -> None:
         """Give up the connection."""
         self._connection.close()
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether `begin_send` would send something now, as far as that was seen."""
+        return self._connection.is_prompt and self.is_known
 
     @property
     def is_known(self) -> bool:

@@ -22,7 +22,8 @@ SYNC_GROUP = 606
 READ_TOGETHER = 60_002
 SEND_TOGETHER = 60_003
 EACH = 60_004
-"""These three are none of Iggy's: the embedded broker has them (`embedded/together.py`)."""
+SEND_AHEAD = 60_005
+"""These four are none of Iggy's: the embedded broker has them (`embedded/together.py`)."""
 
 _KIND_NAME = 2
 _KIND_GROUP = 2
@@ -166,7 +167,7 @@ def each(requests: Sequence[tuple[int, bytes]]) -> bytes:
 
 
 def send_together(stream: str, batches: Sequence[tuple[Partition, int, bytes]]) -> bytes:
-    """The body of SEND_TOGETHER: batches, each with its partition and its count."""
+    """The body of SEND_TOGETHER and of SEND_AHEAD: batches, each with its partition and its count."""
     pieces = [name_bytes(stream)]
     for (topic, partition), count, batch in batches:
         pieces += (name_bytes(topic), struct.pack("<III", partition, count, len(batch)), batch)

@@ -24,7 +24,7 @@ from sagas.broker.memory_world import US_OF_MS, US_OF_S, MemoryWorld, Record
 from sagas.broker.outgoing import MESSAGES_EXPIRED, checked_headers, checked_name, checked_payload, message_id
 from sagas.broker.partitioning import partition_of
 from sagas.errors import BrokerError, BrokerUnavailable
-from sagas.ports import Incoming, Outgoing, Position, Reading, Subscription, TopicSpec
+from sagas.ports import Incoming, Outgoing, Position, Reading, Settled, Subscription, TopicSpec
 from sagas.records import Partition
 
 __all__ = ["MemoryBroker", "MemorySubscription", "MemoryWorld"]
@@ -62,6 +62,21 @@ class MemoryBroker:
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Append all or nothing; see `ports.Broker`. Raises BrokerError naming a message that Iggy could not take."""
         await self._turn()
+        self._append(messages)
+
+    def send(self, messages: Sequence[Outgoing], settled: Settled) -> bool:
+        """Append all or nothing, at once; see `ports.PromptBroker`."""
+        if self._is_closed or not self._world.is_up:
+            return False
+        try:
+            self._append(messages)
+        except BrokerError as error:
+            settled(error)
+        else:
+            settled(None)
+        return True
+
+    def _append(self, messages: Sequence[Outgoing]) -> None:
         made = [(_topic(self._world, self._stream, message.topic), message, _record(message)) for message in messages]
         now_us = self._now_us()
         for topic, message, record in made:

@@ -26,7 +26,9 @@ from sagas.ports import (
     ParticipantStore,
     ParticipantTransaction,
     Position,
+    PromptBroker,
     Reading,
+    Settled,
     Store,
     StoreTransaction,
     Subscription,
@@ -55,6 +57,23 @@ class MeasuredBroker:
             await self._broker.publish(messages)
             self._instruments.publish_s.observe(perf_counter() - began)
         self._instruments.published.inc(len(messages))
+
+    def send(self, messages: Sequence[Outgoing], settled: Settled) -> bool:
+        """See `ports.PromptBroker`."""
+        if not isinstance(self._broker, PromptBroker):
+            return False
+        instruments, began = self._instruments, perf_counter()
+
+        def note(error: BrokerError | None) -> None:
+            instruments.note_broker(is_up=error is None)
+            if error is None:
+                instruments.publish_s.observe(perf_counter() - began)
+                instruments.published.inc(len(messages))
+            else:
+                instruments.broker_failures.labels("publish").inc()
+            settled(error)
+
+        return self._broker.send(messages, note)
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
         """See `ports.Broker`."""

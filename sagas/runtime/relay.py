@@ -10,15 +10,23 @@ the start, after anything that failed, when too much waits in memory, and every 
 left behind and for what others write to it. Reading it, the rows in memory are dropped first, for they are in it.
 A gap in the numbers says that somebody else has committed in between: then it is read as well, or a command of
 this process could overtake an earlier one that another has decided and not published.
+
+Where the broker can (`PromptBroker`), what a batch has committed is *sent* in the same step in which it was committed,
+without waking a task, and before the worker begins what may keep the loop busy for longer. It is then *under way*
+until the broker has said what became of it, and more may be sent behind it. Whatever is not as usual (something failed,
+the table is due, a gap, too much at once) is left to the task, which publishes in turn. Before the table is
+read, all that is under way has landed: what is in it and not acknowledged would go out twice.
 """
 
 import logging
 from collections import deque
+from collections.abc import Sequence
+from functools import partial
 
 import anyio
 
 from sagas.errors import BrokerError, StoreError
-from sagas.ports import Broker, Clock, CommittedOutbox, Outbox, OutboxRow, Outgoing
+from sagas.ports import Broker, Clock, CommittedOutbox, Outbox, OutboxRow, Outgoing, PromptBroker
 from sagas.runtime.offload import Offload
 
 BATCH_MAX = 1_000
@@ -26,12 +34,12 @@ BATCH_MAX = 1_000
 
 INTERVAL_MS = 100
 BUSY_INTERVAL_MS = 1_000
-"""How often the table is read while there are rows in memory to publish: these would be read back for nothing."""
+"""How often the table is read while rows are published from memory: a part of them would be read back for nothing."""
 
 BACKOFF_MS_MAX = 2_000
 
 BACKLOG_MAX = 5_000
-"""Rows that wait in memory before the worker has to: the broker takes less than is decided."""
+"""Rows that wait in memory, or are under way, before the worker has to: the broker takes less than is decided."""
 
 _log = logging.getLogger("sagas.relay")
 
@@ -54,6 +62,7 @@ class Relay:
         self._outbox = outbox
         self._committed = outbox if isinstance(outbox, CommittedOutbox) else None
         self._broker = broker
+        self._prompt = broker if isinstance(broker, PromptBroker) else None
         self._clock = clock
         self._offload = offload
         self._batch_max = batch_max
@@ -66,10 +75,18 @@ class Relay:
         self._is_table_due = True
         self._read_ms = 0
         self._read_up_to = 0
+        self._under_way = 0
+        self._landed = anyio.Event()
+        self._is_flowing = False
 
     def wake(self) -> None:
         """Say that there is something to publish."""
         self._woken.set()
+
+    def send(self) -> None:
+        """Send what was just committed, at once where that can be done, else as soon as the task comes to it."""
+        if not self._is_sent_at_once():
+            self.wake()
 
     async def run(self) -> None:
         """Publish until cancelled. A broker or a database that is away is asked again, ever more slowly."""
@@ -111,14 +128,49 @@ class Relay:
             if not rows:
                 return 0
             try:
-                await self._broker.publish(
-                    [Outgoing(id=r.id, topic=r.topic, key=r.key, payload=r.payload, headers=r.headers) for r in rows]
-                )
+                await self._broker.publish(_outgoing(rows))
             except BaseException:
                 self._is_table_due = True
                 raise
             await self._mark([row.seq for row in rows])
             return len(rows)
+
+    # ----------------------------------------------------------------- without the task
+
+    def _is_sent_at_once(self) -> bool:
+        if self._prompt is None or self._committed is None or self._is_table_due or self._lock.locked():
+            return False
+        self._take()
+        rows = list(self._waiting)
+        if not rows:
+            return True
+        has_gap = rows[-1].seq != self._read_up_to + len(rows)
+        if has_gap or len(rows) > self._committed_max or self._under_way + len(rows) > BACKLOG_MAX:
+            return False
+        self._under_way += len(rows)
+        try:
+            is_sent = self._prompt.send(_outgoing(rows), partial(self._note_settled, [row.seq for row in rows]))
+        except BaseException:
+            self._under_way -= len(rows)
+            raise
+        if not is_sent:
+            self._under_way -= len(rows)
+            return False
+        self._waiting.clear()
+        self._read_up_to = rows[-1].seq
+        self._is_flowing = True
+        return True
+
+    def _note_settled(self, seqs: Sequence[int], error: BrokerError | None) -> None:
+        self._under_way -= len(seqs)
+        if error is None and self._committed is not None:
+            self._committed.note_published(seqs)
+        elif error is not None:
+            _log.warning("publishing failed, trying again: %s", error)
+            self._is_table_due = True
+            self.wake()
+        if not self._under_way:
+            self._landed.set()
 
     # ----------------------------------------------------------------- where the rows are
 
@@ -131,7 +183,8 @@ class Relay:
             return await self._offload(self._outbox.unpublished, self._batch_max)
         self._take()
         now_ms = self._clock.now_ms()
-        interval_ms = max(BUSY_INTERVAL_MS, self._interval_ms) if self._waiting else self._interval_ms
+        is_flowing, self._is_flowing = self._is_flowing or bool(self._waiting), False
+        interval_ms = max(BUSY_INTERVAL_MS, self._interval_ms) if is_flowing else self._interval_ms
         # Either way: a clock that was set back would put it off until it has caught up.
         if self._is_table_due or self._has_gap() or abs(now_ms - self._read_ms) >= interval_ms:
             rows = await self._read_table(now_ms)
@@ -151,6 +204,9 @@ class Relay:
 
     async def _read_table(self, now_ms: int) -> list[OutboxRow]:
         self._is_table_due = True  # until it was read: reading it may fail
+        while self._under_way:
+            self._landed = anyio.Event()
+            await self._landed.wait()
         self._waiting.clear()
         rows = await self._offload(self._outbox.unpublished, self._batch_max)
         self._is_table_due = len(rows) >= self._batch_max
@@ -172,3 +228,7 @@ class Relay:
 
     async def _mark_at_once(self, seqs: list[int]) -> None:
         await self._offload(self._outbox.mark_published, seqs, self._clock.now_ms())
+
+
+def _outgoing(rows: Sequence[OutboxRow]) -> list[Outgoing]:
+    return [Outgoing(id=r.id, topic=r.topic, key=r.key, payload=r.payload, headers=r.headers) for r in rows]

@@ -1,4 +1,4 @@
-"""The loop of every process: poll, work in one transaction, wake the relay, store the offsets.
+"""The loop of every process: poll, work in one transaction, have the relay send, store the offsets.
 
 Theory of operation. Offsets are stored only after the commit, so a crash anywhere means the batch
 comes again, and the inbox (or the barrier) ends it. So they need not be stored after each batch, which would
@@ -160,7 +160,7 @@ class Worker:
                 await self._deal_with_and_read_ahead(batch)
             else:
                 await self._deal_with(batch)
-            self._relay.wake()
+            self._relay.send()
             self._is_busy = self._work.is_awaiting()
             if not self._is_at_most_once:
                 self._note_offsets(batch)
@@ -169,7 +169,7 @@ class Worker:
             if len(batch) < self._batch_max:
                 caught_up = CaughtUp(ms=started_ms, reading=await self._subscription.reading())
             self._is_busy = await self._offload(self._work.after_poll, caught_up, self._clock.now_ms())
-            self._relay.wake()
+            self._relay.send()
         # Either way: a clock that was set back would put it off until it has caught up.
         if self._unstored and abs(self._clock.now_ms() - self._noted_ms) >= self._store_every_ms:
             await self._store_offsets()

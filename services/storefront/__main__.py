@@ -89,7 +89,7 @@ async def _serve(
         broker=broker,
         clock=clock,
         offload=offload,
-        wake=relay.wake,
+        wake=relay.send,
         writing=TokenBucket(own.rate_limit_rps, own.rate_limit_burst, clock.now_ms()),
         reading=TokenBucket(own.rate_limit_rps, own.rate_limit_burst, clock.now_ms()),
         stop=stop,

@@ -28,6 +28,7 @@ from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.errors import BrokerUnavailable
 from tests.broker.contract import BrokerContract, Connect
 from tests.broker.reading_contract import ReadingContract
+from tests.broker.sending_contract import Outcomes, SendingContract
 from tests.broker.traffic import ORDERS, PATIENCE_S, key_of, numbers, outgoing, positions, read, read_and_commit, spread
 
 REAL = os.environ.get("IGGY_CONNECTION_STRING", "")
@@ -146,7 +147,7 @@ def stream() -> str:
     return f"contract-{uuid4().hex[:12]}"
 
 
-class TestIggyBroker(BrokerContract, ReadingContract):
+class TestIggyBroker(BrokerContract, ReadingContract, SendingContract):
     """Each test has a stream of its own, so that all can share a server."""
 
     @pytest.fixture
@@ -280,3 +281,33 @@ async def test_a_broker_that_freezes_is_given_up_and_used_again_when_it_thaws(tm
                 found.update(numbers(await subscription.poll(10)))
         # The send that nobody answered may have arrived as well: under the same id.
         assert found == {0, 1}
+
+
+@pytest.mark.anyio
+async def test_the_embedded_broker_is_sent_to_at_once_and_a_plain_one_never(
+    shared_server: str, plain_server: str, stream: str, opened: Opened
+) -> None:
+    for where, is_prompt in ((shared_server, True), (plain_server, False)):
+        broker, outcomes = opened(where, stream), Outcomes()
+        await broker.ensure([ORDERS])
+        assert not broker.send([outgoing(0)], outcomes.of("before anything")), "nothing is known of the topic"
+        await broker.publish([outgoing(0)])
+        assert broker.send([outgoing(1)], outcomes.of("then")) is is_prompt
+        await outcomes.all_told(int(is_prompt))
+
+
+@pytest.mark.anyio
+async def test_what_is_under_way_to_a_broker_that_is_killed_is_told_to_be_unknown(
+    tmp_path: Path, opened: Opened
+) -> None:
+    with embedded_server(tmp_path) as server:
+        broker, outcomes = opened(server.connection_string, "s"), Outcomes()
+        await broker.ensure([ORDERS])
+        await broker.publish([outgoing(0)])
+        server.signal(signal.SIGSTOP)
+        for number in (1, 2):
+            assert broker.send([outgoing(number)], outcomes.of(str(number)))
+        server.kill()
+        await outcomes.all_told(2)
+        assert [type(error) for _, error in outcomes.told] == [BrokerUnavailable, BrokerUnavailable]
+        assert not broker.send([outgoing(3)], outcomes.of("3")), "there is no connection any more"

@@ -9,6 +9,7 @@ from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.errors import BrokerUnavailable
 from tests.broker.contract import BrokerContract, Connect
 from tests.broker.reading_contract import ReadingContract
+from tests.broker.sending_contract import SendingContract
 from tests.broker.traffic import ORDERS, Turmoil, numbers, outgoing, positions, read, spread
 
 
@@ -34,7 +35,7 @@ def world() -> MemoryWorld:
     return MemoryWorld(StandingClock())
 
 
-class TestMemoryBroker(BrokerContract, ReadingContract):
+class TestMemoryBroker(BrokerContract, ReadingContract, SendingContract):
     """Every handle is a connection to one world."""
 
     @pytest.fixture

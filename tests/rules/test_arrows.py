@@ -152,7 +152,8 @@ def test_the_core_does_no_input_or_output() -> None:
 
 def test_records_see_the_core_and_ports_see_records() -> None:
     assert unwanted(under("sagas.records"), ("sagas.core", "sagas.errors")) == []
-    assert unwanted(under("sagas.ports"), ("sagas.core", "sagas.errors", "sagas.records")) == []
+    assert unwanted(under("sagas.broker_ports"), ("sagas.core", "sagas.errors", "sagas.records")) == []
+    assert unwanted(under("sagas.ports"), ("sagas.core", "sagas.errors", "sagas.records", "sagas.broker_ports")) == []
 
 
 @pytest.mark.parametrize("adapter", ["sagas.store", "sagas.broker", "sagas.clock"])

@@ -55,7 +55,7 @@ class Rig:
             broker=self.broker,
             clock=self.clock,
             offload=inline,
-            wake=self.relay.wake,
+            wake=self.relay.send,
             writing=TokenBucket(*self._rates, self.clock.now_ms()),
             reading=TokenBucket(*self._rates, self.clock.now_ms()),
             stop=anyio.Event(),

@@ -7,8 +7,12 @@ come next get offsets that were given before.
 
 A call travels to the server and back. On the way there it may get lost; on the way back the answer may:
 both are `BrokerUnavailable` to the caller, who cannot tell which it was.
+
+What is sent at once goes its way without its sender, who may be dead when it arrives. One request does not overtake
+another, but the one that is sent behind a lost one arrives, and a connection that is not there yet sends nothing.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -17,11 +21,14 @@ from sagas.broker.log import Partition
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.broker.partitioning import partition_of
 from sagas.errors import BrokerUnavailable
-from sagas.ports import Incoming, Outgoing, Position, Reading, Subscription, TopicSpec
+from sagas.ports import Incoming, Outgoing, Position, Reading, Settled, Subscription, TopicSpec
 from sagas.testing.simulation.life import Life, Scene, WorldClock
 
 LATE_RATE = 0.7
 """How many of the messages that get lost turn up later: one that is overtaken is harder than one that is gone."""
+
+NOT_AT_ONCE = 0.2
+"""How often a broker that could send at once cannot: a connection to make, a count to ask for."""
 
 ECHO_MS_MAX = 4_000
 """How much later a message may come a second time."""
@@ -84,6 +91,8 @@ class FarBroker:
         self._server = server
         self._scene = life.scene
         self._inner = MemoryBroker(server)
+        self._ahead: asyncio.Future[None] | None = None
+        """Done when what was sent at once last has arrived, or got lost."""
 
     async def ensure(self, topics: Sequence[TopicSpec]) -> None:
         """Have the topics there."""
@@ -95,18 +104,64 @@ class FarBroker:
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Append all; see `ports.Broker`."""
         self._life.reach("relay.publish.before")
-        scene, faults = self._scene, self._scene.faults
         await self._life.travel()
-        if scene.chance(faults.request_lost):
-            raise BrokerUnavailable("publish: the request got lost")
-        is_partly = len(messages) > 1 and scene.chance(faults.partly)
-        await self._append(self._part(messages) if is_partly else messages)
-        if not is_partly and scene.chance(faults.doubled):
-            await self._append(messages)
+        failure = await self._carry(messages)
         await self._life.travel()
-        if is_partly or scene.chance(faults.ack_lost):
-            raise BrokerUnavailable("publish: the answer got lost")
+        if failure is not None:
+            raise failure
         self._life.reach("relay.publish.after")
+
+    def send(self, messages: Sequence[Outgoing], settled: Settled) -> bool:
+        """Begin to publish; see `ports.PromptBroker`."""
+        self._life.reach("relay.send.before")
+        if self._scene.chance(NOT_AT_ONCE):
+            return False
+        outcome: asyncio.Future[BrokerUnavailable | None] = self._scene.loop.create_future()
+        before, self._ahead = self._ahead, self._scene.loop.create_future()
+        self._scene.spawn(self._go(messages, before, self._ahead, outcome), "what was sent")
+        self._life.spawn(self._hear(outcome, settled), "ear")
+        self._life.reach("relay.send.after")
+        return True
+
+    async def _go(
+        self,
+        messages: Sequence[Outgoing],
+        before: "asyncio.Future[None] | None",
+        arrived: "asyncio.Future[None]",
+        outcome: "asyncio.Future[BrokerUnavailable | None]",
+    ) -> None:
+        await self._scene.sleep_ms(self._scene.up_to(self._scene.faults.latency_ms))
+        if before is not None:
+            await before
+        failure = await self._carry(messages)
+        # Nobody waits any more for what is over.
+        if not arrived.done():
+            arrived.set_result(None)
+        if not outcome.done():
+            outcome.set_result(failure)
+
+    async def _hear(self, outcome: "asyncio.Future[BrokerUnavailable | None]", settled: Settled) -> None:
+        failure = await outcome
+        await self._life.travel()
+        self._life.reach("relay.settled.before")
+        settled(failure)
+        self._life.reach("relay.settled.after")
+
+    async def _carry(self, messages: Sequence[Outgoing]) -> BrokerUnavailable | None:
+        """What becomes of a publish on its way: None when it is carried out and its answer comes back."""
+        scene, faults = self._scene, self._scene.faults
+        if scene.chance(faults.request_lost):
+            return BrokerUnavailable("publish: the request got lost")
+        is_partly = len(messages) > 1 and scene.chance(faults.partly)
+        try:
+            await self._append(self._part(messages) if is_partly else messages)
+            if not is_partly and scene.chance(faults.doubled):
+                await self._append(messages)
+        except BrokerUnavailable as away:
+            return away
+        if is_partly or scene.chance(faults.ack_lost):
+            return BrokerUnavailable("publish: the answer got lost")
+        return None
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
         """Join a group."""

@@ -21,6 +21,8 @@ _BROKER_CALLS = (
     "broker.ensure",
     "broker.subscribe",
     "relay.publish",
+    "relay.send",
+    "relay.settled",
     "worker.poll",
     "worker.commit",
     "worker.reading",

@@ -28,12 +28,12 @@ SEED = 1
 STILL = Faults(fault_ms=50, restart_ms=30, partitions=1)
 """No faults but the one crash; the start comes within this time."""
 _LONGER = msgspec.structs.replace(STILL, fault_ms=300)
-_LONG_ENOUGH_FOR_EACH = msgspec.structs.replace(STILL, fault_ms=2_000)
+_LONG_ENOUGH_FOR_EACH = msgspec.structs.replace(STILL, fault_ms=8_000)
 
 COMMON = {
     "everybody is told to stop": msgspec.structs.replace(STILL, fault_ms=800, kill_every_ms=40, stop_rate=1.0),
     "messages that cannot be read": msgspec.structs.replace(_LONGER, poison=2),
-    "the databases fail at times": msgspec.structs.replace(_LONG_ENOUGH_FOR_EACH, store_fails=0.5),
+    "the databases fail at times": msgspec.structs.replace(_LONG_ENOUGH_FOR_EACH, store_fails=0.4),
 }
 """Stories that any subject has: its first one, with one kind of fault besides."""
 

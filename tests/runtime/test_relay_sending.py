@@ -1,0 +1,271 @@
+"""What a batch has committed is sent in the same step, and everything unusual goes the long way, in the same order."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from sagas.broker.memory import MemoryBroker, MemoryWorld
+from sagas.errors import BrokerUnavailable
+from sagas.ports import Changes, OutboxRow, Outgoing, Settled, TopicSpec
+from sagas.runtime import relay as relay_module
+from sagas.runtime.relay import Relay
+from sagas.store.sqlite import SqliteStore
+from sagas.testing import VirtualClock
+from sagas.testing.world import inline
+
+pytestmark = pytest.mark.anyio
+
+TOPIC = "hotel-commands"
+
+
+class SlowBroker(MemoryBroker):
+    """What is sent at once stays under way until the test says what becomes of it."""
+
+    def __init__(self, world: MemoryWorld) -> None:
+        super().__init__(world)
+        self.under_way: list[tuple[Sequence[Outgoing], Settled]] = []
+        self.is_connected = True
+        self.may_publish = anyio.Event()
+        self.may_publish.set()
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        await self.may_publish.wait()
+        await super().publish(messages)
+
+    def send(self, messages: Sequence[Outgoing], settled: Settled) -> bool:
+        if self.is_connected:
+            self.under_way.append((messages, settled))
+        return self.is_connected
+
+    def land(self) -> None:
+        """The oldest arrives and is acknowledged."""
+        super().send(*self.under_way.pop(0))
+
+    def lose(self, *, has_arrived: bool = False) -> None:
+        """Nobody knows what became of the oldest."""
+        messages, settled = self.under_way.pop(0)
+        if has_arrived:
+            super().send(messages, lambda _: None)
+        settled(BrokerUnavailable("gone"))
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+async def broker(clock: VirtualClock) -> AsyncIterator[SlowBroker]:
+    broker = SlowBroker(MemoryWorld(clock))
+    await broker.ensure([TopicSpec(name=TOPIC, partitions=1)])
+    yield broker
+    await broker.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "o.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def relay(store: SqliteStore, broker: SlowBroker, clock: VirtualClock) -> Relay:
+    """A relay that has looked into the table, as it does at its start."""
+    relay = Relay(store, broker, clock, inline)
+    assert await relay.flush() == 0
+    return relay
+
+
+def commit(store: SqliteStore, *names: str) -> None:
+    rows = [
+        OutboxRow(
+            id=f"00000000-0000-7000-8000-{number:012}",
+            event_type=name,
+            payload=name.encode(),
+            created_at=1,
+            aggregate_type="trip",
+            aggregate_id="t-1",
+            topic=TOPIC,
+            key="t-1",
+        )
+        for number, name in enumerate(names, start=1)
+    ]
+    with store.transaction() as transaction:
+        transaction.write(Changes(now_ms=1, outbox=rows))
+
+
+def under_way(broker: SlowBroker) -> list[str]:
+    return ["".join(message.payload.decode() for message in messages) for messages, _ in broker.under_way]
+
+
+async def published(broker: SlowBroker) -> str:
+    subscription = await broker.subscribe("readers", [TOPIC])
+    return "".join(message.payload.decode() for message in await subscription.poll(100_000))
+
+
+def in_the_table(store: SqliteStore) -> str:
+    return "".join(row.payload.decode() for row in store.unpublished(100_000))
+
+
+async def flush_all(relay: Relay) -> None:
+    while await relay.flush():
+        pass
+
+
+async def test_batches_are_sent_as_they_are_committed_one_behind_the_other(
+    store: SqliteStore, broker: SlowBroker, relay: Relay
+) -> None:
+    for names in ("ab", "c", "de"):
+        commit(store, *names)
+        relay.send()
+    assert under_way(broker) == ["ab", "c", "de"], "in the same step, and without waiting for the first"
+    assert in_the_table(store) == "abcde"
+    broker.land()
+    assert in_the_table(store) == "cde", "what is acknowledged, and nothing else"
+    broker.land()
+    broker.land()
+    assert (in_the_table(store), await published(broker)) == ("", "abcde")
+
+
+async def test_nothing_to_send_sends_nothing(broker: SlowBroker, relay: Relay) -> None:
+    relay.send()
+    assert under_way(broker) == []
+
+
+async def test_what_was_sent_and_lost_is_published_again_from_the_table(
+    store: SqliteStore, broker: SlowBroker, relay: Relay
+) -> None:
+    for name in "abc":
+        commit(store, name)
+        relay.send()
+    broker.land()
+    broker.lose(has_arrived=True)
+    broker.lose()
+    commit(store, "d")
+    relay.send()
+    assert under_way(broker) == [], "what failed goes first, and takes its turn"
+    await flush_all(relay)
+    assert await published(broker) == "abbcd"
+    assert in_the_table(store) == ""
+
+
+async def test_what_is_under_way_is_not_read_back_from_the_table(
+    store: SqliteStore, broker: SlowBroker, relay: Relay, clock: VirtualClock
+) -> None:
+    commit(store, "a")
+    relay.send()
+    clock.advance(60_000)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(flush_all, relay)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        commit(store, "b")
+        relay.send()
+        assert under_way(broker) == ["a"], "nothing overtakes what is about to be read"
+        broker.land()
+    assert await published(broker) == "ab"
+
+
+async def test_what_is_lost_while_the_table_is_waited_for_is_read_from_it(
+    store: SqliteStore, broker: SlowBroker, relay: Relay, clock: VirtualClock
+) -> None:
+    commit(store, "a")
+    relay.send()
+    clock.advance(60_000)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(flush_all, relay)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        broker.lose()
+    assert await published(broker) == "a"
+
+
+async def test_a_row_that_another_process_committed_before_is_not_overtaken(
+    tmp_path: Path, store: SqliteStore, broker: SlowBroker, relay: Relay
+) -> None:
+    theirs = SqliteStore(tmp_path / "o.db")
+    for mine, name in ((True, "a"), (False, "b"), (True, "c")):
+        commit(store if mine else theirs, name)
+        relay.send()
+    assert under_way(broker) == ["a"]
+    broker.land()
+    await flush_all(relay)
+    commit(store, "d")
+    relay.send()
+    broker.land()
+    assert await published(broker) == "abcd"
+    theirs.close()
+
+
+async def test_a_row_of_another_process_between_two_of_one_send_is_not_overtaken(
+    tmp_path: Path, store: SqliteStore, broker: SlowBroker, relay: Relay
+) -> None:
+    theirs = SqliteStore(tmp_path / "o.db")
+    for mine, name in ((True, "a"), (False, "b"), (True, "c")):
+        commit(store if mine else theirs, name)
+    relay.send()
+    assert under_way(broker) == []
+    await flush_all(relay)
+    assert await published(broker) == "abc"
+    theirs.close()
+
+
+async def test_a_broker_that_cannot_send_now_is_published_to(
+    store: SqliteStore, broker: SlowBroker, relay: Relay
+) -> None:
+    broker.is_connected = False
+    commit(store, "a")
+    relay.send()
+    await flush_all(relay)
+    broker.is_connected = True
+    commit(store, "b")
+    relay.send()
+    assert under_way(broker) == ["b"]
+    broker.land()
+    assert await published(broker) == "ab"
+
+
+async def test_nothing_is_sent_at_once_while_something_is_published_the_long_way(
+    store: SqliteStore, broker: SlowBroker, relay: Relay
+) -> None:
+    broker.may_publish = anyio.Event()
+    commit(store, "a")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(relay.flush)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        commit(store, "b")
+        relay.send()
+        assert under_way(broker) == []
+        broker.may_publish.set()
+    await flush_all(relay)
+    assert await published(broker) == "ab"
+
+
+async def test_no_more_is_under_way_than_may_wait(
+    store: SqliteStore, broker: SlowBroker, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "BACKLOG_MAX", 3)
+    for names in ("ab", "c", "d"):
+        commit(store, *names)
+        relay.send()
+    assert under_way(broker) == ["ab", "c"]
+    broker.land()
+    broker.land()
+    await flush_all(relay)
+    assert await published(broker) == "abcd"
+
+
+async def test_a_drain_waits_for_what_is_under_way(store: SqliteStore, broker: SlowBroker, relay: Relay) -> None:
+    commit(store, "a")
+    relay.send()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(relay.drain)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        broker.land()
+    assert (await published(broker), in_the_table(store)) == ("a", "")
