@@ -14,8 +14,8 @@ this process could overtake an earlier one that another has decided and not publ
 Where the broker can (`PromptBroker`), what a batch has committed is *sent* in the same step in which it was committed,
 without waking a task, and before the worker begins what may keep the loop busy for longer. It is then *under way*
 until the broker has said what became of it, and more may be sent behind it. Whatever is not as usual (something failed,
-the table is due, a gap, too much at once) is left to the task, which publishes in turn. Before the table is
-read, all that is under way has landed: what is in it and not acknowledged would go out twice.
+the table is due, a gap, too much at once) is left to the task, which publishes in turn. What is under way
+lies in the table still, and is passed over when that is read.
 """
 
 import logging
@@ -75,7 +75,8 @@ class Relay:
         self._is_table_due = True
         self._read_ms = 0
         self._read_up_to = 0
-        self._under_way = 0
+        self._under_way: set[int] = set()
+        self._losses = 0
         self._landed = anyio.Event()
         self._is_flowing = False
 
@@ -109,6 +110,7 @@ class Relay:
 
     async def drain(self) -> None:
         """Publish until nothing is left, and have all of it marked. Raises BrokerError, StoreError."""
+        await self._all_landed()
         self._is_table_due = True
         while await self.flush():
             pass
@@ -145,32 +147,34 @@ class Relay:
         if not rows:
             return True
         has_gap = rows[-1].seq != self._read_up_to + len(rows)
-        if has_gap or len(rows) > self._committed_max or self._under_way + len(rows) > BACKLOG_MAX:
+        if has_gap or len(rows) > self._committed_max or len(self._under_way) + len(rows) > BACKLOG_MAX:
             return False
-        self._under_way += len(rows)
-        try:
-            is_sent = self._prompt.send(_outgoing(rows), partial(self._note_settled, [row.seq for row in rows]))
-        except BaseException:
-            self._under_way -= len(rows)
-            raise
-        if not is_sent:
-            self._under_way -= len(rows)
+        seqs = [row.seq for row in rows]
+        self._under_way.update(seqs)
+        if not self._prompt.send(_outgoing(rows), partial(self._note_settled, seqs)):
+            self._under_way.difference_update(seqs)
             return False
         self._waiting.clear()
-        self._read_up_to = rows[-1].seq
+        self._read_up_to = seqs[-1]
         self._is_flowing = True
         return True
 
     def _note_settled(self, seqs: Sequence[int], error: BrokerError | None) -> None:
-        self._under_way -= len(seqs)
+        self._under_way.difference_update(seqs)
         if error is None and self._committed is not None:
             self._committed.note_published(seqs)
         elif error is not None:
             _log.warning("publishing failed, trying again: %s", error)
+            self._losses += 1
             self._is_table_due = True
             self.wake()
         if not self._under_way:
             self._landed.set()
+
+    async def _all_landed(self) -> None:
+        while self._under_way:
+            self._landed = anyio.Event()
+            await self._landed.wait()
 
     # ----------------------------------------------------------------- where the rows are
 
@@ -204,17 +208,17 @@ class Relay:
 
     async def _read_table(self, now_ms: int) -> list[OutboxRow]:
         self._is_table_due = True  # until it was read: reading it may fail
-        while self._under_way:
-            self._landed = anyio.Event()
-            await self._landed.wait()
+        if len(self._under_way) >= self._batch_max:
+            await self._all_landed()  # or nothing else would be seen
         self._waiting.clear()
+        sent, losses = frozenset(self._under_way), self._losses
         rows = await self._offload(self._outbox.unpublished, self._batch_max)
-        self._is_table_due = len(rows) >= self._batch_max
+        self._is_table_due = len(rows) >= self._batch_max or self._losses != losses
         self._read_ms = now_ms
         if rows:
             # Numbers are given in the order of commits: whatever has a lower one was read now, or is published.
             self._read_up_to = max(self._read_up_to, rows[-1].seq)
-        return rows
+        return [row for row in rows if row.seq not in sent]
 
     def _take(self) -> None:
         if self._committed is not None:

@@ -1,7 +1,9 @@
 """What a batch has committed is sent in the same step, and everything unusual goes the long way, in the same order."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
@@ -19,6 +21,9 @@ from sagas.testing.world import inline
 pytestmark = pytest.mark.anyio
 
 TOPIC = "hotel-commands"
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class SlowBroker(MemoryBroker):
@@ -103,7 +108,7 @@ def under_way(broker: SlowBroker) -> list[str]:
 
 
 async def published(broker: SlowBroker) -> str:
-    subscription = await broker.subscribe("readers", [TOPIC])
+    subscription = await broker.subscribe(f"readers {uuid4()}", [TOPIC])
     return "".join(message.payload.decode() for message in await subscription.poll(100_000))
 
 
@@ -153,34 +158,61 @@ async def test_what_was_sent_and_lost_is_published_again_from_the_table(
     assert in_the_table(store) == ""
 
 
-async def test_what_is_under_way_is_not_read_back_from_the_table(
-    store: SqliteStore, broker: SlowBroker, relay: Relay, clock: VirtualClock
+async def test_what_is_under_way_is_passed_over_in_the_table(
+    tmp_path: Path, store: SqliteStore, broker: SlowBroker, relay: Relay, clock: VirtualClock
 ) -> None:
+    theirs = SqliteStore(tmp_path / "o.db")
     commit(store, "a")
     relay.send()
     clock.advance(60_000)
+    commit(theirs, "b")
+    await flush_all(relay)
+    assert await published(broker) == "b", "and nobody waited for the other"
+    commit(store, "c")
+    relay.send()
+    broker.land()
+    broker.land()
+    assert await published(broker) == "bac"
+    assert in_the_table(store) == ""
+    theirs.close()
+
+
+async def test_when_all_that_can_be_read_is_under_way_it_is_waited_for(
+    store: SqliteStore, broker: SlowBroker, clock: VirtualClock
+) -> None:
+    relay = Relay(store, broker, clock, inline, batch_max=2, committed_max=10)
+    assert await relay.flush() == 0
+    commit(store, "a", "b")
+    relay.send()
+    broker.is_connected = False
+    clock.advance(60_000)
+    commit(store, "c")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(flush_all, relay)
         for _ in range(10):
             await anyio.lowlevel.checkpoint()
-        commit(store, "b")
-        relay.send()
-        assert under_way(broker) == ["a"], "nothing overtakes what is about to be read"
+        assert await published(broker) == ""
+        broker.is_connected = True
         broker.land()
-    assert await published(broker) == "ab"
+    assert await published(broker) == "abc"
 
 
-async def test_what_is_lost_while_the_table_is_waited_for_is_read_from_it(
-    store: SqliteStore, broker: SlowBroker, relay: Relay, clock: VirtualClock
+async def test_what_is_lost_while_the_table_is_read_is_read_again(
+    store: SqliteStore, broker: SlowBroker, clock: VirtualClock
 ) -> None:
+    async def lose_meanwhile(function: Callable[[*Ts], T], *args: *Ts) -> T:
+        found = function(*args)
+        if broker.under_way:
+            broker.lose()
+        return found
+
+    relay = Relay(store, broker, clock, lose_meanwhile)
+    assert await relay.flush() == 0
     commit(store, "a")
     relay.send()
     clock.advance(60_000)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(flush_all, relay)
-        for _ in range(10):
-            await anyio.lowlevel.checkpoint()
-        broker.lose()
+    await flush_all(relay)
+    await flush_all(relay)
     assert await published(broker) == "a"
 
 
@@ -263,9 +295,16 @@ async def test_no_more_is_under_way_than_may_wait(
 async def test_a_drain_waits_for_what_is_under_way(store: SqliteStore, broker: SlowBroker, relay: Relay) -> None:
     commit(store, "a")
     relay.send()
+    is_drained = anyio.Event()
+
+    async def drain() -> None:
+        await relay.drain()
+        is_drained.set()
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(relay.drain)
+        tasks.start_soon(drain)
         for _ in range(10):
             await anyio.lowlevel.checkpoint()
+        assert not is_drained.is_set()
         broker.land()
     assert (await published(broker), in_the_table(store)) == ("a", "")

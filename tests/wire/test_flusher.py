@@ -14,7 +14,7 @@ from sagas.broker.embedded import flusher as flusher_module
 from sagas.broker.embedded.flusher import Flusher
 from sagas.broker.embedded.server import serve
 from sagas.errors import BrokerError
-from tests.wire.raw import READ, SEND, RawClient, batch, send_body
+from tests.wire.raw import PING, READ, SEND, RawClient, batch, send_body
 from tests.wire.test_broker_kill import create_topics
 from tests.wire.test_together import SEND_AHEAD, SEND_TOGETHER, together
 
@@ -209,6 +209,28 @@ def test_what_is_sent_behind_an_unsynced_message_is_there_and_acknowledged_after
     assert found == [sent[:most], sent], "as many as may wait for the disk, and the others after it"
     assert replies[:-1] == [(0, b"")] * (most + 3)
     assert replies[-1][0] != 0, "the one that is refused is told so in its turn"
+
+
+def test_a_reply_that_nobody_waits_for_comes_with_the_next_one_that_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replies: list[tuple[int, bytes]] = []
+
+    def client(port: int) -> None:
+        create_topics(port)
+        with RawClient(port) as sender:
+            for number in range(3):
+                sender.send(READ, together(("persisted", 0, batch(b"%d" % number))), code=SEND_AHEAD)
+            # A message that is on the disk is behind those before it; a reply that is not waited for would not come.
+            sender.send(READ, together(("persisted", 0, batch(b"3"))), code=SEND_TOGETHER)
+            replies.extend(sender.reply() for _ in range(4))
+            sender.send(READ, together(("persisted", 0, batch(b"4"))), code=SEND_AHEAD)
+            sender.send(READ, code=PING)
+            replies.extend(sender.reply() for _ in range(2))
+
+    monkeypatch.setattr(connection_module, "LATE_S", 3_600)
+    _serve_for(client, tmp_path)
+    assert replies == [(0, b"")] * 6
 
 
 def test_a_client_that_goes_with_messages_unsynced_leaves_them_and_the_server(

@@ -3,7 +3,8 @@
 Theory of operation. A request is served when it is read, unless one before it still waits for messages to come. Then
 it waits in line. A reply that has to wait for data to be on the disk keeps those behind it waiting, and not what
 they are replies to: a client that sends ahead has its messages read by others meanwhile, and one sync does for
-several of them. A client that does not read its replies, or sends far ahead, is not read from any more until it has
+several of them. Replies that nobody waits for are kept back for a while, for each would wake the client by itself. A
+client that does not read its replies, or sends far ahead, is not read from any more until it has
 caught up, so it holds no memory. Anything that is no frame ends the connection.
 """
 
@@ -35,15 +36,19 @@ CONNECTIONS_MAX: Final = 512
 PENDING_MAX: Final = 32
 """Replies of a connection that wait for the disk before its next request has to."""
 
+LATE_S: Final = 0.05
+"""How long a reply that nobody waits for may be kept back, to be sent with others: each wakes the client by itself."""
+
 logger = logging.getLogger(__name__)
 
 
 class _Pending:
     """A reply that may not be sent yet."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, is_awaited: bool = True, is_ready: bool = False) -> None:
         self.data = data
-        self.is_ready = False
+        self.is_awaited = is_awaited
+        self.is_ready = is_ready
 
 
 class Connection(asyncio.Protocol):
@@ -65,6 +70,8 @@ class Connection(asyncio.Protocol):
         self._frames = FrameReader()
         self._waiting: deque[Request] = deque()
         self._pending: deque[_Pending] = deque()
+        self._late: list[bytes] = []
+        self._late_timer: asyncio.TimerHandle | None = None
         self._is_held = False
         self._is_paused = False
         self._wait: tuple[Request, Wait] | None = None
@@ -97,11 +104,13 @@ class Connection(asyncio.Protocol):
         self._broker.sessions.pop(self._number, None)
         self._waiting.clear()
         self._pending.clear()
+        self._late.clear()
         self._wait = None
         self._broker.arrivals.forget(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._late_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._late_timer = None
         self._transport = None
         if self._session is not None:
             log_out(self._broker, self._session)
@@ -176,7 +185,7 @@ class Connection(asyncio.Protocol):
         if not done.files:
             self._send(reply)
             return
-        pending = _Pending(reply)
+        pending = _Pending(reply, is_awaited=done.is_awaited)
         self._pending.append(pending)
 
         def release() -> None:
@@ -184,7 +193,8 @@ class Connection(asyncio.Protocol):
                 done.after()
             pending.is_ready = True
             while self._pending and self._pending[0].is_ready:
-                self._write(self._pending.popleft().data)
+                first = self._pending.popleft()
+                self._write(first.data, is_awaited=first.is_awaited)
             if self._waiting:
                 self._serve()
 
@@ -233,12 +243,21 @@ class Connection(asyncio.Protocol):
     def _send(self, data: bytes) -> None:
         """Reply, behind what has to be replied before."""
         if self._pending:
-            pending = _Pending(data)
-            pending.is_ready = True
-            self._pending.append(pending)
+            self._pending.append(_Pending(data, is_ready=True))
         else:
             self._write(data)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, *, is_awaited: bool = True) -> None:
+        self._late.append(data)
+        if is_awaited:
+            self._write_late()
+        elif self._late_timer is None:
+            self._late_timer = self._loop.call_later(LATE_S, self._write_late)
+
+    def _write_late(self) -> None:
+        if self._late_timer is not None:
+            self._late_timer.cancel()
+            self._late_timer = None
         if self._transport is not None:
-            self._transport.write(data)
+            self._transport.write(b"".join(self._late))
+        self._late.clear()

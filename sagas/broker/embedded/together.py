@@ -16,8 +16,8 @@ has something `u32` its place in the request, `u32` bytes, and its batches.
 `SEND_TOGETHER`: the stream, and for each partition its topic, `u32` number, `u32` messages, `u32` bytes, and its batch.
 Nothing is appended when any of it is refused. The reply is empty.
 
-`SEND_AHEAD`: the same, from one who goes on without the reply: it comes when the messages are on the disk, and nobody
-hurries (`flusher.py`).
+`SEND_AHEAD`: the same, from one who goes on without the reply: it comes when the messages are on the disk, nobody
+hurries (`flusher.py`), and then with the next reply that is waited for, or a while later (`connection.py`).
 
 `EACH`: requests of a group's member as they are, each with `u32` code and `u32` bytes before it. The reply: for each
 `u32` status, `u32` bytes, and what its reply would have been.
