@@ -15,6 +15,8 @@ from random import Random
 
 import msgspec
 
+from sagas.runtime.orchestrator import PART_MAX
+
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """What goes wrong, and how often. Rates are probabilities of one call; `_every` is a mean, 0 meaning never."""
@@ -82,6 +84,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     relay_max: int = 100
     """Rows of one publish."""
     partitions: int = 3
+    part_max: int = PART_MAX
+    """Messages of one part of the orchestrator's batch: it can be killed between two parts."""
     replays: int = 0
     """How often everything is read again from the beginning, after all has come to rest."""
 
@@ -141,6 +145,7 @@ def draw_faults(seed: int, *, timers: bool) -> Faults:
         signal_ms=draw.whole(0.8, 50, 4_000),
         silent=draw.rate(0.5, 0.6),
         signal_twice=draw.rate(0.4, 0.5),
+        part_max=draw.whole(0.6, 1, 3) or PART_MAX,
     )
     return faults if timers else without_losses(faults)
 

@@ -61,7 +61,8 @@ class Programs:
     def _orchestrate(self, life: Life) -> tuple[Work, Outbox, Closing]:
         inner = open_store(self._databases[ORCHESTRATOR], LEASE_MS, LifeProcesses(life))
         store = WatchedStore(life, inner)
-        return OrchestratorWork(Orchestrator(self._definitions, store), store), store, inner.close
+        orchestrator = Orchestrator(self._definitions, store, part_max=life.scene.faults.part_max)
+        return OrchestratorWork(orchestrator, store), store, inner.close
 
     def _service_program(self, service: Service, partitions: int) -> Program:
         participant = service.participant

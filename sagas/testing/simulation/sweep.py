@@ -25,8 +25,8 @@ from sagas.testing.simulation.simulation import Run, Simulation, result_of
 from sagas.testing.simulation.subject import Subject, load_subject
 
 SEED = 1
-STILL = Faults(fault_ms=50, restart_ms=30, partitions=1)
-"""No faults but the one crash; the start comes within this time."""
+STILL = Faults(fault_ms=50, restart_ms=30, partitions=1, part_max=1)
+"""No faults but the one crash; the start comes within this time, and a crash between two messages of a batch, too."""
 _LONGER = msgspec.structs.replace(STILL, fault_ms=300)
 _LONG_ENOUGH_FOR_EACH = msgspec.structs.replace(STILL, fault_ms=8_000)
 
