@@ -52,6 +52,7 @@ class Together:
         self._connection = connection
         self._stream = stream
         self._ask_at = 0.0
+        self._has_taken = False
 
     async def read(
         self, group: str, member: int, wanted: Sequence[tuple[Partition, int]], count_max: int, at_most_ms: int
@@ -87,6 +88,7 @@ class Together:
                 raise
             self._is_unknown_for_a_while()
             return False
+        self._has_taken = True
         return True
 
     def begin_send(self, batches: Sequence[tuple[Partition, int, bytes]], settled: Settled) -> None:
@@ -120,8 +122,11 @@ class Together:
 
     @property
     def is_prompt(self) -> bool:
-        """Whether `begin_send` would send something now, as far as that was seen."""
-        return self._connection.is_prompt and self.is_known
+        """Whether `begin_send` would send something now, to a server that was seen to take it.
+
+        One that may take it is asked with `send` first: what it refuses then goes another way, and is no failure.
+        """
+        return self._has_taken and self._connection.is_prompt
 
     @property
     def is_known(self) -> bool:
@@ -129,4 +134,5 @@ class Together:
         return asyncio.get_running_loop().time() >= self._ask_at
 
     def _is_unknown_for_a_while(self) -> None:
+        self._has_taken = False
         self._ask_at = asyncio.get_running_loop().time() + ASK_AGAIN_S

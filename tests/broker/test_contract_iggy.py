@@ -22,6 +22,7 @@ import anyio.abc
 import pytest
 from apache_iggy import IggyClient, SendMessage
 
+from sagas.broker import iggy_together
 from sagas.broker.connection_string import parse_connection_string
 from sagas.broker.iggy import IggyBroker
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
@@ -294,6 +295,19 @@ async def test_the_embedded_broker_is_sent_to_at_once_and_a_plain_one_never(
         await broker.publish([outgoing(0)])
         assert broker.send([outgoing(1)], outcomes.of("then")) is is_prompt
         await outcomes.all_told(int(is_prompt))
+
+
+@pytest.mark.anyio
+async def test_a_plain_broker_is_sent_to_at_once_not_even_when_it_may_have_become_another(
+    plain_server: str, stream: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(iggy_together, "ASK_AGAIN_S", 0.0)
+    broker, outcomes = opened(plain_server, stream), Outcomes()
+    await broker.ensure([ORDERS])
+    for number in range(3):
+        await broker.publish([outgoing(number)])
+        assert not broker.send([outgoing(number)], outcomes.of("refused"))
+    assert outcomes.told == []
 
 
 @pytest.mark.anyio
