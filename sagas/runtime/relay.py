@@ -173,7 +173,9 @@ class Relay:
 
     async def _all_landed(self) -> None:
         while self._under_way:
-            self._landed = anyio.Event()
+            # Several may wait: who comes later waits for the same event.
+            if self._landed.is_set():
+                self._landed = anyio.Event()
             await self._landed.wait()
 
     # ----------------------------------------------------------------- where the rows are

@@ -292,6 +292,26 @@ async def test_no_more_is_under_way_than_may_wait(
     assert await published(broker) == "abcd"
 
 
+async def test_whoever_waits_for_what_is_under_way_hears_that_it_landed(
+    store: SqliteStore, broker: SlowBroker, clock: VirtualClock
+) -> None:
+    relay = Relay(store, broker, clock, inline, batch_max=2, committed_max=10)
+    assert await relay.flush() == 0
+    commit(store, "a", "b")
+    relay.send()
+    clock.advance(60_000)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(relay.flush)
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            tasks.start_soon(relay.drain)
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            broker.land()
+    assert (await published(broker), in_the_table(store)) == ("ab", "")
+
+
 async def test_a_drain_waits_for_what_is_under_way(store: SqliteStore, broker: SlowBroker, relay: Relay) -> None:
     commit(store, "a")
     relay.send()
