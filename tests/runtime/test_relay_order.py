@@ -5,34 +5,14 @@ from pathlib import Path
 import pytest
 
 from sagas.broker.memory import MemoryBroker, MemoryWorld
-from sagas.ports import Changes, OutboxRow, TopicSpec
+from sagas.ports import TopicSpec
 from sagas.runtime.relay import Relay
 from sagas.store.sqlite import SqliteStore
 from sagas.testing import VirtualClock
 from sagas.testing.world import inline
+from tests.runtime.outbox_rows import TOPIC, commit
 
 pytestmark = pytest.mark.anyio
-
-TOPIC = "hotel-commands"
-
-
-def commit(store: SqliteStore, *names: str) -> None:
-    """Commit a command of each name, all of one key."""
-    rows = [
-        OutboxRow(
-            id=f"00000000-0000-7000-8000-{ord(name):012}",
-            event_type=name,
-            payload=name.encode(),
-            created_at=1,
-            aggregate_type="trip",
-            aggregate_id="t-1",
-            topic=TOPIC,
-            key="t-1",
-        )
-        for name in names
-    ]
-    with store.transaction() as transaction:
-        transaction.write(Changes(now_ms=1, outbox=rows))
 
 
 async def test_a_row_that_another_process_committed_before_is_published_before(tmp_path: Path) -> None:

@@ -11,16 +11,15 @@ import pytest
 
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.errors import BrokerUnavailable
-from sagas.ports import Changes, OutboxRow, Outgoing, Settled, TopicSpec
+from sagas.ports import Outgoing, Settled, TopicSpec
 from sagas.runtime import relay as relay_module
 from sagas.runtime.relay import Relay
 from sagas.store.sqlite import SqliteStore
 from sagas.testing import VirtualClock
 from sagas.testing.world import inline
+from tests.runtime.outbox_rows import TOPIC, commit
 
 pytestmark = pytest.mark.anyio
-
-TOPIC = "hotel-commands"
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -78,29 +77,19 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 @pytest.fixture
+def theirs(tmp_path: Path) -> Iterator[SqliteStore]:
+    """The same database, as another process has it."""
+    theirs = SqliteStore(tmp_path / "o.db")
+    yield theirs
+    theirs.close()
+
+
+@pytest.fixture
 async def relay(store: SqliteStore, broker: SlowBroker, clock: VirtualClock) -> Relay:
     """A relay that has looked into the table, as it does at its start."""
     relay = Relay(store, broker, clock, inline)
     assert await relay.flush() == 0
     return relay
-
-
-def commit(store: SqliteStore, *names: str) -> None:
-    rows = [
-        OutboxRow(
-            id=f"00000000-0000-7000-8000-{number:012}",
-            event_type=name,
-            payload=name.encode(),
-            created_at=1,
-            aggregate_type="trip",
-            aggregate_id="t-1",
-            topic=TOPIC,
-            key="t-1",
-        )
-        for number, name in enumerate(names, start=1)
-    ]
-    with store.transaction() as transaction:
-        transaction.write(Changes(now_ms=1, outbox=rows))
 
 
 def under_way(broker: SlowBroker) -> list[str]:
@@ -159,9 +148,8 @@ async def test_what_was_sent_and_lost_is_published_again_from_the_table(
 
 
 async def test_what_is_under_way_is_passed_over_in_the_table(
-    tmp_path: Path, store: SqliteStore, broker: SlowBroker, relay: Relay, clock: VirtualClock
+    store: SqliteStore, theirs: SqliteStore, broker: SlowBroker, relay: Relay, clock: VirtualClock
 ) -> None:
-    theirs = SqliteStore(tmp_path / "o.db")
     commit(store, "a")
     relay.send()
     clock.advance(60_000)
@@ -174,7 +162,6 @@ async def test_what_is_under_way_is_passed_over_in_the_table(
     broker.land()
     assert await published(broker) == "bac"
     assert in_the_table(store) == ""
-    theirs.close()
 
 
 async def test_when_all_that_can_be_read_is_under_way_it_is_waited_for(
@@ -217,11 +204,10 @@ async def test_what_is_lost_while_the_table_is_read_is_read_again(
 
 
 async def test_a_row_that_another_process_committed_before_is_not_overtaken(
-    tmp_path: Path, store: SqliteStore, broker: SlowBroker, relay: Relay
+    store: SqliteStore, theirs: SqliteStore, broker: SlowBroker, relay: Relay
 ) -> None:
-    theirs = SqliteStore(tmp_path / "o.db")
-    for mine, name in ((True, "a"), (False, "b"), (True, "c")):
-        commit(store if mine else theirs, name)
+    for database, name in ((store, "a"), (theirs, "b"), (store, "c")):
+        commit(database, name)
         relay.send()
     assert under_way(broker) == ["a"]
     broker.land()
@@ -230,20 +216,17 @@ async def test_a_row_that_another_process_committed_before_is_not_overtaken(
     relay.send()
     broker.land()
     assert await published(broker) == "abcd"
-    theirs.close()
 
 
 async def test_a_row_of_another_process_between_two_of_one_send_is_not_overtaken(
-    tmp_path: Path, store: SqliteStore, broker: SlowBroker, relay: Relay
+    store: SqliteStore, theirs: SqliteStore, broker: SlowBroker, relay: Relay
 ) -> None:
-    theirs = SqliteStore(tmp_path / "o.db")
-    for mine, name in ((True, "a"), (False, "b"), (True, "c")):
-        commit(store if mine else theirs, name)
+    for database, name in ((store, "a"), (theirs, "b"), (store, "c")):
+        commit(database, name)
     relay.send()
     assert under_way(broker) == []
     await flush_all(relay)
     assert await published(broker) == "abc"
-    theirs.close()
 
 
 async def test_a_broker_that_cannot_send_now_is_published_to(

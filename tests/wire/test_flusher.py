@@ -175,23 +175,40 @@ def test_a_broker_that_cannot_keep_a_message_stops_without_acknowledging_it(
     assert isinstance(outcome[0], OSError)
 
 
+class HeldDisk:
+    """Syncs wait, from `hold` on, until `go` is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self._sync = os.fdatasync
+        self.go = threading.Event()
+        # In a thread, however quick the disk is, so that the server goes on meanwhile.
+        monkeypatch.setattr(flusher_module, "QUICK_S", 0)
+
+    def hold(self) -> None:
+        """Hold every sync from now on."""
+        self._monkeypatch.setattr(os, "fdatasync", self._held)
+
+    def _held(self, descriptor: int) -> None:
+        assert self.go.wait(10)
+        self._sync(descriptor)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> HeldDisk:
+    return HeldDisk(monkeypatch)
+
+
 def test_what_is_sent_behind_an_unsynced_message_is_there_and_acknowledged_after_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, disk: HeldDisk
 ) -> None:
     most = connection_module.PENDING_MAX
     found: list[list[bytes]] = []
     replies: list[tuple[int, bytes]] = []
-    go = threading.Event()
-    sync = os.fdatasync
-    monkeypatch.setattr(flusher_module, "QUICK_S", 0)  # in a thread, so that the server goes on meanwhile
-
-    def held(descriptor: int) -> None:
-        assert go.wait(10)
-        sync(descriptor)
 
     def client(port: int) -> None:
         create_topics(port)
-        monkeypatch.setattr(os, "fdatasync", held)
+        disk.hold()
         with RawClient(port) as sender, RawClient(port) as reader:
             for number in range(most + 3):
                 code = SEND_TOGETHER if number % 2 else SEND_AHEAD
@@ -200,7 +217,7 @@ def test_what_is_sent_behind_an_unsynced_message_is_there_and_acknowledged_after
             while len(reader.payloads("s", "persisted", 0)) < most:
                 pass
             found.append(reader.payloads("s", "persisted", 0))
-            go.set()
+            disk.go.set()
             replies.extend(sender.reply() for _ in range(most + 4))
             found.append(reader.payloads("s", "persisted", 0))
 
@@ -233,27 +250,19 @@ def test_a_reply_that_nobody_waits_for_comes_with_the_next_one_that_is_waited_fo
     assert replies == [(0, b"")] * 6
 
 
-def test_a_client_that_goes_with_messages_unsynced_leaves_them_and_the_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    go = threading.Event()
-    sync = os.fdatasync
+def test_a_client_that_goes_with_messages_unsynced_leaves_them_and_the_server(tmp_path: Path, disk: HeldDisk) -> None:
     found: list[list[bytes]] = []
-
-    def held(descriptor: int) -> None:
-        assert go.wait(10)
-        sync(descriptor)
 
     def client(port: int) -> None:
         create_topics(port)
-        monkeypatch.setattr(os, "fdatasync", held)
+        disk.hold()
         with RawClient(port) as reader:
             with RawClient(port) as sender:
                 for number in range(2):
                     sender.send(READ, together(("persisted", 0, batch(b"%d" % number))), code=SEND_AHEAD)
                 while len(reader.payloads("s", "persisted", 0)) < 2:
                     pass
-            go.set()
+            disk.go.set()
             assert reader.call(SEND, send_body("s", "persisted", 0, b"2"))[0] == 0
             found.append(reader.payloads("s", "persisted", 0))
 

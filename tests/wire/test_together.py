@@ -334,6 +334,5 @@ def test_what_is_no_request_of_a_member_is_refused_as_a_whole(broker: RunningBro
 
 def test_a_server_that_is_iggy_only_knows_none_of_them(tmp_path: Path) -> None:
     with running_broker(tmp_path, "--iggy-only") as broker, RawClient(broker.port) as client:
-        assert [client.call(READ, b"", code=code)[0] for code in (READ_TOGETHER, SEND_TOGETHER, EACH, SEND_AHEAD)] == [
-            3
-        ] * 4
+        for code in (READ_TOGETHER, SEND_TOGETHER, EACH, SEND_AHEAD):
+            assert client.call(READ, b"", code=code)[0] == 3

@@ -4,8 +4,8 @@ Theory of operation. A request is served when it is read, unless one before it s
 it waits in line. A reply that has to wait for data to be on the disk keeps those behind it waiting, and not what
 they are replies to: a client that sends ahead has its messages read by others meanwhile, and one sync does for
 several of them. Replies that nobody waits for are kept back for a while, for each would wake the client by itself. A
-client that does not read its replies, or sends far ahead, is not read from any more until it has
-caught up, so it holds no memory. Anything that is no frame ends the connection.
+client that does not read its replies, or sends far ahead, is not read from any more until it has caught up, so it
+holds no memory. Anything that is no frame ends the connection.
 """
 
 import asyncio
