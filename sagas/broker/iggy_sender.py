@@ -97,9 +97,14 @@ class IggySender:
             settled(error)
 
         try:
-            self._together.begin_send(_encoded(request), note)
+            batches = _encoded(request)
         except BrokerError as error:
             settled(error)
+        except Exception as error:
+            # Nobody is above this call who would hear of it: whoever publishes the same meets it again.
+            settled(BrokerError(f"messages could not be encoded: {error!r}"))
+        else:
+            self._together.begin_send(batches, note)
 
     async def partition_count(self, topic: str) -> int | None:
         """How many partitions the topic has, asked anew; None when it is not there."""

@@ -27,6 +27,7 @@ from sagas.broker.connection_string import parse_connection_string
 from sagas.broker.iggy import IggyBroker
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.errors import BrokerUnavailable
+from sagas.ports import Outgoing
 from tests.broker.contract import BrokerContract, Connect
 from tests.broker.reading_contract import ReadingContract
 from tests.broker.sending_contract import Outcomes, SendingContract
@@ -308,6 +309,19 @@ async def test_a_plain_broker_is_sent_to_at_once_not_even_when_it_may_have_becom
         await broker.publish([outgoing(number)])
         assert not broker.send([outgoing(number)], outcomes.of("refused"))
     assert outcomes.told == []
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_encoded_at_all_is_told_of_and_not_under_way_for_ever(
+    shared_server: str, stream: str, opened: Opened
+) -> None:
+    broker, outcomes = opened(shared_server, stream), Outcomes()
+    await broker.ensure([ORDERS])
+    await broker.publish([outgoing(0)])
+    half_a_pair = Outgoing(id=outgoing(1).id, topic="orders", key="k", payload=b"x", headers={"note": "\ud800"})
+    assert broker.send([half_a_pair], outcomes.of("half a pair"))
+    await outcomes.all_told(1)
+    assert "UnicodeEncodeError" in str(outcomes.told[0][1])
 
 
 @pytest.mark.anyio
