@@ -137,7 +137,7 @@ class _Written(Written[ParticipantTransaction]):
         self._barrier.write()
         super().write()
 
-    def end(self) -> None:
+    def end(self, *, has_committed: bool) -> None:
         self._barrier.clear()
 
 

@@ -242,6 +242,9 @@ class _Written(Written[StoreTransaction]):
     def begin(self) -> None:
         self._transaction.begin()
 
+    def end(self, *, has_committed: bool) -> None:
+        self._transaction.end(has_committed=has_committed)
+
     def fail(self, error: BaseException) -> None:
         if isinstance(error, DamagedInstance):
             self._set_aside(error)

@@ -18,8 +18,9 @@ from sagas.core.instance import Instance
 from sagas.errors import StaleRevision
 from sagas.ports import Changes, ParkedRow, TimerRow
 from sagas.store import audit, dead_letters, feed
-from sagas.store.database import Database, IntegrityError
+from sagas.store.database import Database, IntegrityError, Row
 from sagas.store.encoding import pack_id, unpack_id
+from sagas.store.known import KnownInstances
 from sagas.store.members import Members
 from sagas.store.outbox import OutboxTable
 from sagas.store.records import (
@@ -81,6 +82,7 @@ class SqliteTransaction:
         self._database = database
         self._members = members
         self._outbox = outbox
+        self._known = KnownInstances(database)
         self._any_parked = self._any_purged = self._is_fed = True
 
     def begin(self) -> None:
@@ -88,6 +90,11 @@ class SqliteTransaction:
         ((is_member, parked, purged, fed),) = self._database.rows(_STANDING, (self._members.epoch,))
         self._members.require_found(bool(is_member))
         self._any_parked, self._any_purged, self._is_fed = bool(parked), bool(purged), bool(fed)
+        self._known.begin()
+
+    def end(self, *, has_committed: bool) -> None:
+        """Forget what is not in the database, if it was rolled back."""
+        self._known.end(has_committed=has_committed)
 
     def seen(self, message_ids: Collection[str]) -> set[str]:
         """Which of these messages were dealt with before."""
@@ -96,13 +103,18 @@ class SqliteTransaction:
 
     def load(self, instance_ids: Collection[str]) -> dict[str, Instance]:
         """Instances by id; those that do not exist are missing. Raises DamagedInstance."""
-        found = self._database.rows_in(_instances_in, map(pack_id, instance_ids))
-        return {instance.id: instance for instance in (read_instance(*row) for row in found)}
+        known = {instance_id: self._known.get(instance_id) for instance_id in instance_ids}
+        found = {instance_id: instance for instance_id, instance in known.items() if instance is not None}
+        if len(found) < len(known):
+            asked = [pack_id(instance_id) for instance_id in known if instance_id not in found]
+            read = self._read(self._database.rows_in(_instances_in, asked))
+            found.update((instance.id, instance) for instance in read)
+        return found
 
     def find(self, saga: str, keys: Collection[str]) -> dict[str, Instance]:
         """Instances of `saga` by business key; those that do not exist are missing. Raises DamagedInstance."""
         found = self._database.rows_in(_keys_in, keys, saga)
-        return {instance.key: instance for instance in (read_instance(*row) for row in found)}
+        return {instance.key: instance for instance in self._read(found)}
 
     def purged(self, saga: str, keys: Collection[str]) -> set[str]:
         """Those of these business keys whose run of `saga` was purged, as far as that is still known."""
@@ -145,6 +157,8 @@ class SqliteTransaction:
             self._update(changes.updated)
         if changes.created:
             self._create(changes.created)
+        self._known.note([instance for instance, _ in changes.updated])
+        self._known.note(changes.created)
         database.change_many(_ADD_JOURNAL, map(journal_parameters, changes.journal))
         if self._is_fed:
             feed.enter(database, changes.journal)
@@ -165,6 +179,11 @@ class SqliteTransaction:
             dead_letters.add(database, changes.dead_letters)
         if changes.audit:
             audit.add(database, changes.audit)
+
+    def _read(self, rows: Iterable[Row]) -> list[Instance]:
+        instances = [read_instance(*row) for row in rows]
+        self._known.note(instances)
+        return instances
 
     def _update(self, updated: Sequence[tuple[Instance, int]]) -> None:
         rows = [
@@ -196,6 +215,7 @@ class SqliteTransaction:
     def _stale(self, wanted: Iterable[tuple[Instance, int]]) -> StaleRevision:
         """Names the first instance that did not get in: the ones before it are there as they were given."""
         *_, last = pairs = list(wanted)
+        self._known.forget()
         there = self.load([instance.id for instance, _ in pairs])
         instance, revision = next((pair for pair in pairs if there.get(pair[0].id) != pair[0]), last)
         return StaleRevision(instance.id, revision)

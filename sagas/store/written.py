@@ -44,7 +44,7 @@ class Written(Generic[T]):
                 self._outbox.has_committed()
             else:
                 self._outbox.has_rolled_back()
-            self.end()
+            self.end(has_committed=has_committed)
         if error is not None:
             self.fail(error)
 
@@ -55,7 +55,7 @@ class Written(Generic[T]):
         """What comes last, before the COMMIT."""
         self._outbox.write()
 
-    def end(self) -> None:
+    def end(self, *, has_committed: bool) -> None:
         """What comes after it, however it ended."""
 
     def fail(self, error: BaseException) -> None:
