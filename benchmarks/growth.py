@@ -97,7 +97,12 @@ def _write(database: Database, run: Instance, steps: list[tuple[object, ...]], n
     ids = [bytes.fromhex(instance_id("order", f"stored-{n}", first_ms + n).replace("-", "")) for n in numbers]
     runs = [
         msgspec.structs.replace(
-            run, id=unpack_id(i), key=f"stored-{n}", started_ms=first_ms + n, updated_ms=first_ms + n
+            run,
+            id=unpack_id(i),
+            key=f"stored-{n}",
+            started_ms=first_ms + n,
+            updated_ms=first_ms + n,
+            begun_by=unpack_id(i[:-1] + bytes(1)),
         )
         for n, i in zip(numbers, ids, strict=True)
     ]
@@ -109,6 +114,8 @@ def _write(database: Database, run: Instance, steps: list[tuple[object, ...]], n
         ],
     )
     # Ids of messages begin as their run's does.
-    told = [(i, i[:-1] + bytes([number]), step) for i in ids for number, step in enumerate(steps)]
-    database.change_many(_ADD_JOURNAL, [(blob(i), *step[1:4], blob(message), *step[5:]) for i, message, step in told])
-    database.change_many(_SEE, [(blob(message), first_ms + numbers.stop) for _, message, _ in told])
+    told = [(i, number, i[:-1] + bytes([number]), step) for i in ids for number, step in enumerate(steps)]
+    journal = [(blob(i), *step[1:4], blob(message), *step[5:]) for i, _, message, step in told]
+    database.change_many(_ADD_JOURNAL, journal)
+    # What began a run is known by the run.
+    database.change_many(_SEE, [(blob(message), first_ms + numbers.stop) for _, number, message, _ in told if number])

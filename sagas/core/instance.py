@@ -96,7 +96,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     before. `marks` keeps what its decisions, waits and delays have come to, each with its name; `signals` those
     that came before their wait: its name, their type and JSON. `items` are those of its fan-outs, as they were when
     each began: the name of its record, and the item as JSON. `incident` is for ever: what a person said of a
-    step, and what its participant said of it afterwards, where the two differ.
+    step, and what its participant said of it afterwards, where the two differ. `begun_by` is the id of the message
+    that began it, "" in rows of an older release and where none did.
     """
 
     id: str
@@ -120,6 +121,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     marks: tuple[tuple[str, str], ...] = ()
     signals: tuple[tuple[str, str, bytes], ...] = ()
     items: tuple[tuple[str, bytes], ...] = ()
+    begun_by: str = ""
 
     @property
     def is_ended(self) -> bool:

@@ -20,7 +20,7 @@ from sagas.runtime.dead_letters import dead_letter, published_again
 from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, SignalItem, StartItem, wanted_runs
 from sagas.runtime.planning import carry_over_of, plan
 from sagas.runtime.pulse import Drift, drift_of
-from sagas.runtime.rows import command_row, journal_row, parked_row, path_of, timer_name, unborn
+from sagas.runtime.rows import begun, command_row, journal_row, parked_row, path_of, timer_name, unborn
 
 READ_BY = "orchestrator"
 """Who gave up on a message, in its dead letter."""
@@ -91,7 +91,8 @@ class Batch:
             case PoisonItem(reason=reason):
                 self._bury(item.incoming, reason)
             case StartItem():
-                self._take_start(item)
+                if self._take_start(item):
+                    return  # its run knows it, and is found by its key
             case SignalItem():
                 if item.start is not None:
                     self._take_start(item.start)
@@ -152,23 +153,26 @@ class Batch:
         if self._transaction.seen([incoming.id]):
             return
         self._changes.inbox.append(incoming.id)
-        key_field = self._key_field(incoming.topic)
-        again = published_again(incoming, self._now_ms, read_by=READ_BY, key_field=key_field)
+        again = published_again(incoming, self._now_ms, read_by=READ_BY, key_field=self._key_field(incoming.topic))
         if again is None:
             self._bury(incoming, reason)
         else:
             self._changes.outbox.append(again)
 
-    def _take_start(self, item: StartItem) -> None:
-        definition = item.definition
-        if (definition.name, item.start.key) in self._purged:
-            self._bury(item.incoming, f"the run of {item.start.key!r} ended long ago and was purged: none begins anew")
-            return
-        instance = self._instances.get(self._ids.get((definition.name, item.start.key), ""))
-        if instance is not None:
-            definition = self._home_of(instance) or definition
-            instance = self._instances[instance.id]
-        self._decide(definition, instance, item.start, item.incoming)
+    def _take_start(self, item: StartItem) -> bool:
+        """Begin a run, unless there is one; whether this message is what began it, now or before."""
+        definition, incoming, key = item.definition, item.incoming, item.start.key
+        if (definition.name, key) in self._purged:
+            self._bury(incoming, f"the run of {key!r} ended long ago and was purged: none begins anew")
+            return False
+        instance = self._instances.get(self._ids.get((definition.name, key), ""))
+        if instance is None:
+            decision = begun(decide(definition, None, item.start, self._now_ms), incoming.id)
+            self._adopt(definition, None, decision, item.start, incoming.id)
+        elif instance.begun_by != incoming.id:
+            self._decide(self._home_of(instance) or definition, instance.id, item.start, incoming)
+            return False
+        return True
 
     def _take_signal(self, item: SignalItem) -> None:
         for saga in item.sagas:
@@ -179,7 +183,7 @@ class Batch:
                 self._park(item.incoming, unborn(saga, item.key))
                 return
             if definition is not None and definition.takes(item.signal.event_type):
-                self._decide(definition, self._instances[instance.id], item.signal, item.incoming)
+                self._decide(definition, instance.id, item.signal, item.incoming)
 
     def _take_reply(self, incoming: Incoming, instance_id: str, reply: Reply) -> None:
         instance = self._instances.get(instance_id)
@@ -200,7 +204,7 @@ class Batch:
                 incoming, f"step {reply.step!r} is answered on {spec.to.events!r}, this came on {incoming.topic!r}"
             )
             return
-        self._decide(definition, self._instances[instance_id], reply, incoming)
+        self._decide(definition, instance_id, reply, incoming)
 
     def _home_of(self, instance: Instance) -> Definition | None:
         """The definition under which the run goes on, to which it is carried over first if it is another."""
@@ -213,14 +217,14 @@ class Batch:
             self._adopt(heir, instance, decide(heir, instance, message, self._now_ms), message, "")
         return heir
 
-    def _decide(self, definition: Definition, instance: Instance | None, message: Input, incoming: Incoming) -> None:
-        decision = decide(definition, instance, message, self._now_ms)
+    def _decide(self, definition: Definition, instance_id: str, message: Input, incoming: Incoming) -> None:
+        decision = decide(definition, self._instances[instance_id], message, self._now_ms)
         if decision.verdict == "early":
-            self._park(incoming, instance.id if instance else "")
+            self._park(incoming, instance_id)
             return
         if decision.verdict == "violation":
             self._bury(incoming, decision.note)
-        self._adopt(definition, instance, decision, message, incoming.id)
+        self._adopt(definition, self._instances[instance_id], decision, message, incoming.id)
 
     def _park(self, incoming: Incoming, instance_id: str) -> None:
         self._changes.parked.append(parked_row(incoming, instance_id, self._now_ms))

@@ -1,6 +1,7 @@
 """What a decision comes to as rows: the command in the outbox, the entry in the journal; and what waits."""
 
 import msgspec
+from msgspec.structs import replace
 
 from sagas.core.definition import Definition
 from sagas.core.effects import Decision, Input, Send
@@ -46,6 +47,12 @@ def command_row(definition: Definition, instance: Instance, send: Send, now_ms: 
         key=instance.key,
         headers=headers,
     )
+
+
+def begun(decision: Decision, message_id: str) -> Decision:
+    """What was decided of a start, its run knowing the message that began it: so it need not stand in the inbox."""
+    assert decision.instance is not None, "whatever starts has a run"
+    return replace(decision, instance=replace(decision.instance, begun_by=message_id))
 
 
 def journal_row(

@@ -17,7 +17,7 @@ from sagas.core.effects import CarryOver, Decision, Input
 from sagas.core.instance import Instance, StepRecord
 from sagas.core.kernel import decide
 from sagas.ports import JournalRow
-from sagas.runtime.rows import path_of
+from sagas.runtime.rows import begun, path_of
 
 Definitions = Mapping[tuple[str, int], Definition]
 
@@ -56,7 +56,7 @@ def rebuild(definitions: Definitions, saga: str, version: int, rows: Sequence[Jo
             reason = f"saga {saga!r} version {under} is not loaded here"
             return Rebuilt(instance=instance, differences=(reason,), is_known=False)
         try:
-            decision = decide(definition, instance, message, row.at_ms)
+            decision = decided_again(definition, instance, message, row)
         except Exception as error:  # a fold is the user's own code, and a changed input makes it raise anything
             return _broken(instance, f"revision {row.revision}: deciding it again fails: {_brief(error)}")
         found = _against_row(instance, decision, row)
@@ -66,13 +66,19 @@ def rebuild(definitions: Definitions, saga: str, version: int, rows: Sequence[Jo
     return Rebuilt(instance=instance)
 
 
+def decided_again(definition: Definition, before: Instance | None, message: Input, row: JournalRow) -> Decision:
+    """What is decided of a row's input, with what the runtime adds to it."""
+    decision = decide(definition, before, message, row.at_ms)
+    return begun(decision, row.message_id) if before is None and decision.instance is not None else decision
+
+
 def differences(rebuilt: Instance, stored: Instance, said_by: str = "journal") -> tuple[str, ...]:
     """What differs between the two, field by field; () when they are equal."""
     found: list[str] = []
     for name in stored.__struct_fields__:
         was, now = getattr(rebuilt, name), getattr(stored, name)
-        if was == now or (name == "content" and not now):
-            continue  # an older release did not note the content of the definition
+        if was == now or (name in ("content", "begun_by") and not now):
+            continue  # an older release did not note the content of the definition, nor what began the run
         if name == "steps":
             found += _step_differences(was, now, said_by)
         elif name == "data":

@@ -13,13 +13,14 @@ out of which a row is unfed, and while very many are, it leaves all.
 
 `instances.cleaned` says up to which revision the journal of an instance was cleaned away, so that a gap that
 cleaning made is told from a loss. A run that is purged leaves a *tombstone* with its key and its id: an event that
-would start it again, and an answer to it, meet that and not nothing.
+would start it again, and an answer to it, meet that and not nothing. The message that began it is then noted in the
+inbox, where the run itself stood for it before.
 """
 
 from collections.abc import Collection, Sequence
 
 from sagas.core.ids import first_id_at
-from sagas.core.instance import COMPENSATED, COMPLETED, ENDS, REJECTED
+from sagas.core.instance import COMPENSATED, COMPLETED, ENDS, REJECTED, Instance
 from sagas.errors import DamagedInstance
 from sagas.store import feed
 from sagas.store.database import Database, Row
@@ -48,6 +49,7 @@ _NOTE_CLEANED = "UPDATE instances SET cleaned = revision WHERE id = ?"
 _CLEAN = "DELETE FROM journal WHERE instance_id = ?"
 _OLD_RUNS = "SELECT id FROM instances WHERE id > ? AND id < ? ORDER BY id LIMIT ?"
 _BURY = "INSERT OR REPLACE INTO tombstones (instance_id, saga, key, purged_ms) VALUES (?, ?, ?, ?)"
+_SEE = "INSERT INTO inbox (message_id, seen_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _PURGE = "DELETE FROM instances WHERE id = ?"
 _FORGET_TOMBSTONES = """
     DELETE FROM tombstones WHERE instance_id IN (
@@ -95,10 +97,14 @@ class Cleaner:
         if found and self._ended(found, PURGED_STATES, before_ms):
             with self._database.transaction():
                 self._members.require()
-                gone = [row for row in self._ended(found, PURGED_STATES, before_ms) if _is_settled(row)]
-                self._database.change_many(_BURY, [(row[0], row[1], row[2], now_ms) for row in gone])
-                self._database.change_many(_CLEAN, [(row[0],) for row in gone])
-                self._database.change_many(_PURGE, [(row[0],) for row in gone])
+                ended = [(row[0], _read(row)) for row in self._ended(found, PURGED_STATES, before_ms)]
+                gone = [(stored_id, run) for stored_id, run in ended if run is not None and not run.incident]
+                self._database.change_many(_BURY, [(stored_id, run.saga, run.key, now_ms) for stored_id, run in gone])
+                # What began a run was known by the run (`Batch.take`): from now on the inbox has to know it.
+                begun_by = [(pack_id(run.begun_by), now_ms) for _, run in gone if run.begun_by]
+                self._database.change_many(_SEE, begun_by)
+                self._database.change_many(_CLEAN, [(stored_id,) for stored_id, _ in gone])
+                self._database.change_many(_PURGE, [(stored_id,) for stored_id, _ in gone])
         return self._runs_at != _FIRST
 
     def forget_tombstones(self, before_ms: int, count_max: int) -> int:
@@ -125,13 +131,13 @@ class Cleaner:
         return [row for row in found if row[0] not in waiting]
 
 
-def _is_settled(row: Row) -> bool:
-    """Whether nothing about an ended run has to be kept: a person's word that its participant contradicted has."""
+def _read(row: Row) -> Instance | None:
+    """The run in a row of `_ended`, None for one that is damaged: a person has to see it."""
     stored_id, _, _, revision, state, record = row
     try:
-        return not read_instance(stored_id, revision, state, record).incident
+        return read_instance(stored_id, revision, state, record)
     except DamagedInstance:
-        return False  # a person has to see it
+        return None
 
 
 def _padded(states: Collection[str]) -> tuple[str, ...]:

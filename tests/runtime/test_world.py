@@ -5,8 +5,8 @@ import pytest
 
 from sagas.broker.memory import MemoryBroker
 from sagas.core.effects import Fire, Reply, Start
-from sagas.core.kernel import decide
 from sagas.ports import Outgoing
+from sagas.runtime.verification import decided_again
 from sagas.testing.world import World
 from services.orders.saga import order_saga
 from tests.runtime.shop import Header, a_shop, an_order, effects, foreign, order, rows
@@ -182,7 +182,7 @@ async def test_replaying_the_journal_gives_the_stored_instance() -> None:
             replayed = None
             for row in shop.store.journal(stored.id):
                 message = _input(row.input)
-                replayed = decide(order_saga.definition, replayed, message, row.at_ms).instance
+                replayed = decided_again(order_saga.definition, replayed, message, row).instance
             assert replayed == stored
 
 

@@ -9,8 +9,8 @@ import msgspec
 from sagas.core.definition import Definition
 from sagas.core.effects import Input
 from sagas.core.instance import Instance
-from sagas.core.kernel import decide
 from sagas.ports import InstanceFilter, JournalRow, ParticipantStore, Store
+from sagas.runtime.verification import decided_again
 from sagas.testing.simulation.faults import Faults
 from sagas.testing.simulation.history import Appended, History
 from sagas.testing.simulation.subject import Subject
@@ -62,7 +62,7 @@ class Evidence:
         state: Instance | None = None
         for row in self.journals[instance.id]:
             message = _inputs.decode(row.input)
-            before, state = state, decide(self.definition_of(instance), state, message, row.at_ms).instance
+            before, state = state, decided_again(self.definition_of(instance), state, message, row).instance
             yield row, message, before, state
 
     @cached_property

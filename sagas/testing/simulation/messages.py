@@ -90,7 +90,10 @@ def _said(payload: bytes) -> bytes:
 
 
 def every_message_is_answered_for(evidence: Evidence) -> Iterator[Violation]:
-    """What is in a topic was dealt with: it stands in the inbox or behind the barrier. None is a dead letter."""
+    """What is in a topic was dealt with: it stands in the inbox or behind the barrier, or began a run.
+
+    None is a dead letter.
+    """
     yield from _dead_letters(evidence)
     yield from unanswered(evidence)
 
@@ -129,7 +132,7 @@ def _unread_by_orchestrator(evidence: Evidence) -> Iterator[Violation]:
     topics = {topic for definition in evidence.subject.definitions for topic in definition.topics}
     there = {a.message.id: a.message for a in evidence.first_there.values() if a.message.topic in topics}
     with evidence.store.transaction() as transaction:
-        known = transaction.seen(list(there))
+        known = transaction.seen(list(there)) | {instance.begun_by for instance in evidence.instances}
         parked = {row.message_id for row in transaction.parked_for([i.id for i in evidence.instances])}
     for message_id, message in there.items():
         if message_id not in known and message_id not in parked:

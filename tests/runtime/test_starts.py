@@ -1,0 +1,119 @@
+"""The message that begins a run is known by the run, and need not stand in the inbox."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from sagas.core.envelope import encode_message
+from sagas.core.instance import Instance
+from sagas.ports import Changes, Incoming, InstanceFilter
+from sagas.runtime.orchestrator import Orchestrator
+from sagas.store.sqlite import SqliteStore
+from tests.races.parts import ORDER
+from tests.runtime.shop import an_order
+
+NOW_MS = 1_700_000_000_000
+FIRST = "0b5f7d9c-53d9-4d3f-8f6a-2f3f0d6f9a01"
+"""A random id, as other programs give their messages."""
+SECOND = "f3a0c1de-9d2b-4c7f-a1f5-0a7c4f1e2b02"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "orchestrator.db")
+    yield store
+    store.close()
+
+
+def a_start(message_id: str, *, key: str = "o-1", address: str = "Main Street 1") -> Incoming:
+    event = an_order(key, address=address)
+    payload = encode_message(event, message_id=message_id, key_field="order_id", key=key, now_ms=NOW_MS)
+    return Incoming(id=message_id, topic="orders", partition=0, offset=0, timestamp_ms=NOW_MS, payload=payload)
+
+
+def the_run(store: SqliteStore) -> Instance:
+    (run,) = store.instances(InstanceFilter())
+    return run
+
+
+def seen(store: SqliteStore, *ids: str) -> set[str]:
+    with store.transaction() as transaction:
+        return transaction.seen(ids)
+
+
+def verdicts(store: SqliteStore) -> list[str]:
+    return [row.verdict for row in store.journal(the_run(store).id)]
+
+
+def test_what_began_a_run_stands_in_the_run(store: SqliteStore) -> None:
+    Orchestrator([ORDER], store).process([a_start(FIRST)], NOW_MS)
+    assert the_run(store).begun_by == FIRST
+    assert seen(store, FIRST) == set()
+
+
+def test_a_start_that_is_read_again_leaves_no_trace(store: SqliteStore) -> None:
+    orchestrator = Orchestrator([ORDER], store)
+    orchestrator.process([a_start(FIRST), a_start(FIRST)], NOW_MS)
+    before = the_run(store)
+    orchestrator.process([a_start(FIRST)], NOW_MS + 9)
+    assert the_run(store) == before
+    assert verdicts(store) == ["advance"]
+    assert len(store.unpublished(9)) == 1
+
+
+def test_a_start_that_another_node_took_meanwhile_leaves_no_trace(tmp_path: Path, store: SqliteStore) -> None:
+    other = SqliteStore(tmp_path / "orchestrator.db")
+    Orchestrator([ORDER], store).process([a_start(FIRST)], NOW_MS)
+    before = the_run(store)
+    Orchestrator([ORDER], other).process([a_start(FIRST)], NOW_MS + 9)
+    assert the_run(other) == before
+    other.close()
+
+
+def test_another_message_for_the_run_is_a_duplicate_once(store: SqliteStore) -> None:
+    orchestrator = Orchestrator([ORDER], store)
+    orchestrator.process([a_start(FIRST)], NOW_MS)
+    for late in (1, 2):
+        orchestrator.process([a_start(SECOND)], NOW_MS + late)
+    assert verdicts(store) == ["advance", "duplicate"]
+    assert seen(store, FIRST, SECOND) == {SECOND}
+    assert the_run(store).begun_by == FIRST
+
+
+def test_another_order_for_the_run_is_a_dead_letter_once(store: SqliteStore) -> None:
+    orchestrator = Orchestrator([ORDER], store)
+    orchestrator.process([a_start(FIRST)], NOW_MS)
+    for late in (1, 2):
+        orchestrator.process([a_start(SECOND, address="Elsewhere 2")], NOW_MS + late)
+    assert verdicts(store) == ["advance", "violation"]
+    assert len(store.dead_letters(9)) == 1
+
+
+def test_a_run_that_an_older_release_began_is_known_by_the_inbox(store: SqliteStore) -> None:
+    orchestrator = Orchestrator([ORDER], store)
+    orchestrator.process([a_start(FIRST)], NOW_MS)
+    run = the_run(store)
+    older = replace(run, begun_by="", revision=run.revision + 1)
+    with store.transaction() as transaction:
+        transaction.write(Changes(now_ms=NOW_MS, updated=[(older, run.revision)], inbox=[FIRST]))
+    orchestrator.process([a_start(FIRST)], NOW_MS + 9)
+    assert the_run(store) == older
+
+
+def test_when_a_run_is_purged_the_inbox_knows_what_began_it(store: SqliteStore) -> None:
+    orchestrator = Orchestrator([ORDER], store)
+    orchestrator.process([a_start(FIRST)], NOW_MS)
+    run = the_run(store)
+    ended = replace(run, state="completed", revision=run.revision + 1)
+    with store.transaction() as transaction:
+        transaction.write(Changes(now_ms=NOW_MS, updated=[(ended, run.revision)]))
+    store.cleaner.purge_runs(NOW_MS + 1, NOW_MS + 9, 99)
+    assert store.instances(InstanceFilter()) == []
+    orchestrator.process([a_start(FIRST)], NOW_MS + 9)
+    assert store.instances(InstanceFilter()) == []
+    assert store.dead_letters(9) == []
+    # As long as the run's tombstone, and not as long as the run.
+    assert store.cleaner.forget_seen(NOW_MS + 9, 9) == 0
+    assert store.cleaner.forget_seen(NOW_MS + 10, 9) == 1
