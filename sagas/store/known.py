@@ -18,7 +18,10 @@ from sagas.core.instance import Instance
 from sagas.store.database import Database
 
 KNOWN_MAX: Final = 2_048
-"""Instances that are kept, those that moved last: some 3 KB each."""
+"""Instances that are kept, those that moved last: some 3 KB each beside their data."""
+
+DATA_MAX: Final = 4_096
+"""Bytes of data that an instance may have to be kept, its items and signals included: a message may have 256 KiB."""
 
 BUSY_MIN: Final = 512
 """So many in one transaction say that many more are under way than can be kept: then none are."""
@@ -61,7 +64,7 @@ class KnownInstances:
         known = self._instances
         for instance in instances:
             known.pop(instance.id, None)
-            if instance.is_live:
+            if instance.is_live and _is_small(instance):
                 known[instance.id] = instance
         while len(known) > self._count_max:
             del known[next(iter(known))]
@@ -74,3 +77,10 @@ class KnownInstances:
             self._left = (self._version, self._database.connection.total_changes)
         else:
             self.forget()
+
+
+def _is_small(instance: Instance) -> bool:
+    size = len(instance.data)
+    if instance.items or instance.signals:
+        size += sum(len(item) for _, item in instance.items) + sum(len(data) for _, _, data in instance.signals)
+    return size <= DATA_MAX

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from sagas.errors import StaleRevision
 from sagas.ports import Changes, InstanceFilter
 from sagas.store.database import Database
 from sagas.store.encoding import pack_id
-from sagas.store.known import KnownInstances
+from sagas.store.known import DATA_MAX, KnownInstances
 from sagas.store.sqlite import SqliteStore
 from tests.store.builders import NOW_MS, a_step_later, an_instance
 from tests.store.suite import Refused, write, write_and_refuse
@@ -190,6 +191,23 @@ def test_those_that_moved_last_are_kept_and_none_that_has_ended(database: Databa
     assert [run.key for run in runs if kept.get(run.id)] == ["o-0", "o-3", "o-4"]
     kept.note([replace(runs[4], state=COMPLETED), replace(runs[3], state=STUCK)])
     assert [run.key for run in runs if kept.get(run.id)] == ["o-0"]
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        {"data": b" " * (DATA_MAX + 1)},
+        {"items": (("pack/1", b" " * DATA_MAX), ("pack/2", b"{}"))},
+        {"signals": (("approve", "order.approved", b" " * DATA_MAX),)},
+    ],
+    ids=["data", "items", "signals"],
+)
+def test_a_run_with_much_data_is_read_each_time(database: Database, large: dict[str, Any]) -> None:
+    kept, run = known(database), an_instance("o-1")
+    kept.note([run])
+    assert kept.get(run.id) == run
+    kept.note([replace(run, **large)])
+    assert kept.get(run.id) is None
 
 
 def test_while_very_many_move_at_once_none_is_kept(database: Database) -> None:
