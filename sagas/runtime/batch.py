@@ -14,13 +14,13 @@ from sagas.core.definition import Definition
 from sagas.core.effects import ClearTimer, Decision, Input, Operate, Reply, Send, SetTimer
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
-from sagas.ports import AuditRow, Changes, Incoming, StoreTransaction, TimerRow
+from sagas.ports import Changes, Incoming, StoreTransaction, TimerRow
 from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import dead_letter, published_again
 from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, SignalItem, StartItem, wanted_runs
 from sagas.runtime.planning import carry_over_of, plan
 from sagas.runtime.pulse import Drift, drift_of
-from sagas.runtime.rows import begun, command_row, journal_row, parked_row, path_of, timer_name, unborn
+from sagas.runtime.rows import audit_row, begun, command_row, journal_row, parked_row, timer_name, unborn
 
 READ_BY = "orchestrator"
 """Who gave up on a message, in its dead letter."""
@@ -82,7 +82,7 @@ class Batch:
     def take(self, item: Item) -> None:
         """Deal with one message, once."""
         message_id = item.incoming.id
-        if message_id in self._seen:
+        if message_id in self._seen or self._has_begun(item):
             return
         self._seen.add(message_id)
         match item:
@@ -92,7 +92,7 @@ class Batch:
                 self._bury(item.incoming, reason)
             case StartItem():
                 if self._take_start(item):
-                    return  # its run knows it, and is found by its key
+                    return  # not noted either: its run knows it, and is found by its key
             case SignalItem():
                 if item.start is not None:
                     self._take_start(item.start)
@@ -135,17 +135,7 @@ class Batch:
         definition = self._home_of(instance)
         assert definition is not None, "there is a plan, so there is a definition"
         self._adopt(definition, self._instances[instance_id], decision, message, "")
-        self._changes.audit.append(
-            AuditRow(
-                at_ms=self._now_ms,
-                instance_id=instance_id,
-                revision=instance.revision,
-                who=message.who,
-                action=message.action,
-                reason=message.reason,
-                path=path_of(instance, decision),
-            )
-        )
+        self._changes.audit.append(audit_row(instance, decision, message, self._now_ms))
         return decision
 
     def fail(self, incoming: Incoming, reason: str) -> None:
@@ -159,19 +149,27 @@ class Batch:
         else:
             self._changes.outbox.append(again)
 
+    def _has_begun(self, item: Item) -> bool:
+        """Whether a message has begun a run: then it was dealt with, whoever waits for it now."""
+        start = item.start if isinstance(item, SignalItem) else item
+        run = self._run_of(start) if isinstance(start, StartItem) else None
+        return run is not None and run.begun_by == item.incoming.id
+
+    def _run_of(self, item: StartItem) -> Instance | None:
+        return self._instances.get(self._ids.get((item.definition.name, item.start.key), ""))
+
     def _take_start(self, item: StartItem) -> bool:
-        """Begin a run, unless there is one; whether this message is what began it, now or before."""
+        """Begin a run, unless there is one; whether that was done."""
         definition, incoming, key = item.definition, item.incoming, item.start.key
         if (definition.name, key) in self._purged:
             self._bury(incoming, f"the run of {key!r} ended long ago and was purged: none begins anew")
             return False
-        instance = self._instances.get(self._ids.get((definition.name, key), ""))
-        if instance is None:
-            decision = begun(decide(definition, None, item.start, self._now_ms), incoming.id)
-            self._adopt(definition, None, decision, item.start, incoming.id)
-        elif instance.begun_by != incoming.id:
+        instance = self._run_of(item)
+        if instance is not None:
             self._decide(self._home_of(instance) or definition, instance.id, item.start, incoming)
             return False
+        decision = begun(decide(definition, None, item.start, self._now_ms), incoming.id)
+        self._adopt(definition, None, decision, item.start, incoming.id)
         return True
 
     def _take_signal(self, item: SignalItem) -> None:

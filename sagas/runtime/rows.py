@@ -4,11 +4,11 @@ import msgspec
 from msgspec.structs import replace
 
 from sagas.core.definition import Definition
-from sagas.core.effects import Decision, Input, Send
+from sagas.core.effects import Decision, Input, Operate, Send
 from sagas.core.envelope import Header, encode_message
 from sagas.core.instance import Instance
 from sagas.core.messages import tag_of
-from sagas.ports import Incoming, JournalRow, OutboxRow, ParkedRow
+from sagas.ports import AuditRow, Incoming, JournalRow, OutboxRow, ParkedRow
 from sagas.runtime.delivery import RETRIABLE
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -71,6 +71,19 @@ def journal_row(
         triggers=tuple(move.trigger for move in decision.moves),
         path=path_of(before, decision),
         note=decision.note,
+    )
+
+
+def audit_row(before: Instance, decision: Decision, message: Operate, now_ms: int) -> AuditRow:
+    """The entry of what a person did with a run."""
+    return AuditRow(
+        at_ms=now_ms,
+        instance_id=before.id,
+        revision=before.revision,
+        who=message.who,
+        action=message.action,
+        reason=message.reason,
+        path=path_of(before, decision),
     )
 
 

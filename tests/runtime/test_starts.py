@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from sagas import Event, Saga, unchanged
 from sagas.core.envelope import encode_message
 from sagas.core.instance import Instance
 from sagas.ports import Changes, Incoming, InstanceFilter
@@ -13,6 +15,7 @@ from sagas.runtime.orchestrator import Orchestrator
 from sagas.store.sqlite import SqliteStore
 from tests.races.parts import ORDER
 from tests.runtime.shop import an_order
+from tests.runtime.trips import DESK, HOTEL, BookRoom, FreeRoom, TripAsked, trip_saga
 
 NOW_MS = 1_700_000_000_000
 FIRST = "0b5f7d9c-53d9-4d3f-8f6a-2f3f0d6f9a01"
@@ -117,3 +120,74 @@ def test_when_a_run_is_purged_the_inbox_knows_what_began_it(store: SqliteStore) 
     # As long as the run's tombstone, and not as long as the run.
     assert store.cleaner.forget_seen(NOW_MS + 9, 9) == 0
     assert store.cleaner.forget_seen(NOW_MS + 10, 9) == 1
+
+
+# --------------------------------------------------------------------------- a start that others wait for
+
+
+class GuideHired(Event, tag="guide.hired"):
+    trip_id: str
+
+
+class Guide(msgspec.Struct, frozen=True):
+    """A guide who waits until somebody asks for the trip."""
+
+    trip_id: str
+
+
+guide_saga = Saga("guide", Guide, version=1, key="trip_id")
+
+
+@guide_saga.start(on=DESK)
+def hire(event: GuideHired) -> Guide:
+    return Guide(event.trip_id)
+
+
+@guide_saga.wait(on=DESK, timeout=3_600, absence="refusal")
+def asked(guide: Guide, signal: TripAsked) -> Guide:
+    return guide
+
+
+@guide_saga.step(to=HOTEL, timeout=30, unknown="undo")
+def bed(guide: Guide) -> BookRoom:
+    return BookRoom(trip_id=guide.trip_id)
+
+
+@bed.undo
+def _(guide: Guide) -> FreeRoom:
+    return FreeRoom(trip_id=guide.trip_id)
+
+
+bed.reply(unchanged)
+guide_saga.flow(asked >> bed)
+
+
+def from_the_desk(event: GuideHired | TripAsked, message_id: str) -> Incoming:
+    payload = encode_message(event, message_id=message_id, key_field="trip_id", key=event.trip_id, now_ms=NOW_MS)
+    return Incoming(
+        id=message_id, topic=DESK.events, partition=0, offset=0, timestamp_ms=NOW_MS, payload=payload, headers={}
+    )
+
+
+def states(store: SqliteStore) -> dict[str, str]:
+    return {run.saga: run.state for run in store.instances(InstanceFilter())}
+
+
+def test_what_begins_one_run_is_what_another_waits_for(store: SqliteStore) -> None:
+    orchestrator = Orchestrator([trip_saga.definition, guide_saga.definition], store)
+    ask = from_the_desk(TripAsked(trip_id="t-1"), FIRST)
+    orchestrator.process([from_the_desk(GuideHired(trip_id="t-1"), SECOND), ask], NOW_MS)
+    there = store.instances(InstanceFilter())
+    assert states(store)["guide"] == "bed.pending"
+    assert seen(store, FIRST, SECOND) == {FIRST}
+    orchestrator.process([ask], NOW_MS + 9)
+    assert store.instances(InstanceFilter()) == there
+
+
+def test_a_start_that_comes_again_after_a_release_that_waits_for_it_is_none_and_no_signal(store: SqliteStore) -> None:
+    ask = from_the_desk(TripAsked(trip_id="t-1"), FIRST)
+    Orchestrator([trip_saga.definition], store).process([ask], NOW_MS)
+    later = Orchestrator([trip_saga.definition, guide_saga.definition], store)
+    later.process([from_the_desk(GuideHired(trip_id="t-1"), SECOND)], NOW_MS + 1)
+    later.process([ask], NOW_MS + 2)
+    assert states(store)["guide"] == "asked.waiting"
