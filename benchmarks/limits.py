@@ -227,6 +227,7 @@ def _commit(connection: sqlite.Connection, ids: list[bytes], revision: int, rows
     else:
         update = "UPDATE instances SET state = ?, revision = ?, record = ? WHERE id = ? AND revision = ?"
         connection.executemany(update, [("x.pending", revision + 1, rows.record, i, revision) for i in ids])
+        # Of all but the first: what began a saga is known by the saga.
         connection.executemany("INSERT INTO inbox VALUES (?, ?)", [(i + bytes([revision]), NOW_MS) for i in ids])
     connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?)", [(i, revision, i, rows.message) for i in ids])
     # What the batch before sent has been published meanwhile.

@@ -86,7 +86,7 @@ class StoreTransaction(Protocol):
     """Reads and writes that are committed together. Valid inside `Store.transaction()` only."""
 
     def seen(self, message_ids: Collection[str]) -> set[str]:
-        """Which of these messages were dealt with before."""
+        """Which of these messages were dealt with before; one that began a run is known by the run alone."""
         ...
 
     def load(self, instance_ids: Collection[str]) -> dict[str, Instance]:

@@ -3,8 +3,8 @@
 Theory of operation. One batch is one transaction: which messages are new, the instances they are for,
 one decision each in the order of their partition, and everything decided written together. The
 broker's offsets are stored afterwards by whoever called, so a crash between means the batch comes
-again and the inbox ends it. If another process moved an instance meanwhile, nothing is written and
-the batch is read and decided anew, as often as it takes within a bound.
+again, and the inbox ends it, or the run that a message began. If another process moved an instance
+meanwhile, nothing is written and the batch is read and decided anew, as often as it takes within a bound.
 
 A large batch is taken in parts within its one transaction: each is read, decided and written before the next. What was
 decided of hundreds of messages has left the processor's caches when it is written (5 % of a batch's CPU, measured).

@@ -24,7 +24,7 @@ DATA_MAX: Final = 4_096
 """Bytes of data that an instance may have to be kept, its items and signals included: a message may have 256 KiB."""
 
 BUSY_MIN: Final = 512
-"""So many in one transaction say that many more are under way than can be kept: then none are."""
+"""So many read and written in one transaction say that more are under way than can be kept: then none are."""
 
 _DATA_VERSION = "PRAGMA data_version"
 

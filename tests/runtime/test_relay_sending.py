@@ -164,13 +164,19 @@ async def test_what_is_under_way_is_passed_over_in_the_table(
     assert in_the_table(store) == ""
 
 
-async def test_when_all_that_can_be_read_is_under_way_it_is_waited_for(
-    store: SqliteStore, broker: SlowBroker, clock: VirtualClock
-) -> None:
+async def with_all_under_way(store: SqliteStore, broker: SlowBroker, clock: VirtualClock) -> Relay:
+    """A relay that has sent as many rows as it reads at once, "a" and "b"."""
     relay = Relay(store, broker, clock, inline, batch_max=2, committed_max=10)
     assert await relay.flush() == 0
     commit(store, "a", "b")
     relay.send()
+    return relay
+
+
+async def test_when_all_that_can_be_read_is_under_way_it_is_waited_for(
+    store: SqliteStore, broker: SlowBroker, clock: VirtualClock
+) -> None:
+    relay = await with_all_under_way(store, broker, clock)
     broker.is_connected = False
     clock.advance(60_000)
     commit(store, "c")
@@ -278,10 +284,7 @@ async def test_no_more_is_under_way_than_may_wait(
 async def test_whoever_waits_for_what_is_under_way_hears_that_it_landed(
     store: SqliteStore, broker: SlowBroker, clock: VirtualClock
 ) -> None:
-    relay = Relay(store, broker, clock, inline, batch_max=2, committed_max=10)
-    assert await relay.flush() == 0
-    commit(store, "a", "b")
-    relay.send()
+    relay = await with_all_under_way(store, broker, clock)
     clock.advance(60_000)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:

@@ -1,6 +1,6 @@
 """The message that begins a run is known by the run, and need not stand in the inbox."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from sagas import Event, Saga, unchanged
 from sagas.core.envelope import encode_message
-from sagas.core.instance import Instance
+from sagas.core.instance import COMPLETED, Instance
 from sagas.ports import Changes, Incoming, InstanceFilter
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.store.sqlite import SqliteStore
@@ -41,6 +41,21 @@ def the_run(store: SqliteStore) -> Instance:
     return run
 
 
+def begin(store: SqliteStore) -> tuple[Orchestrator, Instance]:
+    """An orchestrator and the run that it has begun."""
+    orchestrator = Orchestrator([ORDER], store)
+    orchestrator.process([a_start(FIRST)], NOW_MS)
+    return orchestrator, the_run(store)
+
+
+def rewrite(store: SqliteStore, run: Instance, *, inbox: Sequence[str] = (), **fields: str) -> Instance:
+    """Have the run stored with these fields."""
+    changed = replace(run, revision=run.revision + 1, **fields)
+    with store.transaction() as transaction:
+        transaction.write(Changes(now_ms=NOW_MS, updated=[(changed, run.revision)], inbox=list(inbox)))
+    return changed
+
+
 def seen(store: SqliteStore, *ids: str) -> set[str]:
     with store.transaction() as transaction:
         return transaction.seen(ids)
@@ -51,7 +66,7 @@ def verdicts(store: SqliteStore) -> list[str]:
 
 
 def test_what_began_a_run_stands_in_the_run(store: SqliteStore) -> None:
-    Orchestrator([ORDER], store).process([a_start(FIRST)], NOW_MS)
+    begin(store)
     assert the_run(store).begun_by == FIRST
     assert seen(store, FIRST) == set()
 
@@ -68,16 +83,14 @@ def test_a_start_that_is_read_again_leaves_no_trace(store: SqliteStore) -> None:
 
 def test_a_start_that_another_node_took_meanwhile_leaves_no_trace(tmp_path: Path, store: SqliteStore) -> None:
     other = SqliteStore(tmp_path / "orchestrator.db")
-    Orchestrator([ORDER], store).process([a_start(FIRST)], NOW_MS)
-    before = the_run(store)
+    _, before = begin(store)
     Orchestrator([ORDER], other).process([a_start(FIRST)], NOW_MS + 9)
     assert the_run(other) == before
     other.close()
 
 
 def test_another_message_for_the_run_is_a_duplicate_once(store: SqliteStore) -> None:
-    orchestrator = Orchestrator([ORDER], store)
-    orchestrator.process([a_start(FIRST)], NOW_MS)
+    orchestrator, _ = begin(store)
     for late in (1, 2):
         orchestrator.process([a_start(SECOND)], NOW_MS + late)
     assert verdicts(store) == ["advance", "duplicate"]
@@ -86,8 +99,7 @@ def test_another_message_for_the_run_is_a_duplicate_once(store: SqliteStore) -> 
 
 
 def test_another_order_for_the_run_is_a_dead_letter_once(store: SqliteStore) -> None:
-    orchestrator = Orchestrator([ORDER], store)
-    orchestrator.process([a_start(FIRST)], NOW_MS)
+    orchestrator, _ = begin(store)
     for late in (1, 2):
         orchestrator.process([a_start(SECOND, address="Elsewhere 2")], NOW_MS + late)
     assert verdicts(store) == ["advance", "violation"]
@@ -95,23 +107,15 @@ def test_another_order_for_the_run_is_a_dead_letter_once(store: SqliteStore) -> 
 
 
 def test_a_run_that_an_older_release_began_is_known_by_the_inbox(store: SqliteStore) -> None:
-    orchestrator = Orchestrator([ORDER], store)
-    orchestrator.process([a_start(FIRST)], NOW_MS)
-    run = the_run(store)
-    older = replace(run, begun_by="", revision=run.revision + 1)
-    with store.transaction() as transaction:
-        transaction.write(Changes(now_ms=NOW_MS, updated=[(older, run.revision)], inbox=[FIRST]))
+    orchestrator, run = begin(store)
+    older = rewrite(store, run, begun_by="", inbox=[FIRST])
     orchestrator.process([a_start(FIRST)], NOW_MS + 9)
     assert the_run(store) == older
 
 
 def test_when_a_run_is_purged_the_inbox_knows_what_began_it(store: SqliteStore) -> None:
-    orchestrator = Orchestrator([ORDER], store)
-    orchestrator.process([a_start(FIRST)], NOW_MS)
-    run = the_run(store)
-    ended = replace(run, state="completed", revision=run.revision + 1)
-    with store.transaction() as transaction:
-        transaction.write(Changes(now_ms=NOW_MS, updated=[(ended, run.revision)]))
+    orchestrator, run = begin(store)
+    rewrite(store, run, state=COMPLETED)
     store.cleaner.purge_runs(NOW_MS + 1, NOW_MS + 9, 99)
     assert store.instances(InstanceFilter()) == []
     orchestrator.process([a_start(FIRST)], NOW_MS + 9)

@@ -1,6 +1,5 @@
 """Instances that are kept in memory between transactions: never anything but what is in the database."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -18,23 +17,6 @@ from sagas.store.known import DATA_MAX, KnownInstances
 from sagas.store.sqlite import SqliteStore
 from tests.store.builders import NOW_MS, a_step_later, an_instance
 from tests.store.suite import Refused, write, write_and_refuse
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "sagas.db")
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def pair(tmp_path: Path, database: Database) -> Iterator[tuple[SqliteStore, SqliteStore]]:
-    """Two stores on one file, the first over `database`."""
-    with ExitStack() as stack:
-        stores = SqliteStore(database), SqliteStore(tmp_path / "sagas.db")
-        for store in stores:
-            stack.callback(store.close)
-        yield stores
 
 
 def loaded(store: SqliteStore, *instances: Instance) -> list[Instance]:

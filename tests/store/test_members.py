@@ -3,8 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,16 +17,6 @@ from tests.store.builders import NOW_MS, a_step_later, an_instance
 from tests.store.suite import write
 
 AFTER_LEASE_MS = NOW_MS + LEASE_MS + 1
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[SqliteStore, SqliteStore]]:
-    """Two stores on one file, as two orchestrators have them."""
-    with ExitStack() as stack:
-        stores = [SqliteStore(tmp_path / "sagas.db") for _ in range(2)]
-        for store in stores:
-            stack.callback(store.close)
-        yield stores[0], stores[1]
 
 
 def epochs(store: SqliteStore, tmp_path: Path) -> list[int]:

@@ -1,11 +1,5 @@
 """Up to when everything was read, whoever has which partition: nobody fires over answers that are unread."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
-
-import pytest
-
 from sagas.ports import CaughtUp, Reading
 from sagas.store.members import LEASE_MS
 from sagas.store.sqlite import SqliteStore
@@ -15,16 +9,6 @@ EVERYTHING = frozenset({("orders", 0), ("orders", 1), ("payments", 0)})
 ORDERS = frozenset({("orders", 0), ("orders", 1)})
 PAYMENTS = EVERYTHING - ORDERS
 NOTHING = frozenset[tuple[str, int]]()
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[SqliteStore, SqliteStore]]:
-    """Two stores on one file, as two orchestrators have them."""
-    with ExitStack() as stack:
-        stores = [SqliteStore(tmp_path / "sagas.db") for _ in range(2)]
-        for store in stores:
-            stack.callback(store.close)
-        yield stores[0], stores[1]
 
 
 def having_read(read: frozenset[tuple[str, int]], ms: int = NOW_MS) -> CaughtUp:
