@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     import pysqlite3 as driver
 
-__all__ = ["BUSY_TIMEOUT_MS", "MEMORY", "connect", "driver", "identity", "patiently", "use_wal"]
+__all__ = ["BUSY_TIMEOUT_MS", "MEMORY", "connect", "driver", "patiently", "use_wal"]
 
 BUSY_TIMEOUT_MS = 5_000
 """How long a transaction waits for another connection's write lock before it is a StoreError."""
@@ -91,15 +91,6 @@ def use_wal(connection: driver.Connection, name: str) -> None:
             f"{name}: the file system does not allow SQLite's write-ahead log (journal mode stays {mode!r}); "
             "use a local disk"
         )
-
-
-def identity(name: str) -> tuple[int, int] | None:
-    """What tells a file from another one that was put in its place; None when there is none."""
-    try:
-        status = os.stat(name)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _create_private(name: str) -> None:
