@@ -129,6 +129,10 @@ class Group:
         del self.slots[slot]
         self._deal_anew()
 
+    def is_as_of(self, generation: int) -> bool:
+        """Whether nothing has changed hands since, and nothing is about to, as what is marked does in time."""
+        return self.generation == generation and not any(member.marked for member in self.slots.values())
+
     def sync(self, member: int, now_ms: int) -> Assignment | None:
         """What a member may read now, None for a stranger."""
         self._settle(now_ms)

@@ -1,11 +1,10 @@
 """The server behind `MemoryBroker`: the pure log, alive or stopped, on a clock that is given."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import anyio
-
-from sagas.broker.log import Log
+from sagas.broker.log import Log, Topic
+from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Clock
 
 US_OF_MS = 1_000
@@ -39,7 +38,7 @@ class MemoryWorld:
         self._cleaned_us = 0
         self.is_up = True
         self._members = 0
-        self._waiting: dict[tuple[str, str], set[anyio.Event]] = {}
+        self._listeners: dict[tuple[str, str], list[Callable[[], None]]] = {}
 
     def stop(self) -> None:
         """Be gone: every call raises BrokerUnavailable, and all members are out of their groups."""
@@ -58,23 +57,34 @@ class MemoryWorld:
             self._cleaned_us = now_us
             self.log.expire(now_us)
 
-    def note_published(self, stream: str, topics: Iterable[str]) -> None:
-        """Wake those who wait for messages in one of these topics; nobody else has to look."""
-        for topic in topics:
-            for event in self._waiting.get((stream, topic), ()):
-                event.set()
+    def require_up(self) -> None:
+        """Raise BrokerUnavailable while it is stopped."""
+        if not self.is_up:
+            raise BrokerUnavailable("the memory broker is stopped; start() it")
 
-    async def something_published(self, stream: str, topics: Sequence[str]) -> None:
-        """Wait until something is published to one of these topics."""
-        event = anyio.Event()
-        waiting = [self._waiting.setdefault((stream, topic), set()) for topic in topics]
-        try:
-            for events in waiting:
-                events.add(event)
-            await event.wait()
-        finally:
-            for events in waiting:
-                events.discard(event)
+    def topic(self, stream: str, topic: str) -> Topic[Record]:
+        """The topic of that name. Raises BrokerError when it is not there."""
+        found = self.log.find_topic(stream, topic)
+        if found is None:
+            raise BrokerError(f"topic {topic!r} of stream {stream!r} is not there; call ensure() first")
+        return found
+
+    def note_published(self, stream: str, topics: Iterable[str]) -> None:
+        """Wake those who listen to one of these topics; nobody else has to look."""
+        for topic in topics:
+            for wake in self._listeners.get((stream, topic), ()):
+                wake()
+
+    def add_listener(self, stream: str, topics: Iterable[str], wake: Callable[[], None]) -> None:
+        """Have `wake` called whenever something is published to one of these topics."""
+        for topic in topics:
+            self._listeners.setdefault((stream, topic), []).append(wake)
+
+    def remove_listener(self, wake: Callable[[], None]) -> None:
+        """Call it no more."""
+        for listeners in self._listeners.values():
+            if wake in listeners:
+                listeners.remove(wake)
 
     def new_member(self) -> int:
         """A number for a connection, never given before."""

@@ -1,0 +1,232 @@
+"""What one member of a group reads of a `MemoryWorld`: the port `Subscription` over the pure log.
+
+Theory of operation. Which partitions are ours is asked at every call, as the real adapter is told by its server; but
+nothing is worked out as long as nothing has changed hands (`Group.is_as_of`), which is nearly always. Positions work
+as those in `iggy_subscription.py`.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from anyio import Event, move_on_after
+from anyio.lowlevel import checkpoint
+
+from sagas.broker.log import Group, Membership, Refusal, Start, Status, Strategy, Topic
+from sagas.broker.memory_world import US_OF_MS, MemoryWorld, Record
+from sagas.broker.outgoing import MESSAGES_EXPIRED
+from sagas.core.ids import text_of
+from sagas.errors import BrokerError
+from sagas.ports import Incoming, Position, Reading
+from sagas.records import Partition
+
+_log = logging.getLogger("sagas.broker")
+
+
+class MemorySubscription:
+    """One member of the group `group` on each of `topics`."""
+
+    def __init__(self, world: MemoryWorld, stream: str, group: str, topics: Sequence[str]) -> None:
+        """Joins at once. Raises BrokerError when a topic is not there."""
+        self._world = world
+        self._stream = stream
+        self._group = group
+        self._topics = tuple(dict.fromkeys(topics))
+        self._member = world.new_member()
+        self._next: dict[Partition, int] = {}
+        self._read: set[Partition] = set()
+        self._groups: dict[str, tuple[Group, int]] = {}
+        self._has_settled = False
+        self._first = 0
+        self._asleep: Event | None = None
+        self._is_closed = False
+        self._settle()
+        world.add_listener(stream, self._topics, self._wake)
+
+    async def poll(self, count_max: int) -> Sequence[Incoming]:
+        """The next messages, at most `count_max`; see `ports.Subscription`."""
+        self._require_open()
+        await checkpoint()
+        self._settle()
+        owned = list(self._next)
+        self._read = set(owned)
+        found: list[Incoming] = []
+        for turn in range(len(owned)):
+            # Each sweep starts one further, so that a full first partition does not starve the rest.
+            at = owned[(self._first + turn) % len(owned)]
+            if not self._has(at):
+                continue
+            polled = self._poll_one(at, count_max - len(found))
+            if polled:
+                found.extend(polled)
+                self._next[at] = polled[-1].offset + 1
+                if len(found) >= count_max:
+                    self._read = set()
+                    break
+        self._first += 1
+        return found
+
+    async def wait(self, at_most_ms: int) -> bool:
+        """Return when a poll may bring something; see `ports.Subscription`."""
+        self._require_open()
+        if self._has_any() or not at_most_ms:
+            await checkpoint()
+            return True
+        with move_on_after(at_most_ms / 1000):
+            while not self._has_any():
+                # Who waits for it gives the loop a turn.
+                self._asleep = self._asleep or Event()
+                await self._asleep.wait()
+        return True
+
+    def _wake(self) -> None:
+        if self._asleep is not None:
+            self._asleep.set()
+            self._asleep = None
+
+    def _has_any(self) -> bool:
+        self._world.require_up()
+        return any(map(self._has, self._next))
+
+    def _has(self, at: Partition) -> bool:
+        topic, partition = at
+        return self._world.topic(self._stream, topic).partition(partition).end > self._next[at]
+
+    async def reading(self) -> Reading:
+        """How far the last poll went; see `ports.Subscription`."""
+        self._require_open()
+        await checkpoint()
+        self._settle()
+        topics = [self._world.topic(self._stream, topic) for topic in self._topics]
+        partitions = frozenset((topic.name, partition.id) for topic in topics for partition in topic.partitions)
+        return Reading(partitions=partitions, read=frozenset(self._read))
+
+    async def commit(self, positions: Sequence[Position]) -> None:
+        """Store offsets; see `ports.Subscription`."""
+        self._require_open()
+        await checkpoint()
+        self._settle()
+        for position in positions:
+            self._store(position)
+
+    async def rewind(self) -> None:
+        """The next poll starts from the stored offsets."""
+        self._next = {}
+        self._has_settled = False
+
+    async def close(self) -> None:
+        """Leave the group."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._world.remove_listener(self._wake)
+        self._world.log.leave_all(self._member)
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise BrokerError(f"group {self._group!r}: this subscription was closed")
+
+    # ----------------------------------------------------------------- what is ours
+
+    def _settle(self) -> None:
+        """Be a member of every topic's group, and have positions for the partitions that are ours."""
+        self._world.require_up()
+        self._world.clean()
+        groups = [self._group_of(topic) for topic in self._topics]
+        if not (self._has_settled and self._is_as_it_was(groups)):
+            self._settle_anew(groups)
+
+    def _is_as_it_was(self, groups: Sequence[Group]) -> bool:
+        for group, (known, generation) in zip(groups, self._groups.values(), strict=True):
+            if group is not known or not group.is_as_of(generation):
+                return False
+        return True
+
+    def _settle_anew(self, groups: Sequence[Group]) -> None:
+        now_ms = self._world.clock.now_ms()
+        if not all(group.has(self._member) for group in groups):
+            self._next = {}
+            self._groups = {}
+            for group in groups:
+                group.join(self._member, now_ms)
+        positions: dict[Partition, int] = {}
+        for topic, group in zip(self._topics, groups, strict=True):
+            assignment = group.sync(self._member, now_ms)
+            assert assignment is not None, "joined above"
+            if self._groups.get(topic) != (group, assignment.generation):
+                # Even one that is ours may have been another's in between.
+                self._read = {at for at in self._read if at[0] != topic}
+            self._groups[topic] = group, assignment.generation
+            for partition in assignment.partitions:
+                at = (topic, partition)
+                positions[at] = self._next[at] if at in self._next else self._start_of(group, at)
+        self._next = positions
+        self._has_settled = True
+
+    def _group_of(self, topic: str) -> Group:
+        there = self._world.topic(self._stream, topic)
+        return there.find_group(self._group) or there.create_group(self._group)
+
+    def _start_of(self, group: Group, at: Partition) -> int:
+        topic, number = at
+        stored = group.stored.get(number)
+        if stored is None:
+            return 0
+        end = self._world.topic(self._stream, topic).partition(number).end
+        if stored < end:
+            return stored + 1
+        _log.error(
+            "topic %r, partition %d: group %r has dealt with offset %d and the log ends before it: reading the "
+            "partition from its beginning, messages known by their id change nothing",
+            *(topic, number, self._group, stored),
+        )
+        return 0
+
+    # ----------------------------------------------------------------- reading and storing
+
+    def _poll_one(self, at: Partition, count_max: int) -> list[Incoming]:
+        topic, number = at
+        there = self._world.topic(self._stream, topic)
+        start = Start(Strategy.OFFSET, self._next[at])
+        # Never fenced: which partitions are ours was asked in this same turn of the loop.
+        span = there.poll(number, self._reader(there), start, count=count_max, now_ms=self._world.clock.now_ms())
+        if span is None:
+            return []
+        if span.first > self._next[at]:
+            _log.warning(MESSAGES_EXPIRED, span.first - self._next[at], *at, self._group)
+        return [
+            _incoming(at, span.first + index, timestamp_us, record)
+            for index, (record, timestamp_us) in enumerate(zip(span.bodies, span.timestamps_us, strict=True))
+        ]
+
+    def _store(self, position: Position) -> None:
+        at = (position.topic, position.partition)
+        topic = self._world.topic(self._stream, position.topic)
+        try:
+            topic.store_offset(position.partition, self._reader(topic), position.offset, self._world.clock.now_ms())
+        except Refusal as refusal:
+            if refusal.status is Status.INVALID_OFFSET:
+                _log.error("topic %r, partition %d: %s; reading goes on from the stored offset", *at, refusal)
+            elif refusal.status not in {Status.RESOURCE_NOT_FOUND, Status.GROUP_NOT_FOUND}:
+                raise
+            self._next.pop(at, None)
+            self._has_settled = False
+            return
+        if self._next.get(at, position.offset + 1) <= position.offset:
+            # Dealt with since a rewind: no need to read it once more.
+            self._next[at] = position.offset + 1
+
+    def _reader(self, topic: Topic[Record]) -> Membership:
+        return Membership(topic.group(self._group), self._member)
+
+
+def _incoming(at: Partition, offset: int, timestamp_us: int, record: Record) -> Incoming:
+    topic, partition = at
+    return Incoming(
+        id=text_of(record.id),
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp_ms=timestamp_us // US_OF_MS,
+        payload=record.payload,
+        headers=dict(record.headers),
+    )
