@@ -46,12 +46,13 @@ ORDERS = 300
 ROUNDS = 3
 
 _ORDER = OrderData("o-1", (Item("123", 2),), "59.98", "card-ok", "1 Harbour Street")
-_REPLIES = {
+REPLIES = {
     "create": ("order.created", b'{"items":[{"product_id":"123","quantity":2}],"total":"59.98"}'),
     "reserve": ("inventory.reserved", b"{}"),
     "pay": ("payment.processed", b'{"payment_id":"p"}'),
     "ship": ("order.shipped", b'{"tracking":"t"}'),
 }
+"""How each step of an order that completes is answered: the event's type and its data without the key."""
 
 
 def limit_rows(sheet: Sheet) -> None:
@@ -85,7 +86,7 @@ def completed_run() -> Iterator[tuple[Start | Reply, Decision]]:
     """An order that completes: each input and what was decided."""
     start = Start(key="o-1", data=DEFINITION.encode_data(_ORDER))
     inputs: list[Start | Reply] = [start]
-    inputs += [Reply(step=s, operation="do", event_type=t, data=d) for s, (t, d) in _REPLIES.items()]
+    inputs += [Reply(step=s, operation="do", event_type=t, data=d) for s, (t, d) in REPLIES.items()]
     instance = None
     for message in inputs:
         decision = decide(DEFINITION, instance, message, NOW_MS)
@@ -106,14 +107,14 @@ def _decide_us() -> float:
             assert last.instance is not None
             assert last.instance.state == "completed"
 
-    return _best_us(once) / count / (len(_REPLIES) + 1)
+    return _best_us(once) / count / (len(REPLIES) + 1)
 
 
 def _codec_us() -> float:
     count = 300
     event = OrderCreated(order_id="o-1", items=_ORDER.items, total=_ORDER.total)
     answers: list[tuple[type[Event], bytes]] = [(OrderCreated, _written(event))]
-    for name, (tag, data) in _REPLIES.items():
+    for name, (tag, data) in REPLIES.items():
         reply = DEFINITION.steps[name].replies[tag]
         body = msgspec.json.decode(data, type=dict[str, object])
         answers.append((reply, _written(msgspec.convert({**body, "order_id": "o-1"}, reply))))
@@ -202,18 +203,18 @@ def _rows_per_second() -> float:
         return SAGAS / (time.perf_counter() - began)
 
 
-def transactions_ms() -> float:
+def transactions_ms(others: int) -> float:
     """An order's transactions one after the other and nothing else, each of a few rows and synced; p50.
 
-    Five in the orchestrator's file and one in each of four others, whose rows are as many and as long.
+    Five in the orchestrator's file and, for four `others`, one in each of theirs, whose rows are as many and as long.
     """
     run, took = _rows_of_run(), list[float]()
-    with _databases(len(run)) as (own, *others):
+    with _databases(1 + others) as (own, *theirs):
         for saga in _ids(ORDERS):
             began = time.perf_counter()
             for revision, rows in enumerate(run):
                 _commit(own, [saga], revision, rows)
-                for other in others[revision : revision + 1]:
+                for other in theirs[revision : revision + 1]:
                     _commit(other, [saga], 0, rows)
             took.append((time.perf_counter() - began) * 1e3)
     return median(took)
