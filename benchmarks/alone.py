@@ -17,7 +17,7 @@ import anyio
 
 from benchmarks.answers import answer
 from benchmarks.figures import Sheet, percentile
-from benchmarks.limits import transactions_ms
+from benchmarks.limits import TRANSACTIONS, transactions_ms
 from benchmarks.system import PLENTIFUL, until
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.clock import SystemClock
@@ -66,7 +66,9 @@ async def alone_rows(sheet: Sheet, *, single: int) -> None:
     for others, who in ((0, "participants that keep nothing"), (len(SERVICES), "participants that commit too")):
         row = f"memory broker, one process, {who}, one at a time"
         took = await _orders_ms(single, with_services=bool(others))
-        sheet.note(f"limit: its {5 + others} transactions, bare, one at a time, p50", transactions_ms(others), "ms")
+        sheet.note(
+            f"limit: its {TRANSACTIONS + others} transactions, bare, one at a time, p50", transactions_ms(others), "ms"
+        )
         sheet.note(f"{row}, p50", median(took), "ms", must=None if others else 3)
         sheet.note(f"{row}, p99", percentile(took, 0.99), "ms")
 

@@ -5,28 +5,20 @@ from collections.abc import Sequence
 import anyio
 import msgspec
 
-from benchmarks.limits import DEFINITION, REPLIES
+from benchmarks.limits import DEFINITION, reply_events
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.clock import SystemClock
 from sagas.core.envelope import Envelope, Header, decode_envelope, encode_message
 from sagas.core.ids import derived_id
-from sagas.core.messages import Event
 from sagas.core.participants import Participant
 from sagas.errors import BrokerError
 from sagas.ports import Incoming, Outgoing, TopicSpec
+from sagas.runtime.delivery import reply_headers
 
 _WAIT_MS_MAX = 100
 
 
-def _answers() -> dict[str, Event]:
-    found: dict[str, Event] = {}
-    for step, (tag, data) in REPLIES.items():
-        body = msgspec.json.decode(data, type=dict[str, object])
-        found[step] = msgspec.convert({**body, DEFINITION.key: "any"}, DEFINITION.steps[step].replies[tag])
-    return found
-
-
-ANSWERS = _answers()
+ANSWERS = reply_events("any")
 """By step, of no order yet."""
 
 
@@ -56,10 +48,5 @@ def _answer(participant: Participant, command: Incoming, now_ms: int) -> Outgoin
         topic=participant.events,
         key=key,
         payload=encode_message(event, message_id=answer_id, key_field=DEFINITION.key, key=key, now_ms=now_ms),
-        headers={
-            Header.INSTANCE: headers[Header.INSTANCE],
-            Header.STEP: headers[Header.STEP],
-            Header.OPERATION: headers[Header.OPERATION],
-            Header.COMMAND: command.id,
-        },
+        headers=reply_headers(headers[Header.INSTANCE], headers[Header.STEP], "do", command.id),
     )

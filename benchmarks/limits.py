@@ -45,14 +45,26 @@ ORDERS = 300
 
 ROUNDS = 3
 
+TRANSACTIONS = 5
+"""Of the orchestrator, for an order that completes: one for its start and one for each answer."""
+
 _ORDER = OrderData("o-1", (Item("123", 2),), "59.98", "card-ok", "1 Harbour Street")
-REPLIES = {
+_REPLIES = {
     "create": ("order.created", b'{"items":[{"product_id":"123","quantity":2}],"total":"59.98"}'),
     "reserve": ("inventory.reserved", b"{}"),
     "pay": ("payment.processed", b'{"payment_id":"p"}'),
     "ship": ("order.shipped", b'{"tracking":"t"}'),
 }
 """How each step of an order that completes is answered: the event's type and its data without the key."""
+
+
+def reply_events(key: str) -> dict[str, Event]:
+    """The answers to an order's steps, by step."""
+    found: dict[str, Event] = {}
+    for step, (tag, data) in _REPLIES.items():
+        body = msgspec.json.decode(data, type=dict[str, object])
+        found[step] = msgspec.convert({**body, DEFINITION.key: key}, DEFINITION.steps[step].replies[tag])
+    return found
 
 
 def limit_rows(sheet: Sheet) -> None:
@@ -86,7 +98,7 @@ def completed_run() -> Iterator[tuple[Start | Reply, Decision]]:
     """An order that completes: each input and what was decided."""
     start = Start(key="o-1", data=DEFINITION.encode_data(_ORDER))
     inputs: list[Start | Reply] = [start]
-    inputs += [Reply(step=s, operation="do", event_type=t, data=d) for s, (t, d) in REPLIES.items()]
+    inputs += [Reply(step=s, operation="do", event_type=t, data=d) for s, (t, d) in _REPLIES.items()]
     instance = None
     for message in inputs:
         decision = decide(DEFINITION, instance, message, NOW_MS)
@@ -107,17 +119,15 @@ def _decide_us() -> float:
             assert last.instance is not None
             assert last.instance.state == "completed"
 
-    return _best_us(once) / count / (len(REPLIES) + 1)
+    return _best_us(once) / count / (len(_REPLIES) + 1)
 
 
 def _codec_us() -> float:
     count = 300
     event = OrderCreated(order_id="o-1", items=_ORDER.items, total=_ORDER.total)
-    answers: list[tuple[type[Event], bytes]] = [(OrderCreated, _written(event))]
-    for name, (tag, data) in REPLIES.items():
-        reply = DEFINITION.steps[name].replies[tag]
-        body = msgspec.json.decode(data, type=dict[str, object])
-        answers.append((reply, _written(msgspec.convert({**body, "order_id": "o-1"}, reply))))
+    answers: list[tuple[type[Event], bytes]] = [
+        (type(message), _written(message)) for message in (event, *reply_events("o-1").values())
+    ]
     commands = [send.command for _, decision in completed_run() for send in _sent(decision)]
 
     def once() -> None:

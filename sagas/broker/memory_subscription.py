@@ -1,8 +1,8 @@
 """What one member of a group reads of a `MemoryWorld`: the port `Subscription` over the pure log.
 
 Theory of operation. Which partitions are ours is asked at every call, as the real adapter is told by its server; but
-nothing is worked out as long as nothing has changed hands (`Group.is_as_of`), which is nearly always. Positions work
-as those in `iggy_subscription.py`.
+nothing is worked out as long as nothing has changed hands (`Group.is_as_of`), which is nearly always. `wait` looks
+before it gives the loop a turn, for it takes nothing. Positions work as those in `iggy_subscription.py`.
 """
 
 import logging
@@ -68,7 +68,7 @@ class MemorySubscription:
     async def wait(self, at_most_ms: int) -> bool:
         """Return when a poll may bring something; see `ports.Subscription`."""
         self._require_open()
-        if self._has_any() or not at_most_ms:
+        if self._has_any():
             await checkpoint()
             return True
         with move_on_after(at_most_ms / 1000):

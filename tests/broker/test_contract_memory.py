@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import anyio.lowlevel
 import pytest
 
+from sagas.broker.groups import REBALANCING_TIMEOUT_MS
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.errors import BrokerUnavailable
 from tests.broker.contract import BrokerContract, Connect
@@ -101,6 +102,47 @@ async def test_a_log_that_is_shorter_than_the_stored_offset_is_read_from_its_beg
     await subscription.rewind()
     assert numbers(await read(subscription, 1)) == [9]
     assert "has dealt with offset 2" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_marked_partition_changes_hands_in_time_though_nothing_else_happens(world: MemoryWorld) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    await broker.publish(spread(6))
+    idle = await broker.subscribe("workers", ["orders"])
+    await read(idle, 6)
+    other = await broker.subscribe("workers", ["orders"])
+    assert not await other.poll(10), "what was read is in flight: it is waited for"
+    await world.clock.sleep_ms(REBALANCING_TIMEOUT_MS)
+    assert await other.poll(10)
+
+
+@pytest.mark.anyio
+async def test_a_topic_that_was_made_anew_is_joined_anew(world: MemoryWorld) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    first = await broker.subscribe("workers", ["orders"])
+    second = await broker.subscribe("workers", ["orders"])
+    world.log.delete_topic("sagas", "orders")
+    await broker.ensure([ORDERS])
+    # Now the new group is of the generation that the first one saw last, and has only the second in it.
+    assert not await second.poll(10)
+    assert not await first.poll(10)
+    await broker.publish(spread(6))
+    assert numbers([*await first.poll(10), *await second.poll(10)]) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.anyio
+async def test_an_offset_that_is_refused_leaves_its_partition_to_be_read(world: MemoryWorld) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    await broker.publish(spread(6))
+    subscription = await broker.subscribe("workers", ["orders"])
+    found = await read(subscription, 6)
+    world.log.purge_topic("sagas", "orders")
+    await subscription.commit(positions(found))
+    await broker.publish(spread(3))
+    assert numbers(await subscription.poll(10)) == [0, 1, 2]
 
 
 @pytest.mark.anyio
