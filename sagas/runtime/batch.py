@@ -268,6 +268,8 @@ class Batch:
         moved = [self._instances[instance_id] for instance_id in self._advanced]
         born = [unborn(i.saga, i.key) for i in moved if i.id not in self._read]
         waiting = self._transaction.parked_for([*self._advanced, *born])
+        if not waiting and not self._changes.parked:
+            return
         self._changes.unparked += (row.message_id for row in waiting)
         # What was parked in this same batch is in no table yet: its start may have been read just after it.
         just_now, self._changes.parked = self._changes.parked, []

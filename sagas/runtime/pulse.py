@@ -45,10 +45,21 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
 
 def drift_of(changes: Changes, read: Mapping[str, Instance]) -> Drift:
     """What `changes` change, `read` being the instances as they were."""
-    due = [*(row.due_ms for row in changes.timers_set), *(row.expires_ms for row in changes.parked)]
-    went_on = sum(after.is_live - read[after.id].is_live for after, _ in changes.updated)
-    return Drift(next_due_ms=min(due, default=None), in_flight=went_on + sum(i.is_live for i in changes.created))
+    next_due_ms: int | None = None
+    in_flight = 0
+    # Loops and no generators: most batches have one row of each kind or none.
+    for timer in changes.timers_set:
+        next_due_ms = _first(next_due_ms, timer.due_ms)
+    for parked in changes.parked:
+        next_due_ms = _first(next_due_ms, parked.expires_ms)
+    for after, _ in changes.updated:
+        in_flight += after.is_live - read[after.id].is_live
+    for created in changes.created:
+        in_flight += created.is_live
+    return Drift(next_due_ms=next_due_ms, in_flight=in_flight)
 
 
-def _first(*due_ms: int | None) -> int | None:
-    return min((due for due in due_ms if due is not None), default=None)
+def _first(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

@@ -223,8 +223,11 @@ class Relay:
         return [row for row in rows if row.seq not in sent]
 
     def _take(self) -> None:
-        if self._committed is not None:
-            self._waiting.extend(row for row in self._committed.take_committed() if row.seq > self._read_up_to)
+        if self._committed is None:
+            return
+        for row in self._committed.take_committed():
+            if row.seq > self._read_up_to:
+                self._waiting.append(row)
 
     async def _mark(self, seqs: list[int]) -> None:
         if self._committed is not None:

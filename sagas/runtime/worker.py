@@ -13,13 +13,14 @@ interrupts is lost, and nothing comes twice. For figures that may miss some, nev
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import anyio
 
 from sagas.errors import BrokerError, StoreError
 from sagas.ports import CaughtUp, Clock, Incoming, Position, Subscription
+from sagas.records import Partition
 from sagas.runtime.offload import Offload
 from sagas.runtime.pace import Pace
 from sagas.runtime.relay import Relay
@@ -104,7 +105,7 @@ class Worker:
         self._pace = pace or Pace()
         self._batch_max = batch_max
         self._store_every_ms = store_every_ms
-        self._unstored: dict[tuple[str, int], Position] = {}
+        self._unstored: dict[Partition, int] = {}
         self._noted_ms = 0
         self._is_busy = True
         self._has_decided = False
@@ -178,11 +179,11 @@ class Worker:
     def _note_offsets(self, batch: Sequence[Incoming]) -> None:
         if not self._unstored:
             self._noted_ms = self._clock.now_ms()
-        self._unstored |= {(position.topic, position.partition): position for position in positions(batch)}
+        self._unstored.update(_last_of(batch))
 
     async def _store_offsets(self) -> None:
         if self._unstored:
-            await self._subscription.commit(list(self._unstored.values()))
+            await self._subscription.commit(_positions_of(self._unstored))
             self._unstored = {}
 
     async def _deal_with_and_read_ahead(self, batch: Sequence[Incoming]) -> None:
@@ -237,7 +238,17 @@ class Worker:
 
 def positions(batch: Sequence[Incoming]) -> list[Position]:
     """The last offset of each partition in `batch`."""
-    last: dict[tuple[str, int], int] = {}
+    return _positions_of(_last_of(batch))
+
+
+def _last_of(batch: Sequence[Incoming]) -> dict[Partition, int]:
+    last: dict[Partition, int] = {}
     for message in batch:
-        last[message.topic, message.partition] = max(message.offset, last.get((message.topic, message.partition), 0))
+        at = message.topic, message.partition
+        if message.offset >= last.get(at, 0):
+            last[at] = message.offset
+    return last
+
+
+def _positions_of(last: Mapping[Partition, int]) -> list[Position]:
     return [Position(topic=topic, partition=partition, offset=offset) for (topic, partition), offset in last.items()]

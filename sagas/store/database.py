@@ -118,8 +118,10 @@ class Database:
         `sql` is given the placeholders of the list and answers with the query; `before` are the
         parameters that stand before the list. A list longer than a statement takes is asked for in parts.
         """
-        found: list[Row] = []
         pending = list(values)
+        if len(pending) == 1:
+            return self.rows(_over_list(sql, 1), (*before, *pending))
+        found: list[Row] = []
         for start in range(0, len(pending), IN_LIST_SIZES[-1]):
             part = pending[start : start + IN_LIST_SIZES[-1]]
             size = next(size for size in IN_LIST_SIZES if size >= len(part))

@@ -42,11 +42,13 @@ class KnownInstances:
         self._noted = 0
         self._is_busy = False
 
-    def begin(self) -> None:
-        """A write transaction has begun: forget everything if somebody else has written meanwhile."""
+    def begin(self) -> bool:
+        """A write transaction has begun; whether nobody has written since the last: else everything is forgotten."""
         self._version = self._database.value(_DATA_VERSION)
-        if self._left != (self._version, self._database.connection.total_changes):
+        is_as_left = self._left == (self._version, self._database.connection.total_changes)
+        if not is_as_left:
             self.forget()
+        return is_as_left
 
     def forget(self) -> None:
         """Have everything read anew."""

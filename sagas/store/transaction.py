@@ -87,10 +87,11 @@ class SqliteTransaction:
 
     def begin(self) -> None:
         """Ask how things stand, under the write lock. Raises OwnershipLost when we were held for dead."""
+        if self._known.begin():
+            return  # it was asked before, and nobody has written since but this batch's predecessors
         ((is_member, parked, purged, fed),) = self._database.rows(_STANDING, (self._members.epoch,))
         self._members.require_found(bool(is_member))
         self._any_parked, self._any_purged, self._is_fed = bool(parked), bool(purged), bool(fed)
-        self._known.begin()
 
     def end(self, *, has_committed: bool) -> None:
         """Forget what is not in the database, if it was rolled back."""
@@ -155,10 +156,10 @@ class SqliteTransaction:
         database = self._database
         if changes.updated:
             self._update(changes.updated)
+            self._known.note([instance for instance, _ in changes.updated])
         if changes.created:
             self._create(changes.created)
-        self._known.note([instance for instance, _ in changes.updated])
-        self._known.note(changes.created)
+            self._known.note(changes.created)
         database.change_many(_ADD_JOURNAL, map(journal_parameters, changes.journal))
         if self._is_fed:
             feed.enter(database, changes.journal)
@@ -196,7 +197,8 @@ class SqliteTransaction:
         others = [row for row in rows if not row[1]]
         if changed != len(going_on):
             others = rows  # one was freed, or is stale; those that went on have another revision by now
-        changed += self._database.change_many(_UPDATE, others)
+        if others:
+            changed += self._database.change_many(_UPDATE, others)
         if changed != len(rows):
             raise self._stale(updated)
 
