@@ -129,9 +129,10 @@ class Group:
         del self.slots[slot]
         self._deal_anew()
 
-    def is_as_of(self, generation: int) -> bool:
-        """Whether nothing has changed hands since, and nothing is about to, as what is marked does in time."""
-        return self.generation == generation and not any(member.marked for member in self.slots.values())
+    @property
+    def is_steady(self) -> bool:
+        """Whether no partition is marked: then nothing changes hands as long as `generation` stays what it is."""
+        return not any(member.marked for member in self.slots.values())
 
     def sync(self, member: int, now_ms: int) -> Assignment | None:
         """What a member may read now, None for a stranger."""
@@ -171,6 +172,10 @@ class Group:
         return polled is not None and self.stored.get(partition, -1) < polled
 
     # ------------------------------------------------------------------ called by the topic
+
+    def end(self) -> None:
+        """The topic has removed it: whoever still holds it sees that it is not as it was."""
+        self.generation += 1
 
     def resize(self, partitions: int) -> None:
         """The topic has another number of partitions now."""

@@ -1,17 +1,21 @@
 """What one member of a group reads of a `MemoryWorld`: the port `Subscription` over the pure log.
 
 Theory of operation. Which partitions are ours is asked at every call, as the real adapter is told by its server; but
-nothing is worked out as long as nothing has changed hands (`Group.is_as_of`), which is nearly always. `wait` looks
-before it gives the loop a turn, for it takes nothing. Positions work as those in `iggy_subscription.py`.
+nothing is worked out or looked up by name as long as nothing has changed, which is nearly always. Topics change with
+`Log.sequence`, and what is ours with `Group.generation`, once no partition is marked. Partitions are not held, only
+their topics: a topic may get others. `wait` looks before it gives the loop a turn, for it takes nothing. Positions work
+as those in `iggy_subscription.py`.
 """
 
 import logging
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from anyio import Event, move_on_after
 from anyio.lowlevel import checkpoint
 
-from sagas.broker.log import Group, Membership, Refusal, Start, Status, Strategy, Topic
+from sagas.broker.log import Group, Membership, Refusal, Status, Topic
 from sagas.broker.memory_world import US_OF_MS, MemoryWorld, Record
 from sagas.broker.outgoing import MESSAGES_EXPIRED
 from sagas.core.ids import text_of
@@ -20,6 +24,15 @@ from sagas.ports import Incoming, Position, Reading
 from sagas.records import Partition
 
 _log = logging.getLogger("sagas.broker")
+
+
+class _Place(NamedTuple):
+    """A partition that is ours, and whose it is."""
+
+    at: Partition
+    number: int
+    topic: Topic[Record]
+    group: Group
 
 
 class MemorySubscription:
@@ -33,9 +46,11 @@ class MemorySubscription:
         self._topics = tuple(dict.fromkeys(topics))
         self._member = world.new_member()
         self._next: dict[Partition, int] = {}
-        self._read: set[Partition] = set()
+        self._read: AbstractSet[Partition] = frozenset()
         self._groups: dict[str, tuple[Group, int]] = {}
-        self._has_settled = False
+        self._places: list[_Place] = []
+        self._settled_at: int | None = None
+        """The log's sequence that all this is of, None when it has to be worked out anew anyhow."""
         self._first = 0
         self._asleep: Event | None = None
         self._is_closed = False
@@ -47,21 +62,18 @@ class MemorySubscription:
         self._require_open()
         await checkpoint()
         self._settle()
-        owned = list(self._next)
-        self._read = set(owned)
+        self._read = frozenset(self._next)
+        places, positions = self._places, self._next
         found: list[Incoming] = []
-        for turn in range(len(owned)):
+        for turn in range(len(places)):
             # Each sweep starts one further, so that a full first partition does not starve the rest.
-            at = owned[(self._first + turn) % len(owned)]
-            if not self._has(at):
+            place = places[(self._first + turn) % len(places)]
+            if place.topic.partitions[place.number].end <= positions[place.at]:
                 continue
-            polled = self._poll_one(at, count_max - len(found))
-            if polled:
-                found.extend(polled)
-                self._next[at] = polled[-1].offset + 1
-                if len(found) >= count_max:
-                    self._read = set()
-                    break
+            found += self._poll_one(place, count_max - len(found))
+            if len(found) >= count_max:
+                self._read = frozenset()
+                break
         self._first += 1
         return found
 
@@ -72,10 +84,12 @@ class MemorySubscription:
             await checkpoint()
             return True
         with move_on_after(at_most_ms / 1000):
-            while not self._has_any():
+            while True:
                 # Who waits for it gives the loop a turn.
                 self._asleep = self._asleep or Event()
                 await self._asleep.wait()
+                if self._has_any():
+                    break
         return True
 
     def _wake(self) -> None:
@@ -85,11 +99,17 @@ class MemorySubscription:
 
     def _has_any(self) -> bool:
         self._world.require_up()
-        return any(map(self._has, self._next))
+        if self._settled_at != self._world.log.sequence:
+            return any(map(self._has, self._next))
+        positions = self._next
+        for at, number, topic, _ in self._places:  # noqa: SIM110 - any() costs twice as much, and this is asked often
+            if topic.partitions[number].end > positions[at]:
+                return True
+        return False
 
     def _has(self, at: Partition) -> bool:
-        topic, partition = at
-        return self._world.topic(self._stream, topic).partition(partition).end > self._next[at]
+        topic, number = at
+        return self._world.topic(self._stream, topic).partition(number).end > self._next[at]
 
     async def reading(self) -> Reading:
         """How far the last poll went; see `ports.Subscription`."""
@@ -111,7 +131,7 @@ class MemorySubscription:
     async def rewind(self) -> None:
         """The next poll starts from the stored offsets."""
         self._next = {}
-        self._has_settled = False
+        self._settled_at = None
 
     async def close(self) -> None:
         """Leave the group."""
@@ -131,68 +151,67 @@ class MemorySubscription:
         """Be a member of every topic's group, and have positions for the partitions that are ours."""
         self._world.require_up()
         self._world.clean()
-        groups = [self._group_of(topic) for topic in self._topics]
-        if not (self._has_settled and self._is_as_it_was(groups)):
-            self._settle_anew(groups)
+        if self._settled_at == self._world.log.sequence:
+            for group, generation in self._groups.values():
+                if group.generation != generation:
+                    break
+            else:
+                return
+        self._settle_anew()
 
-    def _is_as_it_was(self, groups: Sequence[Group]) -> bool:
-        for group, (known, generation) in zip(groups, self._groups.values(), strict=True):
-            if group is not known or not group.is_as_of(generation):
-                return False
-        return True
-
-    def _settle_anew(self, groups: Sequence[Group]) -> None:
+    def _settle_anew(self) -> None:
         now_ms = self._world.clock.now_ms()
+        topics = [self._world.topic(self._stream, topic) for topic in self._topics]
+        groups = [topic.find_group(self._group) or topic.create_group(self._group) for topic in topics]
         if not all(group.has(self._member) for group in groups):
             self._next = {}
             self._groups = {}
             for group in groups:
                 group.join(self._member, now_ms)
         positions: dict[Partition, int] = {}
-        for topic, group in zip(self._topics, groups, strict=True):
+        places: list[_Place] = []
+        for name, topic, group in zip(self._topics, topics, groups, strict=True):
             assignment = group.sync(self._member, now_ms)
             assert assignment is not None, "joined above"
-            if self._groups.get(topic) != (group, assignment.generation):
+            if self._groups.get(name) != (group, assignment.generation):
                 # Even one that is ours may have been another's in between.
-                self._read = {at for at in self._read if at[0] != topic}
-            self._groups[topic] = group, assignment.generation
-            for partition in assignment.partitions:
-                at = (topic, partition)
-                positions[at] = self._next[at] if at in self._next else self._start_of(group, at)
+                self._read = {at for at in self._read if at[0] != name}
+            self._groups[name] = group, assignment.generation
+            for number in assignment.partitions:
+                place = _Place((name, number), number, topic, group)
+                places.append(place)
+                positions[place.at] = self._next[place.at] if place.at in self._next else self._start_of(place)
         self._next = positions
-        self._has_settled = True
+        self._places = places
+        # What is marked changes hands in time, and nothing tells of it.
+        self._settled_at = self._world.log.sequence if all(group.is_steady for group in groups) else None
 
-    def _group_of(self, topic: str) -> Group:
-        there = self._world.topic(self._stream, topic)
-        return there.find_group(self._group) or there.create_group(self._group)
-
-    def _start_of(self, group: Group, at: Partition) -> int:
-        topic, number = at
-        stored = group.stored.get(number)
+    def _start_of(self, place: _Place) -> int:
+        stored = place.group.stored.get(place.number)
         if stored is None:
             return 0
-        end = self._world.topic(self._stream, topic).partition(number).end
-        if stored < end:
+        if stored < place.topic.partitions[place.number].end:
             return stored + 1
         _log.error(
             "topic %r, partition %d: group %r has dealt with offset %d and the log ends before it: reading the "
             "partition from its beginning, messages known by their id change nothing",
-            *(topic, number, self._group, stored),
+            *(*place.at, self._group, stored),
         )
         return 0
 
     # ----------------------------------------------------------------- reading and storing
 
-    def _poll_one(self, at: Partition, count_max: int) -> list[Incoming]:
-        topic, number = at
-        there = self._world.topic(self._stream, topic)
-        start = Start(Strategy.OFFSET, self._next[at])
-        # Never fenced: which partitions are ours was asked in this same turn of the loop.
-        span = there.poll(number, self._reader(there), start, count=count_max, now_ms=self._world.clock.now_ms())
+    def _poll_one(self, place: _Place, count_max: int) -> list[Incoming]:
+        """Reads past the group's fence: which partitions are ours was asked in this same turn of the loop."""
+        at, number, topic, group = place
+        asked = self._next[at]
+        span = topic.partitions[number].span(asked, count_max)
         if span is None:
             return []
-        if span.first > self._next[at]:
-            _log.warning(MESSAGES_EXPIRED, span.first - self._next[at], *at, self._group)
+        group.note_polled(number, span.last)
+        self._next[at] = span.last + 1
+        if span.first > asked:
+            _log.warning(MESSAGES_EXPIRED, span.first - asked, *at, self._group)
         return [
             _incoming(at, span.first + index, timestamp_us, record)
             for index, (record, timestamp_us) in enumerate(zip(span.bodies, span.timestamps_us, strict=True))
@@ -209,7 +228,7 @@ class MemorySubscription:
             elif refusal.status not in {Status.RESOURCE_NOT_FOUND, Status.GROUP_NOT_FOUND}:
                 raise
             self._next.pop(at, None)
-            self._has_settled = False
+            self._settled_at = None
             return
         if self._next.get(at, position.offset + 1) <= position.offset:
             # Dealt with since a rewind: no need to read it once more.

@@ -85,7 +85,9 @@ class Topic(Generic[B]):
 
     def delete_group(self, group: Ident) -> Group:
         """Remove a group with its members and its stored offsets."""
-        return self.groups.pop(self.group(group).id)
+        removed = self.groups.pop(self.group(group).id)
+        removed.end()
+        return removed
 
     # ------------------------------------------------------------------ reading
 

@@ -2,16 +2,27 @@
 
 from collections.abc import AsyncIterator
 
+import anyio
 import anyio.lowlevel
 import pytest
 
 from sagas.broker.groups import REBALANCING_TIMEOUT_MS
 from sagas.broker.memory import MemoryBroker, MemoryWorld
-from sagas.errors import BrokerUnavailable
+from sagas.errors import BrokerError, BrokerUnavailable
 from tests.broker.contract import BrokerContract, Connect
 from tests.broker.reading_contract import ReadingContract
 from tests.broker.sending_contract import SendingContract
-from tests.broker.traffic import ORDERS, Turmoil, numbers, outgoing, positions, read, spread
+from tests.broker.traffic import (
+    ORDERS,
+    PATIENCE_S,
+    Turmoil,
+    numbers,
+    outgoing,
+    positions,
+    read,
+    read_and_commit,
+    spread,
+)
 
 
 class StandingClock:
@@ -130,6 +141,47 @@ async def test_a_topic_that_was_made_anew_is_joined_anew(world: MemoryWorld) -> 
     assert not await first.poll(10)
     await broker.publish(spread(6))
     assert numbers([*await first.poll(10), *await second.poll(10)]) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.anyio
+async def test_a_group_that_was_deleted_is_joined_anew_and_has_stored_nothing(world: MemoryWorld) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    await broker.publish(spread(6))
+    subscription = await broker.subscribe("workers", ["orders"])
+    await read_and_commit(subscription, 6)
+    world.log.topic("sagas", "orders").delete_group("workers")
+    assert numbers(await subscription.poll(10)) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.anyio
+async def test_who_waits_or_polls_looks_into_the_topic_that_is_there_now(world: MemoryWorld) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    await broker.publish(spread(3))
+    subscription = await broker.subscribe("workers", ["orders"])
+    await read(subscription, 3)
+    world.log.delete_topic("sagas", "orders")
+    with pytest.raises(BrokerError, match="is not there"):
+        await subscription.wait(1)
+    await broker.ensure([ORDERS])
+    await broker.publish(spread(6))
+    with anyio.fail_after(PATIENCE_S):
+        assert await subscription.wait(10 * 60_000)
+    assert numbers(await subscription.poll(10)) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.anyio
+async def test_partitions_that_others_took_the_place_of_are_not_looked_into(world: MemoryWorld) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    subscription = await broker.subscribe("workers", ["orders"])
+    assert not await subscription.poll(10)
+    world.log.purge_topic("sagas", "orders")
+    await broker.publish(spread(3))
+    with anyio.fail_after(PATIENCE_S):
+        assert await subscription.wait(10 * 60_000)
+    assert numbers(await subscription.poll(10)) == [0, 1, 2]
 
 
 @pytest.mark.anyio
