@@ -18,7 +18,7 @@ from anyio.lowlevel import checkpoint
 
 from sagas.broker.memory_subscription import MemorySubscription
 from sagas.broker.memory_world import US_OF_MS, US_OF_S, MemoryWorld, Record
-from sagas.broker.outgoing import checked_headers, checked_name, checked_payload, message_id
+from sagas.broker.outgoing import checked_headers, checked_name, checked_payload, message_id_text
 from sagas.broker.partitioning import partition_of
 from sagas.errors import BrokerError
 from sagas.ports import Outgoing, Settled, Subscription, TopicSpec
@@ -74,7 +74,7 @@ class MemoryBroker:
         made = [(self._world.topic(self._stream, message.topic), message, _record(message)) for message in messages]
         now_us = self._now_us()
         for topic, message, record in made:
-            partition = topic.partition(partition_of(message.key, len(topic.partitions)))
+            partition = topic.partitions[partition_of(message.key, len(topic.partitions))]
             if partition.open_bytes >= self._world.segment_size:
                 partition.begin_segment()
             partition.append(record, count=1, size=len(record.payload), now_us=now_us)
@@ -106,5 +106,5 @@ class MemoryBroker:
 
 
 def _record(message: Outgoing) -> Record:
-    headers = checked_headers(message)
-    return Record(message_id(message), checked_payload(message), tuple(sorted(headers.items())))
+    headers = dict(sorted(checked_headers(message).items()))
+    return Record(message_id_text(message), checked_payload(message), headers)

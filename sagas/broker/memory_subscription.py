@@ -18,7 +18,6 @@ from anyio.lowlevel import checkpoint
 from sagas.broker.log import Group, Membership, Refusal, Status, Topic
 from sagas.broker.memory_world import US_OF_MS, MemoryWorld, Record
 from sagas.broker.outgoing import MESSAGES_EXPIRED
-from sagas.core.ids import text_of
 from sagas.errors import BrokerError
 from sagas.ports import Incoming, Position, Reading
 from sagas.records import Partition
@@ -241,7 +240,7 @@ class MemorySubscription:
 def _incoming(at: Partition, offset: int, timestamp_us: int, record: Record) -> Incoming:
     topic, partition = at
     return Incoming(
-        id=text_of(record.id),
+        id=record.id,
         topic=topic,
         partition=partition,
         offset=offset,

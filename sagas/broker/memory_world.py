@@ -1,7 +1,8 @@
 """The server behind `MemoryBroker`: the pure log, alive or stopped, on a clock that is given."""
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
 
 from sagas.broker.log import Log, Topic
 from sagas.errors import BrokerError, BrokerUnavailable
@@ -17,12 +18,12 @@ CLEAN_EVERY_US = 60 * US_OF_S
 """How often expired messages are looked for: Iggy's own default."""
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True):
     """A message as it is kept."""
 
-    id: int
+    id: str
     payload: bytes
-    headers: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str]
 
 
 class MemoryWorld:

@@ -6,7 +6,7 @@ to blame, or whoever publishes could only guess which row to take out.
 
 from collections.abc import Mapping
 
-from sagas.core.ids import number_of
+from sagas.core.ids import is_instance_id, number_of, text_of
 from sagas.errors import BrokerError, SettingsError
 from sagas.ports import Outgoing
 
@@ -30,6 +30,8 @@ MESSAGES_EXPIRED = (
 
 _HEADER_FRAMING_BYTES = 10  # name and value: one byte of kind and four of length each
 
+_NIL = text_of(0)
+
 
 def message_id(message: Outgoing) -> int:
     """The 128 bits of the message's id. Raises BrokerError when it is not a UUID, or the nil UUID."""
@@ -41,6 +43,13 @@ def message_id(message: Outgoing) -> int:
         # The client reads 0 as "none given" and draws one: a retry would then carry another id.
         raise BrokerError(f"message to {message.topic!r}: the nil UUID is no id; derive one")
     return value
+
+
+def message_id_text(message: Outgoing) -> str:
+    """The message's id as its readers get it, whatever its spelling; raises as `message_id` does."""
+    text = message.id
+    # Nearly all ids are our own, and those are spelled so already.
+    return text if is_instance_id(text) and text != _NIL else text_of(message_id(message))
 
 
 def checked_payload(message: Outgoing) -> bytes:
@@ -61,7 +70,9 @@ def checked_headers(message: Outgoing) -> Mapping[str, str]:
     for name, value in message.headers.items():
         if not value:
             continue
-        name_bytes, value_bytes = _size(name), _size(value)
+        # Written out, since a call for each costs as much as all the rest of this.
+        name_bytes = len(name) if name.isascii() else len(name.encode())
+        value_bytes = len(value) if value.isascii() else len(value.encode())
         if not (1 <= name_bytes <= HEADER_BYTES_MAX and value_bytes <= HEADER_BYTES_MAX):
             raise BrokerError(
                 f"message {message.id}: header {name[:64]!r} has a name of {name_bytes} bytes and a value of "
@@ -72,10 +83,6 @@ def checked_headers(message: Outgoing) -> Mapping[str, str]:
     if total > HEADERS_BYTES_MAX:
         raise BrokerError(f"message {message.id}: headers of {total} bytes, at most {HEADERS_BYTES_MAX} can be sent")
     return sent
-
-
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def checked_name(what: str, name: str) -> str:

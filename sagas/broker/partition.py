@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Generic, TypeVar
 
+import msgspec
+
 B = TypeVar("B")
 
 
@@ -39,8 +41,7 @@ class Start:
 FIRST, LAST, NEXT = Start(Strategy.FIRST), Start(Strategy.LAST), Start(Strategy.NEXT)
 
 
-@dataclass(frozen=True, slots=True)
-class Span(Generic[B]):
+class Span(msgspec.Struct, Generic[B], frozen=True):
     """The messages `first` to `last` of a partition, and the whole batches that hold them, oldest first.
 
     `skip` messages at the head of the first batch and `surplus` at the end of the last are outside the
@@ -117,7 +118,7 @@ class Partition(Generic[B]):
 
     def stamp(self, now_us: int) -> int:
         """The time that a batch appended now gets: never before the last one's, or TIMESTAMP could not search."""
-        return max(now_us, self._timestamps[-1]) if self._timestamps else now_us
+        return self._timestamps[-1] if self._timestamps and self._timestamps[-1] > now_us else now_us
 
     def append(self, body: B, *, count: int, size: int, now_us: int) -> int:
         """Append a batch of `count` messages in `size` bytes; returns its first message's offset."""
@@ -187,7 +188,8 @@ class Partition(Generic[B]):
         `size_max` bounds the bytes of the batches; the first batch is given whatever its size, or a reader
         would never get past it.
         """
-        first = max(first, self.first)
+        if first < self.first:
+            first = self.first
         if first >= self.end or count <= 0:
             return None
         last = min(first + count, self.end) - 1

@@ -47,6 +47,21 @@ class BrokerContract:
         )
         assert 1_577_836_800_000 < read_back.timestamp_ms < 4_102_444_800_000, "milliseconds, in this century"
 
+    @pytest.mark.parametrize(
+        "spelled",
+        [
+            "018F3C6E-7B1A-7CDE-8F00-FFFFFFFFFFFF",
+            "018f3c6e7b1a7cde8f00ffffffffffff",
+            "urn:uuid:018f3c6e-7b1a-7cde-8f00-ffffffffffff",
+        ],
+    )
+    async def test_an_id_is_read_back_in_its_one_spelling(self, connect: Connect, spelled: str) -> None:
+        broker = connect()
+        await broker.ensure([ORDERS])
+        await broker.publish([Outgoing(id=spelled, topic="orders", key="k", payload=b"x")])
+        (read_back,) = await read(await broker.subscribe("workers", ["orders"]), 1)
+        assert read_back.id == "018f3c6e-7b1a-7cde-8f00-ffffffffffff"
+
     async def test_a_message_without_headers_has_none_and_no_defect(self, connect: Connect) -> None:
         broker = connect()
         await broker.ensure([ORDERS])
