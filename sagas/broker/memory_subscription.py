@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from anyio import Event, move_on_after
 from anyio.lowlevel import checkpoint
 
 from sagas.broker.log import Group, Membership, Refusal, Status, Topic
 from sagas.broker.memory_world import US_OF_MS, MemoryWorld, Record
+from sagas.broker.notifier import notifier
 from sagas.broker.outgoing import MESSAGES_EXPIRED
 from sagas.errors import BrokerError
 from sagas.ports import Incoming, Position, Reading
@@ -51,10 +51,10 @@ class MemorySubscription:
         self._settled_at: int | None = None
         """The log's sequence that all this is of, None when it has to be worked out anew anyhow."""
         self._first = 0
-        self._asleep: Event | None = None
+        self._news = notifier()
         self._is_closed = False
         self._settle()
-        world.add_listener(stream, self._topics, self._wake)
+        world.add_listener(stream, self._topics, self._news.notify)
 
     async def poll(self, count_max: int) -> Sequence[Incoming]:
         """The next messages, at most `count_max`; see `ports.Subscription`."""
@@ -82,19 +82,9 @@ class MemorySubscription:
         if self._has_any():
             await checkpoint()
             return True
-        with move_on_after(at_most_ms / 1000):
-            while True:
-                # Who waits for it gives the loop a turn.
-                self._asleep = self._asleep or Event()
-                await self._asleep.wait()
-                if self._has_any():
-                    break
+        # Who waits for it gives the loop a turn.
+        await self._news.wait_for(self._has_any, at_most_ms / 1000)
         return True
-
-    def _wake(self) -> None:
-        if self._asleep is not None:
-            self._asleep.set()
-            self._asleep = None
 
     def _has_any(self) -> bool:
         self._world.require_up()
@@ -137,7 +127,8 @@ class MemorySubscription:
         if self._is_closed:
             return
         self._is_closed = True
-        self._world.remove_listener(self._wake)
+        self._world.remove_listener(self._news.notify)
+        self._news.close()
         self._world.log.leave_all(self._member)
 
     def _require_open(self) -> None:
