@@ -9,6 +9,7 @@ import pytest
 from sagas.broker.groups import REBALANCING_TIMEOUT_MS
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.errors import BrokerError, BrokerUnavailable
+from sagas.ports import Position
 from tests.broker.contract import BrokerContract, Connect
 from tests.broker.reading_contract import ReadingContract
 from tests.broker.sending_contract import SendingContract
@@ -195,6 +196,52 @@ async def test_an_offset_that_is_refused_leaves_its_partition_to_be_read(world: 
     await subscription.commit(positions(found))
     await broker.publish(spread(3))
     assert numbers(await subscription.poll(10)) == [0, 1, 2]
+
+
+@pytest.mark.anyio
+async def test_what_is_published_to_a_topic_that_was_made_anew_is_told_of_and_read(world: MemoryWorld) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    await broker.publish(spread(6))
+    subscription = await broker.subscribe("workers", ["orders"])
+    await read(subscription, 6)
+    world.log.delete_topic("sagas", "orders")
+    await broker.ensure([ORDERS])
+    await broker.publish(spread(9))
+    with anyio.fail_after(5):
+        assert await subscription.wait(60_000)
+    assert numbers(await subscription.poll(10)) == list(range(9))
+
+
+@pytest.mark.anyio
+async def test_a_group_that_was_made_anew_is_joined_anew_and_reads_from_the_beginning(world: MemoryWorld) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    await broker.publish(spread(6))
+    subscription = await broker.subscribe("workers", ["orders"])
+    await subscription.commit(positions(await read(subscription, 6)))
+    topic = world.log.topic("sagas", "orders")
+    topic.delete_group("workers")
+    assert numbers(await subscription.poll(10)) == list(range(6))
+    assert [len(group.slots) for group in topic.groups.values()] == [1]
+
+
+@pytest.mark.anyio
+async def test_who_waits_after_a_rewind_or_a_refused_offset_reads_again_from_the_stored_offsets(
+    world: MemoryWorld,
+) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    await broker.publish(spread(6))
+    subscription = await broker.subscribe("workers", ["orders"])
+    found = await read(subscription, 6)
+    await subscription.rewind()
+    assert await subscription.wait(0)
+    assert numbers(await subscription.poll(10)) == list(range(6))
+    await subscription.commit(positions(found))
+    await subscription.commit([Position(topic="orders", partition=0, offset=99)])
+    assert await subscription.wait(0)
+    assert not await subscription.poll(10)
 
 
 @pytest.mark.anyio
