@@ -19,7 +19,7 @@ from typing import Annotated, Any, TypeVar, cast
 import msgspec
 from msgspec import Meta
 
-from sagas.core.messages import KEY_LENGTH_MAX, KEY_PATTERN, Key, Message, field_names, tag_of
+from sagas.core.messages import KEY_LENGTH_MAX, KEY_PATTERN, Key, Message, tag_of
 from sagas.core.strict import needs_walk, refuse_excess
 from sagas.core.upcasting import (
     VERSION_FIELD,
@@ -166,9 +166,9 @@ def encode_data(message: Message, key_field: str) -> bytes:
 
 
 def _fields_of(message: Message, key_field: str) -> dict[str, object]:
-    kind = type(message)
-    fields = {name: getattr(message, name) for name in field_names(kind) if name != key_field}
-    version = version_of(kind)
+    fields = msgspec.structs.asdict(message)
+    fields.pop(key_field, None)
+    version = version_of(type(message))
     return fields if version == 1 else {VERSION_FIELD: str(version), **fields}
 
 

@@ -12,6 +12,7 @@ from sagas.core.definition import StepSpec
 from sagas.core.effects import ClearTimer, Reply
 from sagas.core.entering import enter, give_up, settle_items, turn_back_late
 from sagas.core.fanout import is_undone
+from sagas.core.flow import unchanged
 from sagas.core.instance import STUCK, StepRecord
 from sagas.core.machine import UNDELIVERABLE, UNDO_UNDELIVERABLE
 from sagas.core.messages import Event, Fault, InProgress, Rejection, Undeliverable
@@ -148,8 +149,10 @@ def _advance(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> No
         else:
             turn.answer("violation", f"folding {word} raised {type(error).__name__}: {error}")
         return
-    is_stuck = turn.instance.state == STUCK
-    turn.change(data=encoded, reason="", stuck_step="", stuck_from="")
+    before = turn.instance
+    is_stuck = before.state == STUCK
+    if encoded != before.data or before.reason or before.stuck_step:
+        turn.change(data=encoded, reason="", stuck_step="", stuck_from="")
     if spec.each is not None:
         if is_stuck:
             turn.move(f"{spec.name}.{ANSWERED}")
@@ -164,6 +167,8 @@ def _advance(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> No
 
 
 def _folded(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> bytes:
+    if spec.fold is unchanged:
+        return turn.instance.data  # most answers only say yes: reading and writing the data is a tenth of a decision
     data = turn.definition.decode_data(turn.instance.data)
     each = spec.each
     data = spec.fold(data, reply) if each is None else spec.fold(data, item_of(turn, each, record.name), reply)

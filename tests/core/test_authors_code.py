@@ -202,3 +202,23 @@ def test_a_pause_that_has_ended_is_not_ended_again() -> None:
     run = Run().done("first").done("second").agreed().take(Fire(kind="over", step="pause"))
     assert run.instance.state == "last.pending"
     assert run.take(Fire(kind="over", step="pause")).decision.verdict == "late"
+
+
+def test_an_answer_of_which_nothing_is_kept_leaves_the_data_as_they_lie() -> None:
+    run = Run()
+    # As an older class wrote them, that had fewer fields: nobody has anything to write into them.
+    lying = b'{"k":"k-1","parts":[2]}'
+    run.decision = msgspec.structs.replace(run.decision, instance=msgspec.structs.replace(run.instance, data=lying))
+    assert run.done("first").instance.data == lying
+    assert run.agreed().instance.data != lying, "the wait's fold keeps who agreed"
+
+
+def test_an_answer_of_which_nothing_is_kept_frees_a_run_from_what_it_was_stuck_over() -> None:
+    run = Run(parts=())
+    stuck = run.done("first").instance
+    assert (stuck.state, stuck.stuck_step, bool(stuck.reason)) == (STUCK, "is_first", True)
+    freed = Run()
+    asked = msgspec.structs.replace(freed.instance, reason="of before", stuck_step="first", stuck_from="first.pending")
+    freed.decision = msgspec.structs.replace(freed.decision, instance=asked)
+    after = freed.done("first").instance
+    assert (after.reason, after.stuck_step, after.stuck_from) == ("", "", "")
