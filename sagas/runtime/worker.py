@@ -183,7 +183,7 @@ class Worker:
 
     async def _store_offsets(self) -> None:
         if self._unstored:
-            await self._subscription.commit(_positions_of(self._unstored))
+            await self._subscription.commit(positions_of(self._unstored))
             self._unstored = {}
 
     async def _deal_with_and_read_ahead(self, batch: Sequence[Incoming]) -> None:
@@ -238,7 +238,7 @@ class Worker:
 
 def positions(batch: Sequence[Incoming]) -> list[Position]:
     """The last offset of each partition in `batch`."""
-    return _positions_of(_last_of(batch))
+    return positions_of(_last_of(batch))
 
 
 def _last_of(batch: Sequence[Incoming]) -> dict[Partition, int]:
@@ -250,5 +250,6 @@ def _last_of(batch: Sequence[Incoming]) -> dict[Partition, int]:
     return last
 
 
-def _positions_of(last: Mapping[Partition, int]) -> list[Position]:
+def positions_of(last: Mapping[Partition, int]) -> list[Position]:
+    """Offsets by partition, as they are stored."""
     return [Position(topic=topic, partition=partition, offset=offset) for (topic, partition), offset in last.items()]

@@ -83,8 +83,8 @@ def _no_rewind(original: Any) -> Any:
 
 
 def _one_too_far(original: Any) -> Any:
-    def beyond(batch: Any) -> list[Position]:
-        return [msgspec.structs.replace(p, offset=p.offset + 1) for p in original(batch)]
+    def beyond(last: Any) -> list[Position]:
+        return [msgspec.structs.replace(p, offset=p.offset + 1) for p in original(last)]
 
     return beyond
 
@@ -274,7 +274,7 @@ SHELL_MUTANTS = (
         why_not_simulated="one seed in 9,000 times a step out in the moment between",
     ),
     Mutant(name="no rewind after a failed commit", replaced={f"{WORKER}._deal_with": _no_rewind}),
-    Mutant(name="offset stored beyond what was done", replaced={"sagas.runtime.worker:positions": _one_too_far}),
+    Mutant(name="offset stored beyond what was done", replaced={"sagas.runtime.worker:positions_of": _one_too_far}),
     Mutant(name="an unreadable message is not kept", replaced={f"{BATCH}._bury": always(None)}),
     Mutant(name="an unreadable message raises", replaced={"sagas.runtime.intake:Intake.read": _poison_raises}),
     Mutant(name="mark before publish", replaced={f"{RELAY}.flush": _mark_before_publish}),
