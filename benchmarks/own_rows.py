@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from benchmarks.answers import answer_to
 from benchmarks.system import PLENTIFUL
+from sagas.clock import SystemClock
 from sagas.ports import Incoming, Outgoing
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.store.database import Database
@@ -27,6 +28,8 @@ from sagas.store.sqlite import SqliteStore
 from services.contracts import ORDERS
 from services.orders.saga import order_saga
 from services.stories import Kind, Story, message_of
+
+_CLOCK = SystemClock()
 
 Statement = tuple[str, list[tuple[Any, ...]]]
 """SQL, and the rows it is run for."""
@@ -67,7 +70,7 @@ def written_for(orders: int, kinds: tuple[Kind, ...], *, together: int, batch: i
     """The transactions for `orders` of these kinds in turn, `together` of them at a time, `batch` messages in each."""
     with TemporaryDirectory() as folder, closing(NotingDatabase(Path(folder) / "noted.db")) as database:
         store = SqliteStore(database)
-        store.enter(_now_ms())
+        store.enter(_CLOCK.now_ms())
         store.take_committed()  # from here on it hands over what it commits
         orchestrator = Orchestrator([order_saga.definition], store)
         database.written.clear()
@@ -109,11 +112,11 @@ def _decide(orchestrator: Orchestrator, store: SqliteStore, stories: Sequence[St
     )
     while waiting:
         messages = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
-        orchestrator.process(messages, _now_ms())
+        orchestrator.process(messages, _CLOCK.now_ms())
         commands = store.take_committed()
         store.note_published([row.seq for row in commands])
         waiting.extend(
-            _read(answer_to(row.headers, row.id, row.key, _now_ms(), is_declined=row.key in declined))
+            _read(answer_to(row.headers, row.id, row.key, _CLOCK.now_ms(), is_declined=row.key in declined))
             for row in commands
         )
 
@@ -128,11 +131,7 @@ def _read(message: Outgoing) -> Incoming:
         topic=message.topic,
         partition=0,
         offset=0,
-        timestamp_ms=_now_ms(),
+        timestamp_ms=_CLOCK.now_ms(),
         payload=message.payload,
         headers=message.headers,
     )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

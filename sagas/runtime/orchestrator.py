@@ -132,7 +132,7 @@ class Orchestrator:
                         batch = Batch(self.catalog, transaction, now_ms)
                         part(batch)
                         batch.write()
-                        drift = batch.drift() if drift is NO_DRIFT else drift.and_then(batch.drift())
+                        drift = drift.and_then(batch.drift())
             except StaleRevision:
                 if attempt == CONFLICTS_MAX:
                     raise

@@ -119,7 +119,7 @@ class Database:
         parameters that stand before the list. A list longer than a statement takes is asked for in parts.
         """
         pending = list(values)
-        if len(pending) == 1:
+        if len(pending) == 1:  # a message alone asks so several times, and there is nothing to part or to fill
             return self.rows(_over_list(sql, 1), (*before, *pending))
         found: list[Row] = []
         for start in range(0, len(pending), IN_LIST_SIZES[-1]):

@@ -151,8 +151,10 @@ async def test_a_group_that_was_deleted_is_joined_anew_and_has_stored_nothing(wo
     await broker.publish(spread(6))
     subscription = await broker.subscribe("workers", ["orders"])
     await read_and_commit(subscription, 6)
-    world.log.topic("sagas", "orders").delete_group("workers")
+    topic = world.log.topic("sagas", "orders")
+    topic.delete_group("workers")
     assert numbers(await subscription.poll(10)) == [0, 1, 2, 3, 4, 5]
+    assert [len(group.slots) for group in topic.groups.values()] == [1]
 
 
 @pytest.mark.anyio
@@ -196,34 +198,6 @@ async def test_an_offset_that_is_refused_leaves_its_partition_to_be_read(world: 
     await subscription.commit(positions(found))
     await broker.publish(spread(3))
     assert numbers(await subscription.poll(10)) == [0, 1, 2]
-
-
-@pytest.mark.anyio
-async def test_what_is_published_to_a_topic_that_was_made_anew_is_told_of_and_read(world: MemoryWorld) -> None:
-    broker = MemoryBroker(world)
-    await broker.ensure([ORDERS])
-    await broker.publish(spread(6))
-    subscription = await broker.subscribe("workers", ["orders"])
-    await read(subscription, 6)
-    world.log.delete_topic("sagas", "orders")
-    await broker.ensure([ORDERS])
-    await broker.publish(spread(9))
-    with anyio.fail_after(5):
-        assert await subscription.wait(60_000)
-    assert numbers(await subscription.poll(10)) == list(range(9))
-
-
-@pytest.mark.anyio
-async def test_a_group_that_was_made_anew_is_joined_anew_and_reads_from_the_beginning(world: MemoryWorld) -> None:
-    broker = MemoryBroker(world)
-    await broker.ensure([ORDERS])
-    await broker.publish(spread(6))
-    subscription = await broker.subscribe("workers", ["orders"])
-    await subscription.commit(positions(await read(subscription, 6)))
-    topic = world.log.topic("sagas", "orders")
-    topic.delete_group("workers")
-    assert numbers(await subscription.poll(10)) == list(range(6))
-    assert [len(group.slots) for group in topic.groups.values()] == [1]
 
 
 @pytest.mark.anyio
