@@ -64,6 +64,13 @@ class NotingDatabase(Database):
             self.written[-1].append((sql, some))
         return super().change_many(sql, some)
 
+    def insert_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Insert `rows`."""
+        some = [tuple(row) for row in rows]
+        if some:
+            self.written[-1].append((sql, some))
+        super().insert_many(sql, some)
+
 
 @lru_cache
 def written_for(orders: int, kinds: tuple[Kind, ...], *, together: int, batch: int) -> list[list[Statement]]:

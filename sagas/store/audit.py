@@ -13,7 +13,7 @@ _INSERT = """
 
 def add(database: Database, rows: Sequence[AuditRow]) -> None:
     """Note actions, inside the transaction that carries them out."""
-    database.change_many(
+    database.insert_many(
         _INSERT,
         [
             (row.at_ms, pack_id(row.instance_id), row.revision, row.who, row.action, row.reason, " ".join(row.path))

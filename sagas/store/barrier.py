@@ -16,8 +16,9 @@ from typing import Any
 
 from sagas.errors import StoreError
 from sagas.records import BarrierRow, OperationKey
-from sagas.store.database import IN_LIST_SIZES, Database
+from sagas.store.database import Database
 from sagas.store.encoding import StoredId, blob, pack_id, unpack_id
+from sagas.store.lists import IN_LIST_SIZES, in_parts
 
 _COLUMNS = "instance_id, step, operation, command_hash, answer, answer_data, is_blocked"
 _RECALL = f"""
@@ -83,13 +84,10 @@ class BarrierTable:
         if len(operations) == 1:
             self.recall(*operations)
         unknown = [key for key in operations if key not in known]
-        for start in range(0, len(unknown), IN_LIST_SIZES[-1]):
-            part = unknown[start : start + IN_LIST_SIZES[-1]]
+        for part in in_parts(unknown):
             known.update(dict.fromkeys(part, _ABSENT))
-            size = next(size for size in IN_LIST_SIZES if size >= len(part))
-            part += part[-1:] * (size - len(part))
             wanted = [value for key in part for value in _stored_key(key)]
-            self._take_in(self._database.rows(_recall_many(size), wanted))
+            self._take_in(self._database.rows(_recall_many(len(part)), wanted))
         asked = [event for event in events if event not in self._was_processed]
         # Of one alone the statement that notes it says as much.
         if len(asked) > 1:
@@ -170,7 +168,7 @@ class BarrierTable:
     def write(self) -> None:
         """Write what is new, just before the commit."""
         changed = [self._operations[key] for key in dict.fromkeys(key for key, _ in self._log)]
-        self._database.change_many(
+        self._database.insert_many(
             _REMEMBER,
             [
                 (*_stored_key((row.instance_id, row.step, row.operation)), *_state(row), created_ms, updated_ms)
@@ -178,7 +176,7 @@ class BarrierTable:
                 if row is not None and created_ms
             ],
         )
-        self._database.change_many(_PROCESSED, self._noted.values())
+        self._database.insert_many(_PROCESSED, self._noted.values())
 
     def _take_in(self, rows: Iterable[Sequence[Any]]) -> None:
         for stored_id, step, operation, command_hash, answer, answer_data, is_blocked in rows:

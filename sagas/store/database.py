@@ -13,21 +13,19 @@ What only a bug can cause, a violated constraint for example, stays what the dri
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import sqlite_utils
 
 from sagas.errors import StoreError
+from sagas.store.lists import INSERTED_SIZES, in_parts, over_list, over_rows
 from sagas.store.opening import BUSY_TIMEOUT_MS, MEMORY, connect, driver, use_wal
 from sagas.store.watched import WatchedFile
 
 QUICK_CHECK_BYTES_MAX = 64 * 1024 * 1024
 """Files up to this size are looked through when they are opened: it takes 0.1 s at the most (measured)."""
-
-IN_LIST_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
-"""Lengths of the IN lists that are sent: few, so that each statement is prepared once and found again."""
 
 DatabaseError = driver.DatabaseError
 """The root of what the driver raises for a statement that failed."""
@@ -62,12 +60,6 @@ _SURROUNDINGS = {
     14: ("it cannot be opened", "check that the directory exists and can be written"),
     26: ("the file is not an SQLite database", "name another file, or move this one away"),
 }
-
-
-@lru_cache(maxsize=256)
-def _over_list(sql: Callable[[str], str], size: int) -> str:
-    """The query over a list of `size`: the same object each time, so that the driver finds it without comparing."""
-    return sql(",".join("?" * size))
 
 
 class Database:
@@ -120,14 +112,10 @@ class Database:
         """
         pending = list(values)
         if len(pending) == 1:  # a message alone asks so several times, and there is nothing to part or to fill
-            return self.rows(_over_list(sql, 1), (*before, *pending))
+            return self.rows(over_list(sql, 1), (*before, *pending))
         found: list[Row] = []
-        for start in range(0, len(pending), IN_LIST_SIZES[-1]):
-            part = pending[start : start + IN_LIST_SIZES[-1]]
-            size = next(size for size in IN_LIST_SIZES if size >= len(part))
-            # The rest is filled with a value that is in the list already: it changes no answer.
-            part += part[-1:] * (size - len(part))
-            found += self.rows(_over_list(sql, size), (*before, *part))
+        for part in in_parts(pending):
+            found += self.rows(over_list(sql, len(part)), (*before, *part))
         return found
 
     def records(
@@ -156,6 +144,17 @@ class Database:
         # Most tables get nothing in most batches, and finding that out in SQLite costs as much as a small write.
         some = list(rows)
         return max(0, self._cursor.executemany(sql, some).rowcount) if some else 0
+
+    def insert_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Insert `rows` in their order, by the statement `… VALUES (?, …)` for one of them, inside a transaction."""
+        self.require_transaction()
+        some, done = list(rows), 0
+        for size in INSERTED_SIZES:
+            while len(some) - done >= size:
+                self._cursor.execute(over_rows(sql, size), list(chain.from_iterable(some[done : done + size])))
+                done += size
+        if done < len(some):
+            self._cursor.executemany(sql, some[done:])
 
     def transaction(self, before_commit: Callable[[], None] | None = None) -> "Transaction":
         """A write transaction: committed when the block ends, rolled back when it raises.

@@ -25,7 +25,7 @@ _SETTLE = """
 
 def add(database: Database, rows: Sequence[DeadLetter]) -> None:
     """Keep messages, inside a transaction."""
-    database.change_many(_INSERT, [_parameters(row) for row in rows])
+    database.insert_many(_INSERT, [_parameters(row) for row in rows])
 
 
 def newest(

@@ -56,7 +56,7 @@ def begin(database: Database) -> None:
 
 def enter(database: Database, rows: Sequence[JournalRow]) -> None:
     """Enter journal rows that are written in this transaction; for a database that is fed to others."""
-    database.change_many(_ENTER, [(pack_id(row.instance_id), row.revision) for row in rows])
+    database.insert_many(_ENTER, [(pack_id(row.instance_id), row.revision) for row in rows])
 
 
 def unfed(database: Database, count_max: int, epoch: int | None) -> list[FeedRow]:

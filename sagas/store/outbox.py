@@ -70,7 +70,7 @@ class OutboxTable:
         if self._added:
             # The first is given its number by the table; nobody else writes before the rest has the next ones.
             first = self._database.insert(_INSERT, _parameters(None, self._added[0]))
-            self._database.change_many(_INSERT, map(_parameters, count(first + 1), self._added[1:]))
+            self._database.insert_many(_INSERT, map(_parameters, count(first + 1), self._added[1:]))
             if self._committed is not None:
                 numbered = enumerate(self._added, start=first)
                 self._written += (msgspec.structs.replace(row, seq=seq) for seq, row in numbered)

@@ -1,9 +1,9 @@
 """What one batch reads and writes: the `StoreTransaction` port.
 
 Theory of operation. A batch, or each part of a large one, reads what it needs, decides, and hands all of it to `write`.
-Each table gets one `executemany` then. An instance is updated only where it still has the revision it was
-read with, and a new one is inserted only if its saga has none for the business key; a row too few
-means that somebody else was here first. Then StaleRevision leaves the caller's transaction, SQLite
+Each table gets its rows together then (`insert_many`, `executemany`). An instance is updated only where it still
+has the revision it was read with, and a new one is inserted only if its saga has none for the business key; a row
+too few means that somebody else was here first. Then StaleRevision leaves the caller's transaction, SQLite
 rolls it back, and the caller reads and decides again. The order of the writes matters twice: what is
 cleared and unparked goes before what is set and parked, because a batch may replace a row.
 
@@ -160,21 +160,21 @@ class SqliteTransaction:
         if changes.created:
             self._create(changes.created)
             self._known.note(changes.created)
-        database.change_many(_ADD_JOURNAL, map(journal_parameters, changes.journal))
+        database.insert_many(_ADD_JOURNAL, map(journal_parameters, changes.journal))
         if self._is_fed:
             feed.enter(database, changes.journal)
         database.change_many(
             _CLEAR_TIMER, [(pack_id(instance_id), name) for instance_id, name in changes.timers_cleared]
         )
-        database.change_many(_SET_TIMER, map(timer_parameters, changes.timers_set))
-        database.change_many(_SEE, [(pack_id(message_id), changes.now_ms) for message_id in changes.inbox])
+        database.insert_many(_SET_TIMER, map(timer_parameters, changes.timers_set))
+        database.insert_many(_SEE, [(pack_id(message_id), changes.now_ms) for message_id in changes.inbox])
         self._outbox.add(changes.outbox)
         self._outbox.write()
         # These have something now and then only.
         if changes.unparked:
             database.change_many(_UNPARK, [(pack_id(message_id),) for message_id in changes.unparked])
         if changes.parked:
-            database.change_many(_PARK, map(parked_parameters, changes.parked))
+            database.insert_many(_PARK, map(parked_parameters, changes.parked))
             self._any_parked = True
         if changes.dead_letters:
             dead_letters.add(database, changes.dead_letters)
@@ -204,7 +204,7 @@ class SqliteTransaction:
 
     def _create(self, created: Sequence[Instance]) -> None:
         try:
-            self._database.change_many(
+            self._database.insert_many(
                 _CREATE,
                 [
                     (pack_id(i.id), i.saga, i.key, i.state, is_live(i), i.revision, i.updated_ms, pack_instance(i))
@@ -212,14 +212,17 @@ class SqliteTransaction:
                 ],
             )
         except IntegrityError as error:
-            raise self._stale((instance, 0) for instance in created) from error
+            self._known.forget()
+            # Those that met nobody are there as they were given, or not there: with some others it is one statement.
+            runs = ((instance, self.find(instance.saga, [instance.key]).get(instance.key)) for instance in created)
+            met = (instance for instance, there in runs if there not in (None, instance))
+            raise StaleRevision(next(met, created[-1]).id, 0) from error
 
-    def _stale(self, wanted: Iterable[tuple[Instance, int]]) -> StaleRevision:
+    def _stale(self, updated: Sequence[tuple[Instance, int]]) -> StaleRevision:
         """Names the first instance that did not get in: the ones before it are there as they were given."""
-        *_, last = pairs = list(wanted)
         self._known.forget()
-        there = self.load([instance.id for instance, _ in pairs])
-        instance, revision = next((pair for pair in pairs if there.get(pair[0].id) != pair[0]), last)
+        there = self.load([instance.id for instance, _ in updated])
+        instance, revision = next((pair for pair in updated if there.get(pair[0].id) != pair[0]), updated[-1])
         return StaleRevision(instance.id, revision)
 
 

@@ -93,6 +93,15 @@ class StoreContract(MessagesContract):
         assert caught.value.instance_id == second.id
         assert store.instances(InstanceFilter()) == [first]
 
+    def test_of_many_new_instances_the_one_that_meets_another_is_named(self, store: Store) -> None:
+        first, second = an_instance("o-70"), an_instance("o-70", age=-5)
+        write(store, Changes(created=[first]))
+        others = [an_instance(f"o-{number}") for number in range(100) if number != 70]
+        with pytest.raises(StaleRevision) as caught:
+            write(store, Changes(created=[*others[:70], second, *others[70:]]))
+        assert (caught.value.instance_id, caught.value.expected) == (second.id, 0)
+        assert store.instances(InstanceFilter()) == [first]
+
     def test_the_same_instance_cannot_be_created_twice(self, store: Store) -> None:
         instance = an_instance("o-1")
         write(store, Changes(created=[instance]))
