@@ -43,12 +43,12 @@ def decide(definition: Definition, instance: Instance | None, message: Input, no
     turn = Turn(definition, instance, now_ms)
     if definition.renames:
         message = renamed_input(definition.renames, message)
-    match message:
+    match message:  # the most frequent first: not to be of a class costs four times as much as to be
+        case Reply():
+            on_reply(turn, message)
         case Start():
             same = short_hash(message.data) == instance.start_hash
             turn.answer("duplicate" if same else "violation", "" if same else "started before with other data")
-        case Reply():
-            on_reply(turn, message)
         case Signal():
             on_signal(turn, message)
         case Fire():

@@ -133,16 +133,17 @@ def _note_beside(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -
 
 def _advance(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> None:
     is_refusal = isinstance(reply, Rejection)
+    is_undeliverable = is_refusal and isinstance(reply, Undeliverable)
     word = type(reply).__name__
     turn.effects.append(ClearTimer(name=record.name))
-    if isinstance(reply, Undeliverable) and spec.kind == "retriable":
+    if is_undeliverable and spec.kind == "retriable":
         # Neither back nor on: its effect stays intended, so that a retry after a repair is answered for.
         turn.move(f"{spec.name}.{word}")
         get_stuck(turn, record.name, f"{word}{because(reply)}")
         return
     turn.record(record, effect="refused" if is_refusal else "done", reply=word, answered_ms=turn.now_ms)
     try:
-        encoded = turn.instance.data if isinstance(reply, Undeliverable) else _folded(turn, spec, record, reply)
+        encoded = turn.instance.data if is_undeliverable else _folded(turn, spec, record, reply)
     except Exception as error:  # the saga author's code, as above
         if turn.can(f"{spec.name}.broken"):
             break_down(turn, record.name, f"folding {word} raised {type(error).__name__}: {error}")

@@ -81,7 +81,7 @@ class Turn:
 
     def record(self, record: StepRecord, **fields: object) -> StepRecord:
         """Enter `record` with these fields replaced in the ledger; the record as it now is."""
-        changed = replace(record, **fields)
+        changed = replace(record, **fields) if fields else record
         self.instance = self.instance.with_step(changed)
         return changed
 
@@ -128,8 +128,19 @@ class Turn:
 
 def ask_for(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
     """Begin to ask for a step, or for it once more after a person freed the run: its patience begins anew."""
-    asked_ms = record.asked_ms or (record.sent_ms if record.attempts else 0)
-    send_do(turn, spec, replace(record, effect="intended", faults=0, sent_ms=turn.now_ms, asked_ms=asked_ms))
+    attempts, asked_ms = record.attempts, record.asked_ms
+    _send_do(
+        turn,
+        spec,
+        replace(
+            record,
+            effect="intended",
+            attempts=attempts + 1,
+            faults=0,
+            sent_ms=turn.now_ms,
+            asked_ms=asked_ms or (record.sent_ms if attempts else 0),
+        ),
+    )
 
 
 def send_do(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
@@ -137,7 +148,12 @@ def send_do(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
 
     The ledger gets `record` as it is given here, with the attempt counted.
     """
-    record = turn.record(record, attempts=record.attempts + 1)
+    _send_do(turn, spec, replace(record, attempts=record.attempts + 1))
+
+
+def _send_do(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
+    """The same for a record in which the attempt is counted."""
+    turn.record(record)
     if not _send(turn, spec, record, "do", record.attempts, _gives_up_ms(turn, spec, record)):
         return
     if is_asked_about(turn, spec, record):

@@ -82,23 +82,23 @@ class Batch:
     def take(self, item: Item) -> None:
         """Deal with one message, once."""
         message_id = item.incoming.id
-        if message_id in self._seen or self._has_begun(item):
+        if message_id in self._seen or (not isinstance(item, ReplyItem) and self._has_begun(item)):
             return
         self._seen.add(message_id)
-        match item:
-            case ForeignItem():
-                return  # not noted in the inbox either: it is nothing to us however often it comes
-            case PoisonItem(reason=reason):
-                self._bury(item.incoming, reason)
+        match item:  # the most frequent first: not to be of a class costs four times as much as to be
+            case ReplyItem():
+                self._take_reply(item.incoming, item.instance_id, item.reply)
             case StartItem():
                 if self._take_start(item):
-                    return  # not noted either: its run knows it, and is found by its key
+                    return  # not noted in the inbox: its run knows it, and is found by its key
             case SignalItem():
                 if item.start is not None:
                     self._take_start(item.start)
                 self._take_signal(item)
-            case ReplyItem():
-                self._take_reply(item.incoming, item.instance_id, item.reply)
+            case PoisonItem(reason=reason):
+                self._bury(item.incoming, reason)
+            case ForeignItem():
+                return  # not noted either: it is nothing to us however often it comes
         self._changes.inbox.append(message_id)
 
     def fire(self, timer: TimerRow) -> None:

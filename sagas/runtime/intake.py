@@ -60,6 +60,8 @@ Item = StartItem | ReplyItem | SignalItem | PoisonItem | ForeignItem
 
 def wanted_runs(item: Item) -> list[tuple[str, str]]:
     """The runs that an item is for, by saga and business key."""
+    if isinstance(item, ReplyItem):
+        return []
     if isinstance(item, StartItem):
         return [(item.definition.name, item.start.key)]
     if isinstance(item, SignalItem):

@@ -242,12 +242,8 @@ def positions(batch: Sequence[Incoming]) -> list[Position]:
 
 
 def _last_of(batch: Sequence[Incoming]) -> dict[Partition, int]:
-    last: dict[Partition, int] = {}
-    for message in batch:
-        at = message.topic, message.partition
-        if message.offset >= last.get(at, 0):
-            last[at] = message.offset
-    return last
+    # Of a partition they come in their order, so its last one counts.
+    return {(message.topic, message.partition): message.offset for message in batch}
 
 
 def positions_of(last: Mapping[Partition, int]) -> list[Position]:
