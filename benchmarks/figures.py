@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.interpreter import loop_ms
+from benchmarks.interpreter import loops_ms
 
 Better = Literal["more", "less"]
 
@@ -73,11 +73,12 @@ class Sheet:
         self._figures[name] = Figure(name=name, unit=unit, values=[value], wanted=Wanted(better, must, aim), note=note)
 
     def note_python(self) -> None:
-        """Enter what this process runs on, where it can be measured."""
-        took_ms = loop_ms(sys.executable)
-        if took_ms is not None:
+        """Enter what this process runs on, and how fast that is just now, where it can be measured."""
+        took_ms = loops_ms(sys.executable)
+        if took_ms:
             version = ".".join(map(str, sys.version_info[:3]))
-            self.note("a loop of plain Python", took_ms, "ms", note=f"Python {version}")
+            self.note("a loop of plain Python, on the best core", min(took_ms), "ms", note=f"Python {version}")
+            self.note("the same, on the worst core", max(took_ms), "ms")
 
     def value(self, name: str) -> float | None:
         """The median of a figure, None when it was not measured."""

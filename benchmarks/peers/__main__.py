@@ -38,16 +38,15 @@ Figures = dict[str, float]
 )
 def main(interpreter: str, rounds: int, quick: bool, as_json: Path | None) -> None:
     """Measure this engine and DBOS in turn."""
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console, sheet = Console(width=None if sys.stdout.isatty() else 140, highlight=False), Sheet()
     found: dict[str, list[Figures]] = {OURS: [], **{name: [] for name in PEERS}}
     for number in range(1 if quick else rounds):
         click.echo(f"round {number + 1}", err=True)
+        sheet.note_python()
         found[OURS].append(anyio.run(_ours, 2_000 if quick else 16_000, 30 if quick else 60))
         for name, options in PEERS.items():
             found[name].append(_peer(interpreter, options, 150 if quick else 1_000))
     console.print(_table(found))
-    sheet = Sheet()
-    sheet.note_python()
     _compare(sheet, found)
     sheet.show(console)
     if as_json is not None:
