@@ -7,7 +7,7 @@ length, and the value. We write texts only; others may write numbers, which are 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from struct import Struct, error
-from typing import Final
+from typing import Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
@@ -24,9 +24,19 @@ _FIELD_SIZE: Final = _FIELD.size
 _SIZES: Final = tuple(size.to_bytes(4, "little") for size in range(HEADER_BYTES_MAX + 1))
 _FEW: Final = 100
 """As many headers cannot be too long together."""
+_LAYOUTS_MAX: Final = 32
+"""Remembered of a topic: who sends headers of ever other lengths has them read field by field."""
 _TEXT: Final = 2
 _SIGNED: Final = range(4, 9)
 _UNSIGNED: Final = range(9, 14)
+
+
+class _Layout(NamedTuple):
+    """A block of headers but for the values: how it is parted, what lies before each value, and the names."""
+
+    part: Callable[[bytes, int], tuple[bytes, ...]]
+    between: tuple[bytes, ...]
+    names: tuple[str, ...]
 
 
 def encode_batch(messages: Sequence[Outgoing]) -> bytes:
@@ -59,6 +69,7 @@ def decode_batches(topic: str, partition: int, data: bytes) -> list[Incoming]:
     Headers that cannot be read are a defect of their message, never an error: the partition goes on.
     """
     found: list[Incoming] = []
+    layouts = _layouts_of(topic)
     at = 0
     while at < len(data):
         batch = read_header(data, at)
@@ -75,7 +86,7 @@ def decode_batches(topic: str, partition: int, data: bytes) -> list[Incoming]:
             defect = ""
             if headers_size:
                 try:
-                    headers = _decode_headers(data, headers_at, at)
+                    headers = _read_headers(layouts, data, headers_at, at)
                 except (ValueError, KeyError, error) as failed:
                     defect = f"headers: {str(failed)[:200]}"
             found.append(
@@ -116,8 +127,47 @@ def _fields(names: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
     return tuple((name, _FIELD.pack(_TEXT, len(value)) + value + bytes((_TEXT,))) for name, value in encoded)
 
 
-def _decode_headers(data: bytes, at: int, end: int) -> dict[str, str]:
+@lru_cache(maxsize=256)
+def _layouts_of(_topic: str) -> dict[int, _Layout]:
+    """Layouts of the headers in a topic, by their size in bytes."""
+    return {}
+
+
+def _read_headers(layouts: dict[int, _Layout], data: bytes, at: int, end: int) -> dict[str, str]:
     """The user headers of a message. Raises ValueError, KeyError or struct.error for what are none."""
+    layout = layouts.get(end - at)
+    if layout is not None:
+        parts = layout.part(data, at)
+        if parts[::2] == layout.between:
+            return dict(zip(layout.names, map(bytes.decode, parts[1::2]), strict=True))
+    headers = _decode_headers(data, at, end)
+    if layout is None and len(layouts) < _LAYOUTS_MAX:
+        learned = _layout(data, at, end)
+        if learned is not None:
+            layouts[end - at] = learned
+    return headers
+
+
+def _layout(data: bytes, at: int, end: int) -> _Layout | None:
+    """The layout of headers that can be read; None unless all of their names and values are texts."""
+    between: list[bytes] = []
+    sizes: list[int] = []
+    names: list[str] = []
+    while at < end:
+        value_at = at + _FIELD_SIZE + _FIELD.unpack_from(data, at)[1]
+        value_kind, size = _FIELD.unpack_from(data, value_at)
+        if data[at] != _TEXT or value_kind != _TEXT:
+            return None
+        names.append(data[at + _FIELD_SIZE : value_at].decode())
+        between.append(data[at : value_at + _FIELD_SIZE])
+        sizes.append(size)
+        at = value_at + _FIELD_SIZE + size
+    form = "".join(f"{len(before)}s{size}s" for before, size in zip(between, sizes, strict=True))
+    return _Layout(Struct(form).unpack_from, tuple(between), tuple(names))
+
+
+def _decode_headers(data: bytes, at: int, end: int) -> dict[str, str]:
+    """The same, field by field."""
     headers: dict[str, str] = {}
     while at < end:
         kind, size = _FIELD.unpack_from(data, at)

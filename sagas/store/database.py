@@ -149,10 +149,11 @@ class Database:
         """Insert `rows` in their order, by the statement `… VALUES (?, …)` for one of them, inside a transaction."""
         self.require_transaction()
         some, done = list(rows), 0
-        for size in INSERTED_SIZES:
-            while len(some) - done >= size:
-                self._cursor.execute(over_rows(sql, size), list(chain.from_iterable(some[done : done + size])))
-                done += size
+        if len(some) >= INSERTED_SIZES[-1]:
+            for size in INSERTED_SIZES:
+                while len(some) - done >= size:
+                    self._cursor.execute(over_rows(sql, size), list(chain.from_iterable(some[done : done + size])))
+                    done += size
         if done < len(some):
             self._cursor.executemany(sql, some[done:])
 

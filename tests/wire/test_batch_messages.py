@@ -98,6 +98,41 @@ def test_headers_that_cannot_be_read_are_a_defect_of_their_message(data: bytes) 
     assert message.defect.startswith("headers: ")
 
 
+@given(
+    st.lists(st.sampled_from([{"a": "xyz"}, {"ab": "xy"}, {"abc": "x"}, {"a": "żx"}, {"a": "x", "b": "y"}]), min_size=1)
+)
+def test_headers_as_long_as_others_are_read_as_they_are(each: list[dict[str, str]]) -> None:
+    written = encode_batch([outgoing(headers=headers, number=number) for number, headers in enumerate(each)])
+    assert [message.headers for message in decode_batches("alike", 0, written)] == each
+
+
+@pytest.mark.parametrize(
+    ("data", "headers"),
+    [
+        (field(2, b"n") + field(2, b"\xff\xff"), None),
+        (field(2, b"\xff") + field(2, b"va"), None),
+        (field(2, b"n") + field(99, b"va"), None),
+        (field(2, b"n") + field(10, b"\1\0"), {"n": "1"}),
+        (field(2, b"nn") + field(2, b"v"), {"nn": "v"}),
+        (field(2, b"n") + field(2, b"ww"), {"n": "ww"}),
+    ],
+    ids=["no text", "no name", "an unknown kind", "a number", "another name", "another value"],
+)
+def test_what_was_learned_of_headers_lets_no_others_pass(data: bytes, headers: dict[str, str] | None) -> None:
+    for _ in range(2):
+        (known,) = decode_batches("learned", 0, with_headers(field(2, b"n") + field(2, b"va")))
+        (message,) = decode_batches("learned", 0, with_headers(data))
+        assert known.headers == {"n": "va"}
+        assert (message.headers, bool(message.defect)) == (headers or {}, headers is None)
+
+
+def test_headers_of_ever_other_lengths_are_read_beyond_what_is_remembered() -> None:
+    each = [{"n": "v" * size} for size in range(1, 200)]
+    written = encode_batch([outgoing(headers=headers, number=number) for number, headers in enumerate(each)])
+    for _ in range(2):
+        assert [message.headers for message in decode_batches("many", 0, written)] == each
+
+
 def test_what_is_at_the_bounds_is_sent_and_an_empty_value_left_out() -> None:
     headers = {"n" * 255: "v" * 255, "m" * 250: "v", "empty": ""}
     (message,) = decode_batches("t", 0, encode_batch([outgoing(headers=headers)]))
