@@ -3,8 +3,9 @@
 Theory of operation. Which partitions are ours is asked at every call, as the real adapter is told by its server; but
 nothing is worked out or looked up by name as long as nothing has changed, which is nearly always. Topics change with
 `Log.sequence`, and what is ours with `Group.generation`, once no partition is marked. Partitions are not held, only
-their topics: a topic may get others. `wait` looks before it gives the loop a turn, for it takes nothing. Positions work
-as those in `iggy_subscription.py`.
+their topics: a topic may get others. `wait` looks before it gives the loop a turn, for it takes nothing; the poll that
+follows a wait gives it none, for one is enough: half of an order's turns were these. Positions work as those in
+`iggy_subscription.py`.
 """
 
 import logging
@@ -51,6 +52,7 @@ class MemorySubscription:
         self._settled_at: int | None = None
         """The log's sequence that all this is of, None when it has to be worked out anew anyhow."""
         self._first = 0
+        self._has_given_turn = False
         self._news = notifier()
         self._is_closed = False
         self._settle()
@@ -59,7 +61,9 @@ class MemorySubscription:
     async def poll(self, count_max: int) -> Sequence[Incoming]:
         """The next messages, at most `count_max`; see `ports.Subscription`."""
         self._require_open()
-        await checkpoint()
+        if not self._has_given_turn:
+            await checkpoint()
+        self._has_given_turn = False
         self._settle()
         self._read = frozenset(self._next)
         places, positions = self._places, self._next
@@ -81,9 +85,9 @@ class MemorySubscription:
         self._require_open()
         if self._has_any():
             await checkpoint()
-            return True
-        # Who waits for it gives the loop a turn.
-        await self._news.wait_for(self._has_any, at_most_ms / 1000)
+        else:
+            await self._news.wait_for(self._has_any, at_most_ms / 1000)  # which gives the loop a turn
+        self._has_given_turn = True
         return True
 
     def _has_any(self) -> bool:

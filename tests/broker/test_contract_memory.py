@@ -65,6 +65,32 @@ class TestMemoryBroker(BrokerContract, ReadingContract, SendingContract):
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("waits", [False, True], ids=["polling", "waiting and polling"])
+@pytest.mark.parametrize("count", [0, 20], ids=["nothing to read", "messages"])
+async def test_who_reads_gives_the_others_a_turn_each_time(world: MemoryWorld, *, waits: bool, count: int) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    await broker.publish(spread(count))
+    subscription = await broker.subscribe("workers", ["orders"])
+    turns = 0
+
+    async def run() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        for number in range(10):
+            if waits:
+                await subscription.wait(0)
+            await subscription.poll(1)
+            assert turns > number
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
 async def test_a_stopped_world_is_unavailable_and_loses_nothing(world: MemoryWorld) -> None:
     broker = MemoryBroker(world)
     await broker.ensure([ORDERS])
