@@ -78,7 +78,7 @@ class Sheet:
         if took_ms:
             version = ".".join(map(str, sys.version_info[:3]))
             self.note("a loop of plain Python, on the best core", min(took_ms), "ms", note=f"Python {version}")
-            self.note("the same, on the worst core", max(took_ms), "ms")
+            self.note("a loop of plain Python, on the worst core", max(took_ms), "ms")
 
     def value(self, name: str) -> float | None:
         """The median of a figure, None when it was not measured."""

@@ -2,6 +2,10 @@
 
 A frame is a header of 48 bytes, the payload, and the user headers, which are pairs of fields: a byte of kind, four of
 length, and the value. We write texts only; others may write numbers, which are read as their text.
+
+Theory of operation. The headers of a topic's messages are mostly alike but for their values, and these are of the same
+lengths: names of steps and ids. So what lies between the values of a block of headers is remembered by the topic and
+the block's size. A block that is alike is taken apart at once, and any other field by field.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,6 +30,8 @@ _FEW: Final = 100
 """As many headers cannot be too long together."""
 _LAYOUTS_MAX: Final = 32
 """Remembered of a topic: who sends headers of ever other lengths has them read field by field."""
+_LAYOUT_BYTES_MAX: Final = 1_024
+"""Of headers that are remembered. Ours have some 150; a block can be a hundred thousand, and would stay for ever."""
 _TEXT: Final = 2
 _SIGNED: Final = range(4, 9)
 _UNSIGNED: Final = range(9, 14)
@@ -141,7 +147,7 @@ def _read_headers(layouts: dict[int, _Layout], data: bytes, at: int, end: int) -
         if parts[::2] == layout.between:
             return dict(zip(layout.names, map(bytes.decode, parts[1::2]), strict=True))
     headers = _decode_headers(data, at, end)
-    if layout is None and len(layouts) < _LAYOUTS_MAX:
+    if layout is None and len(layouts) < _LAYOUTS_MAX and end - at <= _LAYOUT_BYTES_MAX:
         learned = _layout(data, at, end)
         if learned is not None:
             layouts[end - at] = learned

@@ -149,7 +149,7 @@ class Database:
         """Insert `rows` in their order, by the statement `… VALUES (?, …)` for one of them, inside a transaction."""
         self.require_transaction()
         some, done = list(rows), 0
-        if len(some) >= INSERTED_SIZES[-1]:
+        if len(some) >= INSERTED_SIZES[-1]:  # what one message writes is less, and is written five times an order
             for size in INSERTED_SIZES:
                 while len(some) - done >= size:
                     self._cursor.execute(over_rows(sql, size), list(chain.from_iterable(some[done : done + size])))
