@@ -7,7 +7,9 @@ every reader recognises.
 A database that hands over what it has just committed (`CommittedOutbox`) is not asked for it: its rows go from memory
 to the broker, and what was acknowledged is marked by its next transaction. The table counts all the same. It is read at
 the start, after anything that failed, when too much waits in memory, and every `interval_ms`: for what a crash
-left behind and for what others write to it. Reading it, the rows in memory are dropped first, for they are in it.
+left behind and for what others write to it. The rows in memory are in it as well, and are dropped where it is read to
+its end; where it is not, it is read up to the first of them. (Else whoever commits as much at once as is read at once
+would never come back from the table to the memory.)
 A gap in the numbers says that somebody else has committed in between: then it is read as well, or a command of
 this process could overtake an earlier one that another has decided and not published.
 
@@ -37,6 +39,10 @@ BUSY_INTERVAL_MS = 10_000
 """How often the table is read while rows are published from memory: a part of them would be read back for nothing.
 
 What others write is seen by the gap that it leaves in the numbers, at the next commit."""
+
+FLOWING_MS = 1_000
+"""How long after the last row from memory that is so. A batch may take a part of it, and a reading would wait for its
+end, find all that it has committed, and keep it from being sent at once: again at every batch."""
 
 BACKOFF_MS_MAX = 2_000
 
@@ -80,7 +86,7 @@ class Relay:
         self._under_way: set[int] = set()
         self._losses = 0
         self._landed = anyio.Event()
-        self._is_flowing = False
+        self._flowed_ms = 0
 
     def wake(self) -> None:
         """Say that there is something to publish."""
@@ -158,7 +164,7 @@ class Relay:
             return False
         self._waiting.clear()
         self._read_up_to = seqs[-1]
-        self._is_flowing = True
+        self._flowed_ms = self._clock.now_ms()
         return True
 
     def _note_settled(self, seqs: Sequence[int], error: BrokerError | None) -> None:
@@ -191,7 +197,9 @@ class Relay:
             return await self._offload(self._outbox.unpublished, self._batch_max)
         self._take()
         now_ms = self._clock.now_ms()
-        is_flowing, self._is_flowing = self._is_flowing or bool(self._waiting), False
+        if self._waiting:
+            self._flowed_ms = now_ms
+        is_flowing = abs(now_ms - self._flowed_ms) < FLOWING_MS
         interval_ms = max(BUSY_INTERVAL_MS, self._interval_ms) if is_flowing else self._interval_ms
         # Either way: a clock that was set back would put it off until it has caught up.
         if self._is_table_due or self._has_gap() or abs(now_ms - self._read_ms) >= interval_ms:
@@ -214,15 +222,21 @@ class Relay:
         self._is_table_due = True  # until it was read: reading it may fail
         if len(self._under_way) >= self._batch_max:
             await self._all_landed()  # or nothing else would be seen
-        self._waiting.clear()
         sent, losses = frozenset(self._under_way), self._losses
         rows = await self._offload(self._outbox.unpublished, self._batch_max)
-        self._is_table_due = len(rows) >= self._batch_max or self._losses != losses
+        has_more = len(rows) >= self._batch_max
         self._read_ms = now_ms
         if rows:
             # Numbers are given in the order of commits: whatever has a lower one was read now, or is published.
-            self._read_up_to = max(self._read_up_to, rows[-1].seq)
-        return [row for row in rows if row.seq not in sent]
+            last = rows[-1].seq
+            if has_more and self._waiting and self._waiting[0].seq <= last:
+                last, has_more = self._waiting[0].seq - 1, False
+            while self._waiting and self._waiting[0].seq <= last:
+                self._waiting.popleft()
+            self._read_up_to = max(self._read_up_to, last)
+            rows = [row for row in rows if row.seq <= last and row.seq not in sent]
+        self._is_table_due = has_more or self._losses != losses
+        return rows
 
     def _take(self) -> None:
         if self._committed is None:

@@ -314,3 +314,71 @@ async def test_a_drain_waits_for_what_is_under_way(store: SqliteStore, broker: S
         assert not is_drained.is_set()
         broker.land()
     assert (await published(broker), in_the_table(store)) == ("a", "")
+
+
+class Readings:
+    """Counts how often the table is read, in which step others may commit."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    async def offload(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        self.count += 1
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()  # the database is busy with a batch, and is read behind it
+        return function(*args)
+
+
+async def test_who_commits_as_much_at_once_as_is_read_at_once_comes_back_from_the_table_to_the_memory(
+    store: SqliteStore, broker: SlowBroker, clock: VirtualClock
+) -> None:
+    readings = Readings()
+    relay = Relay(store, broker, clock, readings.offload, batch_max=2, committed_max=10)
+    assert await relay.flush() == 0
+    clock.advance(60_000)
+    readings.meanwhile = lambda: commit(store, "a", "b")
+    await relay.flush()
+    assert readings.count == 2
+    commit(store, "c", "d")
+    await flush_all(relay)
+    commit(store, "e", "f")
+    relay.send()
+    assert under_way(broker) == ["ef"], "from memory again, and in the step in which it was committed"
+    broker.land()
+    assert readings.count == 3, "once more, to find nothing or all that is in memory as well"
+    assert (await published(broker), in_the_table(store)) == ("abcdef", "")
+
+
+async def test_what_lies_in_the_table_before_the_memory_goes_first_however_much_it_is(
+    store: SqliteStore, theirs: SqliteStore, broker: SlowBroker, clock: VirtualClock
+) -> None:
+    commit(theirs, *"abcde")
+    readings = Readings()
+    relay = Relay(store, broker, clock, readings.offload, batch_max=2, committed_max=10)
+    store.take_committed()
+    commit(store, "f", "g")
+    commit(theirs, "h")
+    commit(store, "i")
+    await flush_all(relay)
+    assert (await published(broker), in_the_table(store)) == ("abcdefghi", "")
+
+
+async def test_between_two_batches_of_a_flow_the_table_is_not_read(
+    store: SqliteStore, theirs: SqliteStore, broker: SlowBroker, clock: VirtualClock
+) -> None:
+    readings = Readings()
+    relay = Relay(store, broker, clock, readings.offload)
+    assert await relay.flush() == 0
+    for name in "abc":
+        commit(store, name)
+        relay.send()
+        broker.land()
+        clock.advance(relay_module.FLOWING_MS - 1)
+        await flush_all(relay)
+        await flush_all(relay)
+    assert readings.count == 1, "at the start: a reading would wait for the batch and keep it from being sent"
+    commit(theirs, "d")
+    clock.advance(1)
+    await flush_all(relay)
+    assert await published(broker) == "abcd", "what others wrote, once the flow has stopped"
