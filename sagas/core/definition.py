@@ -17,6 +17,7 @@ from sagas.core.machine import Edge, Table
 from sagas.core.messages import Command, Event
 from sagas.core.participants import Participant
 from sagas.core.retry import Retry
+from sagas.core.ways import Beginning, Ways, beginning_of, ways_of
 
 StepKind = Literal["compensatable", "pivot", "retriable"]
 """Richardson's classes ("Microservices Patterns", chapter 4): can be undone · decides · cannot be refused."""
@@ -165,6 +166,14 @@ class Definition:
     """What earlier versions called a step → its name here."""
     content: str = ""
     """The hash of what matters to a run under way (`shape.py`)."""
+    ways: Ways = field(init=False, repr=False, compare=False)
+    """Where a run goes straight on (`ways.py`): read off the rest, anew in every copy."""
+    beginning: Beginning | None = field(init=False, repr=False, compare=False)
+    """How a run begins, where it does so straight."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ways", ways_of(self))
+        object.__setattr__(self, "beginning", beginning_of(self))
 
     def leaf(self, name: str) -> LeafSpec:
         """The step, wait, delay or decision of this name. Raises KeyError."""

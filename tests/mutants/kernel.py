@@ -17,6 +17,7 @@ KERNEL = "sagas.core.kernel"
 ENTERING = "sagas.core.entering"
 HAPPENINGS = "sagas.core.happenings"
 REPLIES = "sagas.core.replies"
+STRAIGHT = "sagas.core.straight"
 TURN = "sagas.core.turn"
 
 
@@ -126,6 +127,23 @@ def _no_timer_after(original: Any) -> Any:
     return send
 
 
+def _asks_without_timer(original: Any) -> Any:
+    def asking(*args: Any) -> Any:
+        return tuple(e for e in original(*args) if type(e).__name__ != "SetTimer")
+
+    return asking
+
+
+def _ledger_not_read(original: Any) -> Any:
+    """Goes straight on wherever the step stands in the ledger."""
+
+    def asked_at(way: Any, instance: Any) -> int | None:
+        found = (at for at, record in enumerate(instance.steps) if record.name == way.spec.name)
+        return next(found, None)
+
+    return asked_at
+
+
 def _late_success_dropped(original: Any) -> Any:
     def done_after_refusal(turn: Any, spec: Any, record: Any, word: str) -> None:
         turn.answer("late", "dropped")
@@ -152,10 +170,12 @@ def _undo_one_too_few(subject: Subject) -> Subject:
 
 
 def _impatient_pivot(subject: Subject) -> Subject:
-    """The steps before the pivot outlast any loss, and the pivot hardly one: so that it is asked about."""
+    """The steps before the pivot outlast any loss, and soon; the pivot hardly one: so that it is asked about."""
     (definition,) = subject.definitions
     steps = {
-        name: replace(spec, timeout_ms=300 if name == "ship" else 20_000, resend_ms=300, expires=False)
+        name: replace(
+            spec, timeout_ms=80 if name == "ship" else 60_000, resend_ms=80 if name == "ship" else 60, expires=False
+        )
         for name, spec in definition.steps.items()
     }
     return replace(subject, definitions=[replace(definition, steps=steps, deadline_ms=0)])
@@ -210,6 +230,18 @@ KERNEL_MUTANTS = (
         name="an unanswered pivot is asked once",
         replaced={f"{TURN}:ask_again_later": always(None), f"{ENTERING}:ask_again_later": always(None)},
         subject=_impatient_pivot,
+    ),
+    Mutant(
+        name="a step that is asked straight on has no timer",
+        replaced={f"{STRAIGHT}:_asking": _asks_without_timer},
+        test="tests/core/test_straight.py",
+        why_not_simulated="one seed in 150 loses just the message that the timer would have sent again",
+    ),
+    Mutant(
+        name="straight on whatever the ledger says",
+        replaced={f"{STRAIGHT}:_asked_at": _ledger_not_read},
+        test="tests/core/test_straight.py",
+        why_not_simulated="it takes a step that was refused or undone and is asked for once more",
     ),
     Mutant(name="wrong undo order", replaced={}, subject=_wrong_order),
     Mutant(name="a step is left out of the undo", replaced={}, subject=_undo_one_too_few),
