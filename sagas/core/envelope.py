@@ -80,8 +80,13 @@ class Envelope(msgspec.Struct, frozen=True):
     id: str
     key: str
     event_type: str
-    timestamp_ms: int
+    timestamp: datetime
     data: bytes
+
+    @property
+    def timestamp_ms(self) -> int:
+        """When it was written, in Unix milliseconds, as its writer says."""
+        return min(int(self.timestamp.timestamp() * 1000), _TIMESTAMP_MS_MAX)
 
 
 _Version = Annotated[int, Meta(ge=0, le=2**31)] | Annotated[str, Meta(max_length=64)] | None
@@ -194,9 +199,8 @@ def decode_envelope(payload: bytes, key_field: str) -> Envelope | Undecodable:
         return Undecodable(f"envelope: {_brief(error)}")
     if wire.timestamp.tzinfo is None:
         return Undecodable("envelope: `timestamp` has no time zone; write it as 2025-01-31T12:00:00Z")
-    timestamp_ms = min(int(wire.timestamp.timestamp() * 1000), _TIMESTAMP_MS_MAX)
     data = bytes(wire.data) if wire.version is None else _with_version(bytes(wire.data), wire.version)
-    return Envelope(wire.id, getattr(wire, key_field), wire.event_type, timestamp_ms, data)
+    return Envelope(wire.id, getattr(wire, key_field), wire.event_type, wire.timestamp, data)
 
 
 def decode_data(message_type: type[M], key_field: str, key: str, data: bytes) -> M | Undecodable:

@@ -30,6 +30,8 @@ STUCK = "stuck"
 ENDS = (COMPLETED, COMPENSATED, REJECTED, ABANDONED)
 """The states an instance rests in for ever. `stuck` is not one of them: it waits for a person."""
 
+_AT_REST = frozenset((*ENDS, STUCK))
+
 ITEM_MARK = "/"
 """Between a step that is done for each item of a list and the item's key, in the name of the item's record."""
 
@@ -136,7 +138,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     @property
     def is_live(self) -> bool:
         """Whether the instance still moves by itself: it has neither ended nor is it stuck."""
-        return self.state != STUCK and self.state not in ENDS
+        return self.state not in _AT_REST
 
     def step(self, name: str) -> StepRecord | None:
         """The record of the step `name`, None when it was never sent."""

@@ -100,6 +100,8 @@ def version_said(message_type: type[Message], said: object) -> int:
     if said is None:
         return message_type.__message_untagged__
     text = str(said)
+    if text == str(message_type.__message_version__):
+        return message_type.__message_version__
     known = known_versions(message_type)
     if text.isascii() and text.isdecimal() and text == str(int(text)) and int(text) in known:
         return int(text)

@@ -68,7 +68,7 @@ def journal_row(
         verdict=decision.verdict,
         input=_encode(message),
         message_id=message_id,
-        triggers=tuple(move.trigger for move in decision.moves),
+        triggers=_triggers_of(decision),
         path=path_of(before, decision),
         note=decision.note,
     )
@@ -89,14 +89,28 @@ def audit_row(before: Instance, decision: Decision, message: Operate, now_ms: in
 
 def path_of(before: Instance | None, decision: Decision) -> tuple[str, ...]:
     """The states gone through, the first being where it stood."""
-    if not decision.moves:
-        return (before.state,) if before is not None else ()
-    return (decision.moves[0].source, *(move.dest for move in decision.moves))
+    match decision.moves:
+        case (move,):  # nearly always: a generator costs more
+            return move.source, move.dest
+        case ():
+            return (before.state,) if before is not None else ()
+        case moves:
+            return (moves[0].source, *(move.dest for move in moves))
+
+
+def _triggers_of(decision: Decision) -> tuple[str, ...]:
+    match decision.moves:
+        case (move,):
+            return (move.trigger,)
+        case moves:
+            return tuple(move.trigger for move in moves)
 
 
 def timer_name(definition: Definition, instance: Instance, name: str) -> str:
     """The name of a timer's row: the one it was first set under, or a step's row would be there twice."""
-    record = instance.step(name) if definition.renames else None
+    if not definition.renames:
+        return name
+    record = instance.step(name)
     return (record.sent_as if record is not None else "") or name
 
 

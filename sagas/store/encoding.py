@@ -28,7 +28,8 @@ _IDS_REMEMBERED = 8_192
 
 T = TypeVar("T")
 
-_encode = msgspec.msgpack.Encoder().encode
+encode = msgspec.msgpack.Encoder().encode
+"""A record as MessagePack, not bound yet."""
 
 blob = bytearray
 """Bytes as they are bound to a BLOB column."""
@@ -36,7 +37,7 @@ blob = bytearray
 
 def pack(record: object) -> bytearray:
     """A record, or anything built of records, as MessagePack."""
-    return blob(_encode(record))
+    return blob(encode(record))
 
 
 @lru_cache(maxsize=_IDS_REMEMBERED)

@@ -187,19 +187,21 @@ class SqliteTransaction:
         return instances
 
     def _update(self, updated: Sequence[tuple[Instance, int]]) -> None:
-        rows = [
-            (i.state, is_live(i), i.revision, i.updated_ms, pack_instance(i), pack_id(i.id), revision)
-            for i, revision in updated
-        ]
-        # Most were live and stay it: a statement that leaves `is_live` alone runs no trigger, and costs less.
-        going_on = [(state, *rest) for state, live, *rest in rows if live]
+        going_on: list[Sequence[object]] = []
+        others: list[Sequence[object]] = []
+        for i, revision in updated:
+            record, stored_id = pack_instance(i), pack_id(i.id)
+            # Most were live and stay it: a statement that leaves `is_live` alone runs no trigger, and costs less.
+            if i.is_live:
+                going_on.append((i.state, i.revision, i.updated_ms, record, stored_id, revision))
+            else:
+                others.append((i.state, 0, i.revision, i.updated_ms, record, stored_id, revision))
         changed = self._database.change_many(_GO_ON, going_on)
-        others = [row for row in rows if not row[1]]
         if changed != len(going_on):
-            others = rows  # one was freed, or is stale; those that went on have another revision by now
-        if others:
-            changed += self._database.change_many(_UPDATE, others)
-        if changed != len(rows):
+            # One was freed, or is stale; those that went on have another revision by now.
+            others += ((state, 1, *rest) for state, *rest in going_on)
+        changed += self._database.change_many(_UPDATE, others)
+        if changed != len(updated):
             raise self._stale(updated)
 
     def _create(self, created: Sequence[Instance]) -> None:
