@@ -1,15 +1,16 @@
-"""The straight way: a start, and the success that a run waits for, each decided in one go.
+"""The straight way: a start, and the answer that a run waits for, each decided in one go.
 
-Theory of operation. Four of five inputs are of one kind: the run is in one place, a plain step's command is out, its
-participant says yes, and behind it stands the next plain step or the end. What the rules come to there hardly
-depends on the run: the move, the timer that is cleared and the one that is set, what the ledger gets. That is read off
-the definition once (`ways.py`). What is left for each answer is to read and fold it, to build the next command and
-to put the instance together, at once instead of change by change: in half of the time.
+Theory of operation. Nearly all inputs are of one kind: the run is in one place, a plain step's command or undo is out,
+and its participant answers. On yes the next plain step is asked, on no and on undone the one before is undone, or the
+run has come to its end. What the rules come to there hardly depends on the run: the move, the timer that is
+cleared and the one that is set, what the ledger gets. That is read off the definition once (`ways.py`). What is left
+for each answer is to read and fold it, to build the next command and to put the instance together, at once instead
+of change by change: in half of the time.
 
-These are no rules beside the others. Whatever is not exactly so (a refusal, branches, a fan-out, a step that was
-undone before, a person's word, an answer that cannot be read, a function of the author's that raises) is answered
-with None, and the rules decide it. `tests/core/test_straight.py` holds one against the other in every state, and for
-every input, that the sagas of this repository come to.
+These are no rules beside the others. Whatever is not exactly so (branches, a fan-out, an undo that is refused, a step
+that was undone before, a person's word, an answer that cannot be read, a function of the author's that raises) is
+answered with None, and the rules decide it. `tests/core/test_straight.py` holds one against the other in every state,
+and for every input, that the sagas of this repository come to.
 """
 
 from msgspec.structs import replace
@@ -21,8 +22,10 @@ from sagas.core.flow import unchanged
 from sagas.core.hashing import short_hash
 from sagas.core.ids import derived_id, instance_id
 from sagas.core.instance import Instance, StepRecord
-from sagas.core.turn import DEADLINE_TIMER
-from sagas.core.ways import Asked, Way
+from sagas.core.messages import Event
+from sagas.core.reading import because
+from sagas.core.turn import DEADLINE_TIMER, REASON_LENGTH_MAX
+from sagas.core.ways import Asked, Undone, Way
 
 _Effects = list[Send | SetTimer | ClearTimer]
 
@@ -31,36 +34,42 @@ _DEADLINE = Fire(kind="deadline")
 
 
 def straight_on(definition: Definition, instance: Instance, message: Reply, now_ms: int) -> Decision | None:
-    """What `decide` answers where a run goes straight on, None where it does not."""
+    """What `decide` answers where a run goes straight on, or straight back; None where it does not."""
     way = definition.ways.get((instance.state, message.event_type))
-    if way is None or message.step != way.spec.name or message.operation != "do":
+    if way is None or message.step != way.spec.name or message.operation != way.operation:
         return None
-    at = _asked_at(way, instance)
-    if at is None:
+    found = _places(way, instance)
+    if found is None:
         return None
     reply = decode_data(way.reply, definition.key, instance.key, message.data)
     if type(reply) is not way.reply:
         return None
-    ledger, then = instance.steps, way.then
-    done = replace(ledger[at], effect="done", reply=way.reply.__name__, answered_ms=now_ms)
-    steps = (*ledger[:at], done, *ledger[at + 1 :])
+    at, beyond = found
+    steps, data, cause, then = list(instance.steps), instance.data, instance.cause, way.then
+    steps[at] = _answered(way, steps[at], now_ms)
     effects: _Effects = [way.clears]
     if way.ends_deadline and instance.deadline_ms:
         effects.append(_CLEARS_DEADLINE)
     try:
-        data, fold = instance.data, way.spec.fold
-        if fold is not unchanged:
-            data = definition.encode_data(fold(definition.decode_data(data), reply))
-        if then is not None:
-            steps = (*steps, StepRecord(name=then.spec.name, sent_ms=now_ms))
+        if way.operation == "do" and way.spec.fold is not unchanged:
+            data = definition.encode_data(way.spec.fold(definition.decode_data(data), reply))
+        if type(then) is Asked:
+            steps.append(StepRecord(name=then.spec.name, sent_ms=now_ms))
             effects += _asking(definition, then, instance.id, data, now_ms)
+        elif type(then) is Undone:
+            known = steps[beyond]
+            steps[beyond] = replace(known, undo_sent_ms=now_ms, undo_attempts=known.undo_attempts + 1)
+            effects += _undoing(definition, then, steps[beyond], instance.id, data, now_ms)
     except Exception:
         return None  # the saga author's code: the rules say what comes of it
+    if way.effect == "refused" and isinstance(reply, Event):
+        cause = f"{way.spec.name}: {way.reply.__name__}{because(reply)}"[:REASON_LENGTH_MAX]
     after = replace(
         instance,
         state=way.moves[0].dest,
         data=data,
-        steps=steps,
+        steps=tuple(steps),
+        cause=cause,
         revision=instance.revision + 1,
         updated_ms=now_ms,
     )
@@ -101,20 +110,45 @@ def straight_from(definition: Definition, message: Start, now_ms: int) -> Decisi
     return Decision(instance=instance, verdict="advance", effects=tuple(effects), moves=beginning.moves)
 
 
-def _asked_at(way: Way, instance: Instance) -> int | None:
-    """Where in the ledger the step stands, None where the ledger says more than that it was asked for."""
+def _places(way: Way, instance: Instance) -> tuple[int, int] | None:
+    """Where in the ledger the step stands, and the one that is undone next (-1: none).
+
+    None where the ledger says more than that the one was asked for, and the other done.
+    """
     if instance.reason or instance.stuck_step or instance.stuck_from:
         return None
-    at = None
+    at = beyond = -1
     then = way.then
+    next_name = then.spec.name if then is not None else ""
+    is_forward = way.effect == "done"
     for index, record in enumerate(instance.steps):
         if record.name == way.spec.name:
-            if record.effect != "intended" or record.reply or record.undo_reply:
+            if not _awaits(way, record):
                 return None
             at = index
-        elif record.effect != "done" if then is None else record.name == then.spec.name:
-            return None  # an end looks at every effect once more, and what is known of the step behind is passed over
-    return at
+        elif record.name == next_name:
+            if is_forward or record.effect != "done":
+                return None  # what is known of the step behind is passed over, and so is what is undone already
+            beyond = index
+        elif then is None and (record.effect != "done" if is_forward else record.is_open):
+            return None  # an end looks at every effect once more
+    return None if at < 0 or (beyond < 0 and type(then) is Undone) else (at, beyond)
+
+
+def _awaits(way: Way, record: StepRecord) -> bool:
+    """Whether the ledger says of the step that the operation was sent, and no more."""
+    if record.undo_reply:
+        return False
+    if way.operation == "do":
+        return record.effect == "intended" and not record.reply
+    return record.undo_sent_ms > 0 and record.effect in ("done", "unknown")
+
+
+def _answered(way: Way, record: StepRecord, now_ms: int) -> StepRecord:
+    word = way.reply.__name__
+    if way.operation == "do":
+        return replace(record, effect=way.effect, reply=word, answered_ms=now_ms)
+    return replace(record, effect=way.effect, undo_reply=word, undo_answered_ms=now_ms)
 
 
 def _asking(definition: Definition, asked: Asked, run: str, data: bytes, now_ms: int) -> tuple[Send, SetTimer]:
@@ -134,4 +168,29 @@ def _asking(definition: Definition, asked: Asked, run: str, data: bytes, now_ms:
             command=spec.build(definition.decode_data(data)),
         ),
         SetTimer(name=name, due_ms=now_ms + after_ms, fire=asked.fire),
+    )
+
+
+def _undoing(
+    definition: Definition, undone: Undone, record: StepRecord, run: str, data: bytes, now_ms: int
+) -> tuple[Send, SetTimer]:
+    """The undo of a step, whose sending is counted in `record`, and the timer that sends it again."""
+    spec, undo, attempt = undone.spec, undone.undo, record.undo_attempts
+    sent_as = record.sent_as or spec.name
+    return (
+        Send(
+            id=derived_id(run, sent_as, "undo"),
+            topic=spec.to.commands,
+            step=spec.name,
+            sent_as=sent_as,
+            operation="undo",
+            attempt=attempt,
+            command=undo.build(definition.decode_data(data)),
+            since_ms=record.asked_ms or record.sent_ms,
+        ),
+        SetTimer(
+            name=spec.name,
+            due_ms=now_ms + max(spec.resend_ms, undo.retry.delay_ms(attempt, run)),
+            fire=Fire(kind="resend", step=spec.name, operation="undo", attempt=attempt),
+        ),
     )

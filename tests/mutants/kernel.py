@@ -239,7 +239,7 @@ KERNEL_MUTANTS = (
     ),
     Mutant(
         name="straight on whatever the ledger says",
-        replaced={f"{STRAIGHT}:_asked_at": _ledger_not_read},
+        replaced={f"{STRAIGHT}:_places": _ledger_not_read},
         test="tests/core/test_straight.py",
         why_not_simulated="it takes a step that was refused or undone and is asked for once more",
     ),
