@@ -6,6 +6,7 @@ of another step and a reply that a `match` leaves out. The same union is read at
 """
 
 import types
+from functools import cache
 from typing import Annotated, Any, Generic, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 import msgspec
@@ -116,8 +117,9 @@ class CannotUndo(Rejection, tag="sagas.cannot-undo", kw_only=True):
     reason: Text = ""
 
 
+@cache
 def tag_of(message_type: type[Message]) -> str:
-    """The tag under which a message class travels, "" when it has none."""
+    """The tag under which a message class travels, "" when it has none. Asked several times a message."""
     tag = message_type.__struct_config__.tag
     return tag if isinstance(tag, str) else ""
 
