@@ -13,11 +13,12 @@ from functools import lru_cache
 from struct import Struct, error
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
 from xxhash import xxh3_64_intdigest
 
 from sagas.broker.batches import BATCH_HEADER_SIZE, MESSAGE_HEADER_SIZE, BatchHeader, read_header
 from sagas.broker.outgoing import HEADER_BYTES_MAX, checked_headers, checked_payload, message_id
-from sagas.core.ids import text_of
+from sagas.core.ids import spelled
 from sagas.records import Incoming, Outgoing
 
 _CHECKED = Struct("<16sIIIIQ")
@@ -97,7 +98,7 @@ def decode_batches(topic: str, partition: int, data: bytes) -> list[Incoming]:
                     defect = f"headers: {str(failed)[:200]}"
             found.append(
                 Incoming(
-                    id=text_of(int.from_bytes(message_id, "little")),
+                    id=spelled(message_id[::-1]),
                     topic=topic,
                     partition=partition,
                     offset=batch.base_offset + delta,
@@ -116,20 +117,26 @@ def _encode_headers(message: Outgoing) -> bytes:
     pieces: list[bytes] = []
     if len(headers) > _FEW:
         headers = checked_headers(message)
-    for name, field in _fields(tuple(headers)):
-        value = headers[name].encode()
-        size = len(value)
-        if size > HEADER_BYTES_MAX or not _FIELD_SIZE + 1 < len(field) <= HEADER_BYTES_MAX:
-            checked_headers(message)  # says which, and how it is meant
-        if size:  # the others cannot be carried
-            pieces += (field, _SIZES[size], value)
+    try:
+        for name, field in _fields(tuple(headers)):
+            value = headers[name].encode()
+            if value:  # the others cannot be carried
+                pieces += (field, _SIZES[len(value)], value)
+    except (ValueError, IndexError):
+        # Either it says which cannot be sent, or that one has no value and stays here.
+        return _encode_headers(replace(message, headers=checked_headers(message)))
     return b"".join(pieces)
 
 
 @lru_cache(maxsize=512)
 def _fields(names: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
-    """Names of headers in the order in which they are sent, with their fields and the kind of the value behind it."""
+    """Names of headers in the order in which they are sent, with their fields and the kind of the value behind it.
+
+    Raises ValueError when one has a length that cannot be sent.
+    """
     encoded = [(name, name.encode()) for name in sorted(names)]
+    if not all(1 <= len(value) <= HEADER_BYTES_MAX for _, value in encoded):
+        raise ValueError("the name of a header is too long, or empty")
     return tuple((name, _FIELD.pack(_TEXT, len(value)) + value + bytes((_TEXT,))) for name, value in encoded)
 
 

@@ -10,21 +10,15 @@ first searches for an adapter for bytes (and for bool), at 1.3 µs a parameter a
 A step binds some seventeen of them.
 """
 
-import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import msgspec
 
+from sagas.core.ids import packed, spelled
 from sagas.errors import StoreError
 
 StoredId = bytes | bytearray | str
-
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-
-_IDS_REMEMBERED = 8_192
-"""One step packs its instance's id six times and a message's three times; a batch has at most thousands."""
 
 T = TypeVar("T")
 
@@ -35,23 +29,18 @@ blob = bytearray
 """Bytes as they are bound to a BLOB column."""
 
 
+pack_id: Callable[[str], StoredId] = packed
+"""What is stored for an id. Not to be changed: the next caller is given the same object."""
+
+
 def pack(record: object) -> bytearray:
     """A record, or anything built of records, as MessagePack."""
     return blob(encode(record))
 
 
-@lru_cache(maxsize=_IDS_REMEMBERED)
-def pack_id(text: str) -> StoredId:
-    """What is stored for the id `text`. Not to be changed: the next caller is given the same object."""
-    return blob.fromhex(text.replace("-", "")) if _UUID.fullmatch(text) else text
-
-
 def unpack_id(stored: StoredId) -> str:
     """The id that `stored` stands for."""
-    if isinstance(stored, str):
-        return stored
-    text = stored.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return stored if isinstance(stored, str) else spelled(stored)
 
 
 def unpack(decoder: msgspec.msgpack.Decoder[T], stored: bytes, subject: str) -> T:

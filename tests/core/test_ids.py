@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from sagas.core.ids import derived_id, instance_id
+from sagas.core.ids import derived_id, first_id_at, instance_id, number_of, spelled, text_of
 from sagas.core.retry import FOREVER, Retry
 
 
@@ -27,6 +27,16 @@ def test_the_child_of_an_id_that_is_spelled_otherwise_is_spelled_as_all_are(spel
     assert str(UUID(child)) == child
     assert UUID(child).version == 7
     assert UUID(child).int >> 80 == UUID(spelled).int >> 80
+
+
+@pytest.mark.parametrize("number", [0, 1, 0xFEDCBA98_7654_3210_0123_456789ABCDEF, 2**128 - 1])
+def test_an_id_is_spelled_as_python_spells_it(number: int) -> None:
+    assert text_of(number) == spelled(number.to_bytes(16)) == str(UUID(int=number))
+    assert number_of(text_of(number)) == number_of(text_of(number).upper()) == number
+
+
+def test_the_first_id_of_a_millisecond_stands_between_those_before_and_those_of_it() -> None:
+    assert instance_id("order", "o-1", 999) < first_id_at(1_000) <= instance_id("order", "o-1", 1_000)
 
 
 def test_later_instances_sort_after_earlier_ones() -> None:
