@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeGuard, get_args
 
 from sagas.core.definition import StepKind, Unknown
@@ -22,8 +23,10 @@ from sagas.errors import DefinitionError
 NAME = re.compile(r"\A[A-Za-z][A-Za-z0-9_]{0,47}\Z")
 """Of sagas and steps: they are stored, sent in headers and drawn."""
 
-STEP_NAME = re.compile(rf"\A[A-Za-z][A-Za-z0-9_]{{0,47}}(/{ITEM_KEY})?\Z")
-"""Of a step, or of one of its items, as a header says it."""
+_STEP_NAME = re.compile(rf"\A[A-Za-z][A-Za-z0-9_]{{0,47}}(/{ITEM_KEY})?\Z")
+
+_NAMES_REMEMBERED = 512
+"""A participant is told the same few in every command; items have ever other ones."""
 
 NAMES_OF_THE_ENGINE = frozenset({"saga", "operator", "new", "start", "stuck", "completed", "compensated"})
 """The engine calls its own timers, moves and states so."""
@@ -34,6 +37,12 @@ WORDS_OF_THE_ENGINE = frozenset(
 """The engine's own moves are called `reserve.timeout`; a reply's are called by its class."""
 
 TIMEOUT_MS_MAX = 366 * 24 * 3600 * 1000
+
+
+@lru_cache(maxsize=_NAMES_REMEMBERED)
+def is_step_name(text: str) -> bool:
+    """Whether a header can say so: the name of a step, or of one of its items."""
+    return _STEP_NAME.match(text) is not None
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -6,11 +6,12 @@ command whose body nobody can read still has a saga that waits for its answer.
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import repeat
 from typing import Any
 
 import msgspec
 
-from sagas.core.drafts import STEP_NAME
+from sagas.core.drafts import is_step_name
 from sagas.core.envelope import Envelope, Header, Undecodable, decode_data, decode_envelope
 from sagas.core.hashing import short_hash
 from sagas.core.ids import derived_id, is_instance_id, time_of
@@ -33,6 +34,17 @@ FORGOTTEN = (
 )
 """Why an operation is neither carried out nor said to be undone."""
 
+_SAID = (
+    Header.INSTANCE,
+    Header.STEP,
+    Header.OPERATION,
+    Header.ATTEMPT,
+    Header.KIND,
+    Header.DEADLINE,
+    Header.SINCE,
+)
+"""What the headers of a command may say."""
+
 _OPERATIONS: Mapping[str, Operation] = {"do": "do", "undo": "undo"}
 
 
@@ -41,7 +53,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     `is_final`: refusing it settles it, for its saga turns back. An undo, or a step behind the point of no
     return, is asked for again after a repair. After `deadline_ms` (Unix time, 0: never) it is too late for it.
-    `since_ms` is when the step's command was sent first, or earlier.
+    `since` is what the header of that name says, "" for nothing; `envelope` is what could be read of the message.
     """
 
     command_id: str
@@ -52,12 +64,23 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     is_final: bool
     deadline_ms: int
-    since_ms: int
+    since: str
+    envelope: Envelope | None
+
+    @property
+    def since_ms(self) -> int:
+        """When the step's command was sent first, or earlier: an older orchestrator does not say it."""
+        if self.since:
+            return int(self.since)
+        if self.operation == "do" and self.attempt == "1" and self.envelope is not None:
+            return self.envelope.timestamp_ms
+        return time_of(self.instance_id)
 
 
-class Delivery(Claim, frozen=True, kw_only=True):
+class Delivery(msgspec.Struct, frozen=True):
     """A command as it was understood, with what carries it out."""
 
+    claim: Claim
     command: Command[Any]
     handler: Handler
     body_hash: bytes
@@ -75,7 +98,7 @@ def asked_of(deliveries: Iterable[Delivery | Unreadable]) -> tuple[list[Operatio
     operations: list[OperationKey] = []
     events: list[str] = []
     for delivery in deliveries:
-        claim = delivery.claim if isinstance(delivery, Unreadable) else delivery
+        claim = delivery.claim
         if claim is not None:
             operations.append((claim.instance_id, claim.step, claim.operation))
             if claim.operation == "undo":
@@ -120,13 +143,13 @@ def understand(incoming: Incoming, participant: Participant, handlers: Mapping[s
         return Unreadable(incoming.defect, None)
     envelope = decode_envelope(incoming.payload, participant.key)
     claim = _claim(incoming, envelope)
-    if isinstance(envelope, Undecodable):
+    if not isinstance(envelope, Envelope):
         return Unreadable(envelope.reason, claim if isinstance(claim, Claim) else None)
     handler = handlers.get(envelope.event_type)
     if handler is None:
         reason = f"{participant.name} does not understand {envelope.event_type!r}, only {', '.join(sorted(handlers))}"
         return Unreadable(reason, claim if isinstance(claim, Claim) else None)
-    if isinstance(claim, str):
+    if not isinstance(claim, Claim):
         return Unreadable(claim, None)
     if claim.operation != handler.operation:
         return Unreadable(
@@ -135,34 +158,18 @@ def understand(incoming: Incoming, participant: Participant, handlers: Mapping[s
     command = decode_data(handler.command_type, participant.key, envelope.key, envelope.data)
     if isinstance(command, Undecodable):
         return Unreadable(command.reason, claim)
-    return Delivery(
-        command_id=claim.command_id,
-        instance_id=claim.instance_id,
-        step=claim.step,
-        operation=claim.operation,
-        attempt=claim.attempt,
-        key=claim.key,
-        is_final=claim.is_final,
-        deadline_ms=claim.deadline_ms,
-        since_ms=claim.since_ms,
-        command=command,
-        handler=handler,
-        body_hash=short_hash(envelope.data),
-    )
+    return Delivery(claim, command, handler, short_hash(envelope.data))
 
 
 def _claim(incoming: Incoming, envelope: Envelope | Undecodable) -> Claim | str:
-    said_of = incoming.headers.get
-    instance_id, step, said = said_of(Header.INSTANCE, ""), said_of(Header.STEP, ""), said_of(Header.OPERATION, "")
-    attempt, kind = said_of(Header.ATTEMPT, ""), said_of(Header.KIND, "")
-    deadline, since = said_of(Header.DEADLINE, ""), said_of(Header.SINCE, "")
-    key = envelope.key if isinstance(envelope, Envelope) else ""
+    instance_id, step, said, attempt, kind, deadline, since = map(incoming.headers.get, _SAID, repeat(""))
+    readable = envelope if isinstance(envelope, Envelope) else None
     if not instance_id or not step:
         return f"no headers {Header.INSTANCE} and {Header.STEP}: whose command is it?"
     operation = _OPERATIONS.get(said)
     if operation is None:
         return f"header {Header.OPERATION} is {said!r}, expected do or undo"
-    if not STEP_NAME.match(step):
+    if not is_step_name(step):
         return f"header {Header.STEP} is no step's name: {step[:64]!r}"
     if not is_instance_id(instance_id):
         return f"header {Header.INSTANCE} is no instance id: {instance_id[:64]!r}"
@@ -178,19 +185,13 @@ def _claim(incoming: Incoming, envelope: Envelope | Undecodable) -> Claim | str:
         operation=operation,
         attempt=attempt,
         # Without a readable key the answer goes by the instance's id: to some partition, which is enough.
-        key=key or instance_id,
+        key=(readable.key if readable is not None else "") or instance_id,
         is_final=can_turn_back,
         # An undo, and what stands behind the pivot, is waited for, whatever a header says.
         deadline_ms=int(deadline) if deadline and can_turn_back else 0,
-        since_ms=int(since) if since else _since_ms(instance_id, operation, attempt, envelope),
+        since=since,
+        envelope=readable,
     )
-
-
-def _since_ms(instance_id: str, operation: Operation, attempt: str, envelope: Envelope | Undecodable) -> int:
-    """When the step's command was first sent, at the earliest: an older orchestrator does not say it."""
-    if operation == "do" and attempt == "1" and isinstance(envelope, Envelope):
-        return envelope.timestamp_ms
-    return time_of(instance_id)
 
 
 def claim_headers(claim: Claim) -> dict[str, str]:

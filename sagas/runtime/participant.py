@@ -53,7 +53,7 @@ from sagas.runtime.handlers import Handler, HandlerError, Refused, Ticket, read_
 
 _log = logging.getLogger("sagas.participant")
 
-_OF_THE_KIT = (Fault, InProgress, Undeliverable)
+_OF_THE_KIT = frozenset({Fault, InProgress, Undeliverable})
 
 H = TypeVar("H", bound=Callable[..., Event])
 
@@ -108,10 +108,10 @@ class Service:
         with store.transaction() as transaction:
             transaction.prefetch(*asked_of(understood))
             for incoming, delivery in zip(batch, understood, strict=True):
-                if isinstance(delivery, Unreadable):
-                    self._refuse(transaction, incoming, delivery, now_ms)
-                else:
+                if isinstance(delivery, Delivery):
                     self._pass(transaction, incoming, delivery, now_ms)
+                else:
+                    self._refuse(transaction, incoming, delivery, now_ms)
 
     def fail(self, incoming: Incoming, reason: str, store: ParticipantStore, now_ms: int) -> None:
         """Deal with a message on which this engine failed: publish it again, or give up on it and tell its saga."""
@@ -152,27 +152,28 @@ class Service:
     # ----------------------------------------------------------------- the barrier
 
     def _pass(self, transaction: ParticipantTransaction, incoming: Incoming, delivery: Delivery, now_ms: int) -> None:
-        known = transaction.recall(delivery.instance_id, delivery.step, delivery.operation)
-        is_forgotten = known is None and may_be_forgotten(transaction, delivery)
-        is_late = 0 < delivery.deadline_ms < now_ms
+        claim = delivery.claim
+        known = transaction.recall(claim.instance_id, claim.step, claim.operation)
+        is_forgotten = known is None and may_be_forgotten(transaction, claim)
+        is_late = 0 < claim.deadline_ms < now_ms
         match barrier.meet(known, delivery.body_hash, is_late=is_late, is_forgotten=is_forgotten):
             case "carry out":
                 self._carry_out(transaction, delivery, now_ms)
             case "answer again":
                 assert known is not None
-                transaction.add_outbox([self._remembered(delivery, known, now_ms)])
+                transaction.add_outbox([self._remembered(claim, known, now_ms)])
             case "in progress":
-                transaction.add_outbox([self._reply(delivery, InProgress(), now_ms)])
+                transaction.add_outbox([self._reply(claim, InProgress(), now_ms)])
             case "blocked":
-                _log.info("%s of %s came after its undo: not done", delivery.step, delivery.instance_id)
+                _log.info("%s of %s came after its undo: not done", claim.step, claim.instance_id)
             case "other body":
-                whose = f"{delivery.step} {delivery.operation} of {delivery.instance_id}"
+                whose = f"{claim.step} {claim.operation} of {claim.instance_id}"
                 self._bury(transaction, incoming, f"{whose}: same id as before, another body", now_ms)
             case "forgotten":
-                self._refuse(transaction, incoming, Unreadable(FORGOTTEN, delivery), now_ms)
+                self._refuse(transaction, incoming, Unreadable(FORGOTTEN, claim), now_ms)
             case "too late":
-                reason = f"it came {now_ms - delivery.deadline_ms} ms after its deadline: nothing was done"
-                self._refuse_for_good(transaction, delivery, reason, now_ms)
+                reason = f"it came {now_ms - claim.deadline_ms} ms after its deadline: nothing was done"
+                self._refuse_for_good(transaction, claim, reason, now_ms)
 
     def _refuse(
         self, transaction: ParticipantTransaction, incoming: Incoming, unreadable: Unreadable, now_ms: int
@@ -210,28 +211,29 @@ class Service:
             transaction.add_outbox([notice])
 
     def _carry_out(self, transaction: ParticipantTransaction, delivery: Delivery, now_ms: int) -> None:
-        if delivery.operation == "undo" and not self._is_there_something(transaction, delivery, now_ms):
-            reply = delivery.handler.reply_to_nothing(delivery.command, self.participant.key, delivery.key)
+        claim = delivery.claim
+        if claim.operation == "undo" and not self._is_there_something(transaction, claim, now_ms):
+            reply = delivery.handler.reply_to_nothing(delivery.command, self.participant.key, claim.key)
         else:
             reply = self._run(transaction, delivery)
-        answer = self._reply(delivery, reply, now_ms)
+        answer = self._reply(claim, reply, now_ms)
         transaction.add_outbox([answer])
-        if isinstance(reply, Fault):
+        if type(reply) is Fault:
             return
-        given = None if isinstance(reply, InProgress) else answer
-        inserted = transaction.remember(memory_of(delivery, command_hash=delivery.body_hash, answer=given), now_ms)
+        given = None if type(reply) is InProgress else answer
+        inserted = transaction.remember(memory_of(claim, command_hash=delivery.body_hash, answer=given), now_ms)
         # Within one write transaction nobody else can have inserted it since it was looked up.
-        assert inserted, f"{delivery.step} {delivery.operation} of {delivery.instance_id} was remembered meanwhile"
-        transaction.processed(delivery.command_id, tag_of(type(delivery.command)), now_ms)
+        assert inserted, f"{claim.step} {claim.operation} of {claim.instance_id} was remembered meanwhile"
+        transaction.processed(claim.command_id, tag_of(type(delivery.command)), now_ms)
 
-    def _is_there_something(self, transaction: ParticipantTransaction, delivery: Delivery, now_ms: int) -> bool:
+    def _is_there_something(self, transaction: ParticipantTransaction, claim: Claim, now_ms: int) -> bool:
         """Whether an undo's do took effect, or may have. One that was never seen is blocked from now on."""
-        do = transaction.recall(delivery.instance_id, delivery.step, "do")
+        do = transaction.recall(claim.instance_id, claim.step, "do")
         is_refused = do is not None and do.answer in self._refusals
         undoing = barrier.something_to_undo(do, is_refused)
         if undoing == "block the do":
             row = BarrierRow(
-                instance_id=delivery.instance_id, step=delivery.step, operation="do", command_hash=b"", is_blocked=True
+                instance_id=claim.instance_id, step=claim.step, operation="do", command_hash=b"", is_blocked=True
             )
             transaction.remember(row, now_ms)
         elif undoing == "take back what is in progress":
@@ -242,7 +244,8 @@ class Service:
 
     def _run(self, transaction: ParticipantTransaction, delivery: Delivery) -> Event:
         function = delivery.handler.function
-        more = (Ticket(delivery.instance_id, delivery.step),) if delivery.handler.takes_ticket else ()
+        claim = delivery.claim
+        more = (Ticket(claim.instance_id, claim.step),) if delivery.handler.takes_ticket else ()
         try:
             with transaction.savepoint():
                 reply = function(transaction.sql, delivery.command, *more)
@@ -254,14 +257,14 @@ class Service:
         except StoreError:
             raise  # the database is locked, full or gone: nothing of the batch may be acknowledged
         except Exception as error:  # the service's own code: this command is tried again, the others go on
-            _log.exception("%s %s of %s failed", delivery.step, delivery.operation, delivery.instance_id)
+            _log.exception("%s %s of %s failed", claim.step, claim.operation, claim.instance_id)
             return Fault(reason=f"{type(error).__name__}: {error}"[:TEXT_LENGTH_MAX].replace("\0", ""))
 
     # ----------------------------------------------------------------- answers
 
     def _reply(self, claim: Claim, reply: Event, now_ms: int) -> OutboxRow:
         # A definite answer has one id for ever, so that its repeats are recognised; the others have one an attempt.
-        if isinstance(reply, _OF_THE_KIT) and not (claim.is_final and isinstance(reply, Undeliverable)):
+        if type(reply) in _OF_THE_KIT and not (claim.is_final and isinstance(reply, Undeliverable)):
             purpose, headers = tag_of(type(reply)), {**claim_headers(claim), Header.ATTEMPT: claim.attempt}
             message_id = derived_id(claim.command_id, purpose, claim.attempt)
             return self._fresh(reply, message_id, claim.key, headers, now_ms)

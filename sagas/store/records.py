@@ -1,6 +1,7 @@
 """Rows of the orchestrator's tables as the port's records, and back."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -35,6 +36,9 @@ _instances = msgspec.msgpack.Decoder(Instance)
 _fires = msgspec.msgpack.Decoder(Fire)
 _incoming = msgspec.msgpack.Decoder(Incoming)
 _moves = msgspec.msgpack.Decoder(tuple[tuple[str, ...], tuple[str, ...]])
+
+_pack_alike = lru_cache(maxsize=1_024)(pack)
+"""For what is the same for ever other runs: which moves were made, what a timer is for. Not to be changed."""
 
 
 def is_live(instance: Instance) -> int:
@@ -126,7 +130,7 @@ def journal_parameters(row: JournalRow) -> tuple[object, ...]:
         pack_id(row.message_id),
         row.note,
         blob(row.input),
-        pack((row.triggers, row.path)),
+        _pack_alike((row.triggers, row.path)),
     )
 
 
@@ -148,7 +152,7 @@ def read_journal_row(row: Mapping[str, Any]) -> JournalRow:
 
 def timer_parameters(row: TimerRow) -> tuple[object, ...]:
     """A timer in the order of its columns."""
-    return pack_id(row.instance_id), row.name, row.due_ms, pack(row.fire)
+    return pack_id(row.instance_id), row.name, row.due_ms, _pack_alike(row.fire)
 
 
 def read_timer(instance_id: StoredId, name: str, due_ms: int, fire: bytes) -> TimerRow:

@@ -153,3 +153,9 @@ def test_what_is_at_the_bounds_is_sent_and_an_empty_value_left_out() -> None:
 def test_what_iggy_would_refuse_is_named(message: Outgoing) -> None:
     with pytest.raises(BrokerError, match=message.id):
         encode_batch([outgoing(number=7), message])
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "", "b"], ids=["too long", "none", "sound"])
+def test_a_header_without_a_value_stays_here_whatever_its_name(name: str) -> None:
+    (message,) = decode_batches("t", 0, encode_batch([outgoing(headers={name: "", "a": "1", "z": "2"})]))
+    assert message.headers == {"a": "1", "z": "2"}
