@@ -199,6 +199,19 @@ class ParticipantStoreContract(ABC):
             rows = transaction.sql.execute("SELECT item, count FROM stock WHERE count > ? ORDER BY item", [0])
             assert rows.fetchall() == [("gadget", 1), ("widget", 5)]
 
+    @pytest.mark.parametrize("then", ["UPDATE stock SET count = count + 1", "  delete from stock"])
+    def test_what_a_statement_found_is_read_whatever_is_written_after_it(
+        self, store: ParticipantStore, then: str
+    ) -> None:
+        with store.transaction() as transaction:
+            execute = transaction.sql.execute
+            assert execute("INSERT INTO stock VALUES ('gadget', 1)").fetchone() is None
+            changed = execute("UPDATE stock SET count = 2 Returning item, count")
+            assert execute(then).fetchall() == []
+            assert changed.fetchone() == ("gadget", 2)
+            assert execute("DELETE FROM stock").fetchall() == []
+            assert changed.fetchone() is None
+
     def test_a_savepoint_that_raises_takes_back_its_own_part_only(self, store: ParticipantStore) -> None:
         with store.transaction() as transaction:
             transaction.sql.execute("INSERT INTO stock VALUES ('gadget', 1)")
