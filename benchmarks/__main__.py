@@ -36,8 +36,8 @@ def main(rows: tuple[str, ...], quick: bool, as_json: Path | None) -> None:
     wanted = rows or ROWS
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=None)
-        for row in (row for row in ROWS if row in wanted):
-            for number in range(1 if quick else ROUNDS):
+        for number in range(1 if quick else ROUNDS):
+            for row in (row for row in ROWS if row in wanted):
                 progress.update(bar, description=f"{row}, round {number + 1}")
                 sheet.note_python()
                 anyio.run(_measure, sheet, row, quick)

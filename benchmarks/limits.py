@@ -1,7 +1,8 @@
-"""What the parts allow, measured in the same run: the orchestrator's rows, the client's messages, codec and kernel.
+"""What the parts allow, measured in the same run: the fewest rows, the client's messages, codec and kernel.
 
 A figure of the engine says little on a noisy machine; its share of these says how much of what is possible is used.
-Each is of an order that completes: one start, four commands, four answers.
+Each is of an order that completes: one start, four commands, four answers. The orchestrator's own rows are measured
+beside its saturation (`load.py`).
 """
 
 import time
@@ -17,7 +18,6 @@ import msgspec
 
 from benchmarks.answers import DEFINITION, REPLIES, reply_events
 from benchmarks.figures import Sheet
-from benchmarks.load import MIXED
 from benchmarks.own_rows import own_rows_s, written_for
 from benchmarks.system import a_place
 from sagas.broker.iggy import IggyBroker
@@ -57,13 +57,10 @@ def limit_rows(sheet: Sheet) -> None:
     """All of them, and the engine's shares, as far as its own figures stand on the sheet."""
     sheet.note("one decision of the kernel", _decide_us(), "µs")
     sheet.note("codec alone: an order's messages read and written", _codec_us(), "µs")
-    rows = median(_own_rows_per_second() for _ in range(ROUNDS))
     fewest = median(_fewest_rows_per_second() for _ in range(ROUNDS))
-    sheet.note("limit: the orchestrator's rows, bare executemany", rows, "sagas/s", better="more")
     sheet.note("limit: the fewest rows that would do, bare executemany", fewest, "sagas/s", better="more")
     ours = sheet.value("sagas at saturation")
     if ours is not None:
-        sheet.note("share of the limit of its rows", ours / rows, better="more", must=0.35)
         sheet.note("share of the limit of the fewest rows", ours / fewest, better="more")
 
 
@@ -189,12 +186,6 @@ def _databases(count: int) -> Generator[list[sqlite.Connection], None, None]:
             for statement in _SCHEMA:
                 connection.execute(statement)
         yield found
-
-
-def _own_rows_per_second() -> float:
-    """Sagas a second: what an orchestrator has written for the mixed load, in the transactions it was written in."""
-    written = written_for(SAGAS, tuple(MIXED), together=SAGAS, batch=BATCH)
-    return SAGAS / sum(own_rows_s(written))
 
 
 def _fewest_rows_per_second() -> float:

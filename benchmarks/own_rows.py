@@ -29,6 +29,10 @@ from services.contracts import ORDERS
 from services.orders.saga import order_saga
 from services.stories import Kind, Story, message_of
 
+SAGAS = 5_000
+BATCH = 1_000
+"""Messages in one transaction."""
+
 _CLOCK = SystemClock()
 
 Statement = tuple[str, list[tuple[Any, ...]]]
@@ -109,6 +113,11 @@ def own_rows_s(transactions: Iterable[Sequence[Statement]]) -> list[float]:
     """Seconds that each transaction takes with nothing of the engine, on a file that goes away."""
     with TemporaryDirectory() as folder:
         return write_again(transactions, Path(folder) / "again.db")
+
+
+def own_rows_per_second(kinds: Sequence[Kind]) -> float:
+    """Sagas a second: what an orchestrator has written for orders of these kinds, in the transactions of a burst."""
+    return SAGAS / sum(own_rows_s(written_for(SAGAS, tuple(kinds), together=SAGAS, batch=BATCH)))
 
 
 def _decide(orchestrator: Orchestrator, store: SqliteStore, stories: Sequence[Story], batch: int) -> None:
