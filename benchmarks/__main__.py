@@ -17,6 +17,7 @@ from benchmarks.inflight import QUICK_MANY as QUICK_IN_FLIGHT
 from benchmarks.inflight import inflight_rows
 from benchmarks.limits import client_rows, limit_rows
 from benchmarks.load import FULL, QUICK, system_rows
+from services.leaving import end_in_order
 
 ROWS = ("system", "limits", "alone", "disk", "inflight", "growth")
 ROUNDS = 3
@@ -32,6 +33,7 @@ ROUNDS = 3
 )
 def main(rows: tuple[str, ...], quick: bool, as_json: Path | None) -> None:
     """Measure what is quoted in the README and in docs/benchmarks.md."""
+    end_in_order()
     console, sheet = Console(width=None if sys.stdout.isatty() else 140, highlight=False), Sheet()
     wanted = rows or ROWS
     with Progress(console=Console(stderr=True), transient=True) as progress:

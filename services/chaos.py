@@ -30,6 +30,7 @@ from sagas.ports import InstanceFilter
 from sagas.store.sqlite import SqliteStore
 from services.contracts import STREAM
 from services.herd import Herd
+from services.leaving import end_in_order
 from services.memory import growth_of
 from services.place import Place, begun, names_a_server, place_of
 from services.processes import ORCHESTRATOR, ProcessError, log_path, make_folders, with_metrics
@@ -81,6 +82,7 @@ def main() -> int:
     if not 1 <= arguments.kills <= KILLS_MAX:
         parser.error(f"--kills {arguments.kills}: expected 1 to {KILLS_MAX}")
     seed = secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed
+    end_in_order()
     try:
         with tempfile.TemporaryDirectory(prefix="sagas-chaos-") as folder:
             return run(Path(folder), arguments.kills, seed, arguments.pause)

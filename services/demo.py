@@ -8,13 +8,10 @@ end stands the proof, and the exit code is 1 if it fails or an order does not co
 import argparse
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 from uuid import uuid4
 
 import anyio
@@ -26,9 +23,17 @@ from sagas.errors import SagaError
 from sagas.ports import InstanceFilter, Store
 from sagas.store.sqlite import SqliteStore
 from services.contracts import STREAM
+from services.leaving import end_in_order
 from services.orders.saga import order_saga
 from services.place import Place, place_of, sagas_command
-from services.processes import SERVICES, Fleet, ProcessError, make_folders, stop_leftovers, with_metrics
+from services.processes import (
+    SERVICES,
+    Fleet,
+    ProcessError,
+    make_folders,
+    stop_leftovers,
+    with_metrics,
+)
 from services.proof import Proof, ServiceFiles, prove_files
 from services.stories import Story, kind_of, message_of
 
@@ -54,8 +59,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if not 1 <= arguments.orders <= ORDERS_MAX:
         parser.error(f"--orders {arguments.orders}: expected 1 to {ORDERS_MAX}")
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGHUP, _end)
+    end_in_order()
     try:
         return run(arguments.data, arguments.orders)
     except (SagaError, OSError) as error:
@@ -202,11 +206,6 @@ def _print_end(place: Place, ended: dict[str, Instance], proof: Proof, wrong: Se
         print(f"next: {sagas} show {longest.key} --db {place.settings.database('orchestrator')}")
     print(f"      {sagas} diagram {order_saga.name}")
     print("      make up")
-
-
-def _end(number: int, _: FrameType | None) -> NoReturn:
-    # As an exception, so that the processes are stopped on the way out.
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import msgspec
 
 from sagas.errors import SagaError
 from services import pidfile
+from services.leaving import leaving
 
 SERVICES = ("orders", "inventory", "payments", "shipping")
 BROKER = "broker"
@@ -141,6 +142,10 @@ class Child:
 
     def start(self) -> None:
         """Start it. Raises ProcessError when one of its name runs in this folder already."""
+        with leaving.later():
+            self._start()
+
+    def _start(self) -> None:
         descriptor = pidfile.hold(pid_path(self._folder, self.name))
         if descriptor is None:
             raise ProcessError(f"{self.name} runs already in {self._folder}; `make down` stops it")

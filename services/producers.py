@@ -26,6 +26,7 @@ from sagas.ports import InstanceFilter, Outgoing
 from sagas.store.sqlite import SqliteStore
 from services.contracts import ORDERS, STREAM
 from services.demo import empty
+from services.leaving import end_in_order
 from services.orders.saga import order_saga
 from services.place import Place, place_of
 from services.processes import Fleet
@@ -93,6 +94,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if not 1 <= arguments.orders <= 1_000:
         parser.error(f"--orders {arguments.orders}: expected 1 to 1000")
+    end_in_order()
     try:
         return run(arguments.data, arguments.orders)
     except (SagaError, OSError) as error:

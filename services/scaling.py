@@ -31,6 +31,7 @@ from sagas.errors import BrokerError, SagaError
 from sagas.ports import Outgoing, TopicSpec
 from sagas.store.participant import SqliteParticipantStore
 from services import pidfile
+from services.leaving import end_in_order
 from services.place import CONNECTION, embedded_connection
 from services.processes import (
     Child,
@@ -63,6 +64,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if not 1 <= arguments.rate <= 500 or not 0.2 <= arguments.seconds <= 600:
         parser.error("expected --rate 1 to 500 and --seconds 0.2 to 600")
+    end_in_order()
     try:
         with tempfile.TemporaryDirectory(prefix="sagas-scaling-") as folder:
             return run(Path(folder), arguments.rate, arguments.seconds)

@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.figures import Sheet, percentile
 from benchmarks.load import MIXED
 from benchmarks.system import a_place, running
+from services.leaving import end_in_order
 
 ROUNDS = 3
 PEER_S_MAX = 300
@@ -38,6 +39,7 @@ Figures = dict[str, float]
 )
 def main(interpreter: str, rounds: int, quick: bool, as_json: Path | None) -> None:
     """Measure this engine and DBOS in turn."""
+    end_in_order()
     console, sheet = Console(width=None if sys.stdout.isatty() else 140, highlight=False), Sheet()
     found: dict[str, list[Figures]] = {OURS: [], **{name: [] for name in PEERS}}
     for number in range(1 if quick else rounds):

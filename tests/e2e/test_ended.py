@@ -1,0 +1,79 @@
+"""What starts processes and is ended from outside, by `timeout` or a CI that has waited for long enough: none stays."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from services import pidfile
+
+pytestmark = pytest.mark.e2e
+
+WAIT_S_MAX = 40.0
+
+COMMANDS = {
+    "demo": ("services.demo", "--orders", "1000"),
+    "producers": ("services.producers", "--orders", "1000"),
+    "chaos": ("services.chaos", "--kills", "200"),
+    "scaling": ("services.scaling", "--seconds", "60"),
+    "bench": ("benchmarks", "system"),
+}
+KEEPS_ITS_FOLDER = ("demo", "producers")
+
+
+@pytest.fixture(params=COMMANDS)
+def started(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    name: str = request.param
+    command = [sys.executable, "-m", *COMMANDS[name]]
+    if name in KEEPS_ITS_FOLDER:
+        command += ["--data", str(tmp_path / "data")]
+    process = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL)
+    yield process
+    process.kill()
+    process.wait()
+    for pid in {*living(tmp_path), *told_of(tmp_path)}:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM])
+def test_what_it_started_ends_with_it(started: subprocess.Popen[bytes], tmp_path: Path, number: signal.Signals) -> None:
+    until = time.monotonic() + WAIT_S_MAX
+    while not (pids := living(tmp_path)):
+        assert time.monotonic() < until, "nothing was started"
+        assert started.poll() is None
+        time.sleep(pidfile.POLL_S)
+    started.terminate()
+    assert started.wait(WAIT_S_MAX) == 128 + signal.SIGTERM
+    assert living(tmp_path) == []
+    assert [pid for pid in pids if is_there(pid)] == []
+    assert told_of(tmp_path) == []
+
+
+def living(folder: Path) -> Sequence[int]:
+    """The processes that were started in the data folders below `folder`."""
+    return [pid for path in folder.glob("**/run/*.pid") if (pid := pidfile.holder(path)) is not None]
+
+
+def is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def told_of(folder: Path) -> Sequence[int]:
+    """The processes that have the folder in their environment, as all that are started here have; Linux knows."""
+    found: list[int] = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if str(folder).encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue  # it has ended meanwhile, or is not ours
+    return found

@@ -1,0 +1,68 @@
+"""A program that is ended from outside leaves by an exception, and not while it is starting a process."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from services.leaving import Leaving
+
+
+@pytest.fixture(params=[signal.SIGTERM, signal.SIGHUP])
+def number(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    yield request.param
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
+def told_while_starting(leaving: Leaving, number: signal.Signals, done: list[str]) -> None:
+    with leaving.later():
+        os.kill(os.getpid(), number)
+        done.append("started")
+    done.append("went on")
+
+
+def test_it_leaves_by_an_exception_that_says_why(number: signal.Signals) -> None:
+    signal.signal(number, Leaving().on_signal)
+    with pytest.raises(SystemExit) as left:
+        os.kill(os.getpid(), number)
+    assert left.value.code == 128 + number
+
+
+def test_a_process_that_is_being_started_is_known_first(number: signal.Signals) -> None:
+    leaving, done = Leaving(), list[str]()
+    signal.signal(number, leaving.on_signal)
+    with pytest.raises(SystemExit) as left:
+        told_while_starting(leaving, number, done)
+    assert left.value.code == 128 + number
+    assert done == ["started"]
+
+
+def test_who_asks_again_does_not_stop_the_stopping(number: signal.Signals) -> None:
+    signal.signal(number, Leaving().on_signal)
+    with pytest.raises(SystemExit):
+        os.kill(os.getpid(), number)
+    os.kill(os.getpid(), number)
+
+
+def test_what_another_thread_starts_is_not_waited_for(number: signal.Signals) -> None:
+    leaving, started, leave = Leaving(), threading.Event(), threading.Event()
+    signal.signal(number, leaving.on_signal)
+
+    def start() -> None:
+        with leaving.later():
+            started.set()
+            leave.wait(10)
+
+    other = threading.Thread(target=start)
+    other.start()
+    started.wait(10)
+    try:
+        with pytest.raises(SystemExit):
+            os.kill(os.getpid(), number)
+    finally:
+        leave.set()
+        other.join()
