@@ -203,8 +203,8 @@ class ParticipantTransaction(Protocol):
         """What was last touched before this time may have been forgotten by the barrier; 0: nothing was ever."""
         ...
 
-    def prefetch(self, operations: Collection[OperationKey], events: Collection[str]) -> None:
-        """Read at once what `recall` and `processed` are going to be asked of. It changes no answer."""
+    def prefetch(self, operations: Collection[OperationKey]) -> None:
+        """Read at once what `recall` is going to be asked of. It changes no answer."""
 
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
         """What is remembered of an operation, None when it was never seen."""
@@ -220,6 +220,9 @@ class ParticipantTransaction(Protocol):
     def processed(self, event_id: str, event_type: str, now_ms: int) -> bool:
         """Note an event in `processed_events`; False when it was noted before."""
         ...
+
+    def note(self, event_id: str, event_type: str, now_ms: int) -> None:
+        """The same for whom nothing hangs on the answer: nothing is read for it."""
 
     def add_outbox(self, rows: Sequence[OutboxRow]) -> None:
         """Write messages to be published."""

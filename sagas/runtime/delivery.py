@@ -93,18 +93,16 @@ class Unreadable(msgspec.Struct, frozen=True):
     claim: Claim | None
 
 
-def asked_of(deliveries: Iterable[Delivery | Unreadable]) -> tuple[list[OperationKey], list[str]]:
-    """The operations and events that the barrier is going to be asked of."""
+def asked_of(deliveries: Iterable[Delivery | Unreadable]) -> list[OperationKey]:
+    """The operations that the barrier is going to be asked of."""
     operations: list[OperationKey] = []
-    events: list[str] = []
     for delivery in deliveries:
         claim = delivery.claim
         if claim is not None:
             operations.append((claim.instance_id, claim.step, claim.operation))
             if claim.operation == "undo":
                 operations.append((claim.instance_id, claim.step, "do"))
-            events.append(claim.command_id)
-    return operations, events
+    return operations
 
 
 def memory_of(claim: Claim, *, command_hash: bytes = b"", answer: OutboxRow | None = None) -> BarrierRow:

@@ -106,7 +106,7 @@ class Service:
         """Deal with a batch of commands in one transaction: effects, memory, answers and dead letters."""
         understood = [understand(incoming, self.participant, self._handlers) for incoming in batch]
         with store.transaction() as transaction:
-            transaction.prefetch(*asked_of(understood))
+            transaction.prefetch(asked_of(understood))
             for incoming, delivery in zip(batch, understood, strict=True):
                 if isinstance(delivery, Delivery):
                     self._pass(transaction, incoming, delivery, now_ms)
@@ -224,7 +224,8 @@ class Service:
         inserted = transaction.remember(memory_of(claim, command_hash=delivery.body_hash, answer=given), now_ms)
         # Within one write transaction nobody else can have inserted it since it was looked up.
         assert inserted, f"{claim.step} {claim.operation} of {claim.instance_id} was remembered meanwhile"
-        transaction.processed(claim.command_id, tag_of(type(delivery.command)), now_ms)
+        # The barrier has said that it is new.
+        transaction.note(claim.command_id, tag_of(type(delivery.command)), now_ms)
 
     def _is_there_something(self, transaction: ParticipantTransaction, claim: Claim, now_ms: int) -> bool:
         """Whether an undo's do took effect, or may have. One that was never seen is blocked from now on."""

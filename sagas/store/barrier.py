@@ -1,10 +1,10 @@
 """The barrier and the processed events, as one transaction of a participant knows and changes them.
 
 Theory of operation. A transaction has the write lock from its beginning: what it has read of these tables stays true
-until it ends. So `prefetch` reads what is known of all commands of a batch, with one query a table, `recall` and
-`processed` answer from that, and what is new is kept in memory and written with one statement a table just before the
-commit, in the same transaction. A statement by itself, between those of the handlers, costs three times as much
-(DESIGN.md, decision 94).
+until it ends. So `prefetch` reads what is known of all commands of a batch, with one query, `recall` answers from that,
+and what is new is kept in memory and written with one statement a table just before the commit, in the same
+transaction. A statement by itself, between those of the handlers, costs three times as much (DESIGN.md, decision 94).
+Whether an event was processed is another matter: who has to know it asks the table by inserting it (`processed`).
 
 What a savepoint takes back is taken back here as well: each change is in a log with what was known before it, and the
 log is undone to where it stood when the savepoint began. The log is also the list of what is to be written.
@@ -57,18 +57,14 @@ class BarrierTable:
         self._database = database
         self._operations: dict[OperationKey, _Known] = {}
         self._log: list[tuple[OperationKey, _Known]] = []
-        self._was_processed: dict[str, bool] = {}
         self._noted: dict[str, tuple[StoredId, int, str]] = {}
-        self._has_inserted = False
         self._forgotten_ms: int | None = None
 
     def clear(self) -> None:
         """Know nothing any more: the transaction has ended."""
         self._operations.clear()
         self._log.clear()
-        self._was_processed.clear()
         self._noted.clear()
-        self._has_inserted = False
         self._forgotten_ms = None
 
     @property
@@ -78,8 +74,8 @@ class BarrierTable:
             self._forgotten_ms = int(self._database.value(_FORGOTTEN))
         return self._forgotten_ms
 
-    def prefetch(self, operations: Collection[OperationKey], events: Collection[str]) -> None:
-        """Read what is known of these operations and events, in one query each."""
+    def prefetch(self, operations: Collection[OperationKey]) -> None:
+        """Read what is known of these operations, in one query."""
         known = self._operations
         if len(operations) == 1:
             self.recall(*operations)
@@ -88,12 +84,6 @@ class BarrierTable:
             known.update(dict.fromkeys(part, _ABSENT))
             wanted = [value for key in part for value in _stored_key(key)]
             self._take_in(self._database.rows(_recall_many(len(part)), wanted))
-        asked = [event for event in events if event not in self._was_processed]
-        # Of one alone the statement that notes it says as much.
-        if len(asked) > 1:
-            self._was_processed.update(dict.fromkeys(asked, False))
-            for (stored,) in self._database.rows_in(_processed_in, map(pack_id, asked)):
-                self._was_processed[unpack_id(stored)] = True
 
     def recall(self, key: OperationKey) -> BarrierRow | None:
         """What is remembered of an operation, None when it was never seen."""
@@ -137,16 +127,15 @@ class BarrierTable:
 
     def processed(self, event_id: str, event_type: str, now_ms: int) -> bool:
         """Note an event; False when it was noted before."""
-        self._database.require_transaction()
-        was_processed = self._was_processed.get(event_id)
-        if was_processed or event_id in self._noted:
+        if event_id in self._noted:
             return False
-        row = (pack_id(event_id), now_ms, event_type)
-        if was_processed is None:
-            self._has_inserted = True
-            return self._database.change(_PROCESSED, row) == 1
-        self._noted[event_id] = row
-        return True
+        return self._database.change(_PROCESSED, (pack_id(event_id), now_ms, event_type)) == 1
+
+    def note(self, event_id: str, event_type: str, now_ms: int) -> None:
+        """Note an event whether it was noted before or not: then it stays as it was noted first."""
+        self._database.require_transaction()
+        if event_id not in self._noted:
+            self._noted[event_id] = (pack_id(event_id), now_ms, event_type)
 
     @property
     def mark(self) -> Mark:
@@ -161,9 +150,6 @@ class BarrierTable:
             self._operations[key] = before
         while len(self._noted) > events:
             self._noted.popitem()
-        if self._has_inserted:
-            # What was read since may have been taken back with the savepoint.
-            self._was_processed.clear()
 
     def write(self) -> None:
         """Write what is new, just before the commit."""
@@ -206,7 +192,3 @@ def _recall_many(size: int) -> str:
     return f"""
         SELECT {_COLUMNS} FROM barrier WHERE (instance_id, step, operation) IN (VALUES {marks})
     """  # noqa: S608 - question marks only
-
-
-def _processed_in(marks: str) -> str:
-    return f"SELECT event_id FROM processed_events WHERE event_id IN ({marks})"  # noqa: S608 - question marks only

@@ -168,9 +168,9 @@ class SqliteParticipantTransaction:
         """What was last touched before this time may have been forgotten by the barrier; 0: nothing was ever."""
         return self._barrier.forgotten_ms
 
-    def prefetch(self, operations: Collection[OperationKey], events: Collection[str]) -> None:
-        """Read at once what `recall` and `processed` are going to be asked of."""
-        self._barrier.prefetch(operations, events)
+    def prefetch(self, operations: Collection[OperationKey]) -> None:
+        """Read at once what `recall` is going to be asked of."""
+        self._barrier.prefetch(operations)
 
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
         """What is remembered of an operation, None when it was never seen."""
@@ -187,6 +187,10 @@ class SqliteParticipantTransaction:
     def processed(self, event_id: str, event_type: str, now_ms: int) -> bool:
         """Note an event in `processed_events`; False when it was noted before."""
         return self._barrier.processed(event_id, event_type, now_ms)
+
+    def note(self, event_id: str, event_type: str, now_ms: int) -> None:
+        """Note an event in `processed_events`, unless it was noted before."""
+        self._barrier.note(event_id, event_type, now_ms)
 
     def add_outbox(self, rows: Sequence[OutboxRow]) -> None:
         """Write messages to be published."""

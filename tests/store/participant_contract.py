@@ -59,12 +59,19 @@ def amend_and_refuse(transaction: ParticipantTransaction) -> None:
         raise Refused
 
 
-def note_and_refuse(transaction: ParticipantTransaction, events: Sequence[str]) -> None:
-    """Note events inside a savepoint, look for them, and raise."""
+def process_and_refuse(transaction: ParticipantTransaction, *events: str) -> None:
+    """Process events inside a savepoint, and raise."""
     with transaction.savepoint():
-        transaction.processed(events[0], "order.created", NOW_MS)
-        transaction.prefetch([], events)
-        transaction.processed(events[1], "order.created", NOW_MS)
+        for event_id in events:
+            transaction.processed(event_id, "order.created", NOW_MS)
+        raise Refused
+
+
+def note_and_refuse(transaction: ParticipantTransaction, *events: str) -> None:
+    """Note events inside a savepoint, and raise."""
+    with transaction.savepoint():
+        for event_id in events:
+            transaction.note(event_id, "order.created", NOW_MS)
         raise Refused
 
 
@@ -136,19 +143,16 @@ class ParticipantStoreContract(ABC):
         with store.transaction() as transaction:
             for row in there[::2]:
                 transaction.remember(row, NOW_MS)
-                transaction.processed(row.step, "order.created", NOW_MS)
         with store.transaction() as transaction:
-            transaction.prefetch([(row.instance_id, row.step, "do") for row in there], [row.step for row in there])
+            transaction.prefetch([(row.instance_id, row.step, "do") for row in there])
             found = [transaction.recall(row.instance_id, row.step, "do") for row in there]
-            is_new = [transaction.processed(row.step, "order.created", NOW_MS) for row in there]
         assert found == [row if number % 2 == 0 else None for number, row in enumerate(there)]
-        assert is_new == [number % 2 == 1 for number in range(count)]
 
     def test_a_transaction_sees_what_it_remembered_and_amended_itself(self, store: ParticipantStore) -> None:
         row = a_barrier_row()
         amended = replace(row, is_blocked=True)
         with store.transaction() as transaction:
-            transaction.prefetch([(row.instance_id, "reserve", "do")], [FOREIGN_ID])
+            transaction.prefetch([(row.instance_id, "reserve", "do")])
             assert transaction.remember(row, NOW_MS)
             assert transaction.recall(row.instance_id, "reserve", "do") == row
             transaction.amend(amended, NOW_MS + 1)
@@ -238,6 +242,8 @@ class ParticipantStoreContract(ABC):
             transaction.sql.execute("INSERT INTO stock VALUES ('widget', 5)")
         with pytest.raises(StoreError):
             transaction.add_outbox([an_outbox_row("reply")])
+        with pytest.raises(StoreError):
+            transaction.note(FOREIGN_ID, "order.created", NOW_MS)
 
     # ------------------------------------------------------------------ processed events
 
@@ -248,6 +254,32 @@ class ParticipantStoreContract(ABC):
             assert not transaction.processed(event_id, "order.created", NOW_MS)
         with store.transaction() as transaction:
             assert not transaction.processed(event_id, "order.created", NOW_MS)
+
+    @pytest.mark.parametrize("event_id", [a_message_id("m"), FOREIGN_ID])
+    def test_an_event_that_is_noted_is_processed_and_stays_as_it_was_noted_first(
+        self, store: ParticipantStore, event_id: str
+    ) -> None:
+        with store.transaction() as transaction:
+            transaction.note(event_id, "order.created", NOW_MS)
+            transaction.note(event_id, "order.created", NOW_MS + 1)
+            assert not transaction.processed(event_id, "order.created", NOW_MS)
+        for later_ms in (NOW_MS + 2, NOW_MS + 3):
+            with store.transaction() as transaction:
+                transaction.note(event_id, "order.created", later_ms)
+        assert store.forget_processed(NOW_MS + 1, 9) == 1
+        with store.transaction() as transaction:
+            assert transaction.processed(event_id, "order.created", NOW_MS)
+            transaction.note(event_id, "order.created", NOW_MS + 1)
+        assert store.forget_processed(NOW_MS + 1, 9) == 1
+
+    def test_an_event_that_a_savepoint_took_back_after_it_was_noted_is_new_again(self, store: ParticipantStore) -> None:
+        with store.transaction() as transaction:
+            transaction.note(a_message_id("kept"), "order.created", NOW_MS)
+            with pytest.raises(Refused):
+                note_and_refuse(transaction, a_message_id("kept"), a_message_id("m"))
+            assert transaction.processed(a_message_id("m"), "order.created", NOW_MS)
+        with store.transaction() as transaction:
+            assert not transaction.processed(a_message_id("kept"), "order.created", NOW_MS)
 
     def test_processed_events_are_forgotten_oldest_first_and_never_too_many(self, store: ParticipantStore) -> None:
         with store.transaction() as transaction:
@@ -264,7 +296,7 @@ class ParticipantStoreContract(ABC):
         events = [FOREIGN_ID, "another event"]
         with store.transaction() as transaction:
             with pytest.raises(Refused):
-                note_and_refuse(transaction, events)
+                process_and_refuse(transaction, *events)
             assert [transaction.processed(event, "order.created", NOW_MS) for event in events] == [True, True]
 
     # ------------------------------------------------------------------ outbox and dead letters

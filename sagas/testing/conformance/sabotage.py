@@ -95,8 +95,8 @@ class _Sabotaged:
     def forgotten_ms(self) -> int:
         return self._transaction.forgotten_ms
 
-    def prefetch(self, operations: Collection[OperationKey], events: Collection[str]) -> None:
-        self._transaction.prefetch(operations, events)
+    def prefetch(self, operations: Collection[OperationKey]) -> None:
+        self._transaction.prefetch(operations)
 
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
         return self._transaction.recall(instance_id, step, operation)
@@ -109,6 +109,9 @@ class _Sabotaged:
 
     def processed(self, event_id: str, event_type: str, now_ms: int) -> bool:
         return self._transaction.processed(event_id, event_type, now_ms)
+
+    def note(self, event_id: str, event_type: str, now_ms: int) -> None:
+        self._transaction.note(event_id, event_type, now_ms)
 
     def add_outbox(self, rows: Sequence[OutboxRow]) -> None:
         self._transaction.add_outbox(rows)

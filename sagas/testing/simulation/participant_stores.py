@@ -106,10 +106,10 @@ class WatchedParticipantTransaction:
         """From when on all is remembered."""
         return self._inner.forgotten_ms
 
-    def prefetch(self, operations: Collection[OperationKey], events: Collection[str]) -> None:
+    def prefetch(self, operations: Collection[OperationKey]) -> None:
         """Read at once what is going to be asked."""
         self._life.reach("store.prefetch.before")
-        self._inner.prefetch(operations, events)
+        self._inner.prefetch(operations)
         self._life.reach("store.prefetch.after")
 
     def recall(self, instance_id: str, step: str, operation: Operation) -> BarrierRow | None:
@@ -138,6 +138,12 @@ class WatchedParticipantTransaction:
         is_new = self._inner.processed(event_id, event_type, now_ms)
         self._life.reach("store.processed.after")
         return is_new
+
+    def note(self, event_id: str, event_type: str, now_ms: int) -> None:
+        """Note an event, whether it was noted before or not."""
+        self._life.reach("store.note.before")
+        self._inner.note(event_id, event_type, now_ms)
+        self._life.reach("store.note.after")
 
     def add_outbox(self, rows: Sequence[OutboxRow]) -> None:
         """Write messages to be published."""

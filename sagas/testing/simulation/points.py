@@ -37,7 +37,8 @@ _STORE_CALLS = (
 )  # fmt: skip
 _PARTICIPANT_CALLS = (
     "store.begin", "store.prefetch", "store.recall", "store.savepoint", "store.sql", "store.remember", "store.amend",
-    "store.processed", "store.add_outbox", "store.add_dead_letters", "store.commit", "store.forget_processed",
+    "store.processed", "store.note", "store.add_outbox", "store.add_dead_letters", "store.commit",
+    "store.forget_processed",
 )  # fmt: skip
 
 _SIDES = ("before", "after")
