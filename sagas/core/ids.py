@@ -18,6 +18,8 @@ _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 _REMEMBERED = 8_192
 """One step asks for its instance's id a dozen times, for a message's three times; a batch has at most thousands."""
 
+_LENGTH = 36
+
 _TIME_BITS = 48
 _RANDOM_BITS = 128 - _TIME_BITS
 _VERSION = "7"
@@ -73,7 +75,7 @@ def derived_id(parent: str, *parts: str) -> str:
 
 def number_of(text: str) -> int:
     """The 128 bits of a UUID in its text form; raises ValueError when it is none. Without an object: ids are many."""
-    bits = packed(text)
+    bits = packed(text) if len(text) == _LENGTH else text  # what is much longer is not to be remembered
     return int.from_bytes(bits) if isinstance(bits, bytearray) else UUID(text).int
 
 
