@@ -55,4 +55,5 @@ leaving = Leaving()
 def end_in_order() -> None:
     """Have SIGTERM and SIGHUP end this program as Ctrl-C does: what it has started is stopped on the way out."""
     for number in _LEAVES_AT:
-        signal.signal(number, leaving.on_signal)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it, which is to be let have its way
+            signal.signal(number, leaving.on_signal)

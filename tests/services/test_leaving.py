@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.leaving import Leaving
+from services.leaving import Leaving, end_in_order
 
 
 @pytest.fixture(params=[signal.SIGTERM, signal.SIGHUP])
@@ -66,3 +66,12 @@ def test_what_another_thread_starts_is_not_waited_for(number: signal.Signals) ->
     finally:
         leave.set()
         other.join()
+
+
+def test_a_signal_that_is_ignored_as_under_nohup_stays_ignored(number: signal.Signals) -> None:
+    other = signal.SIGHUP if number is signal.SIGTERM else signal.SIGTERM
+    signal.signal(number, signal.SIG_IGN)
+    signal.signal(other, signal.SIG_DFL)
+    end_in_order()
+    assert signal.getsignal(number) is signal.SIG_IGN
+    assert signal.getsignal(other) not in (signal.SIG_IGN, signal.SIG_DFL)
