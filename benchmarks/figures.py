@@ -80,10 +80,10 @@ class Sheet:
             self.note("a loop of plain Python, on the best core", min(took_ms), "ms", note=f"Python {version}")
             self.note("a loop of plain Python, on the worst core", max(took_ms), "ms")
 
-    def value(self, name: str) -> float | None:
-        """The median of a figure, None when it was not measured."""
+    def latest(self, name: str) -> float | None:
+        """The figure of the round that was measured last, None when it was not: a share is of one round."""
         known = self._figures.get(name)
-        return known.value if known is not None else None
+        return known.values[-1] if known is not None else None
 
     @property
     def figures(self) -> Sequence[Figure]:

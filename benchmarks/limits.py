@@ -18,7 +18,7 @@ import msgspec
 
 from benchmarks.answers import DEFINITION, REPLIES, reply_events
 from benchmarks.figures import Sheet
-from benchmarks.own_rows import own_rows_s, written_for
+from benchmarks.own_rows import BATCH, SAGAS, own_rows_s, written_for
 from benchmarks.system import a_place
 from sagas.broker.iggy import IggyBroker
 from sagas.core.effects import Decision, Reply, Send, Start
@@ -38,10 +38,6 @@ else:
     import pysqlite3 as sqlite
 
 NOW_MS = 1_760_000_000_000
-BATCH = 1_000
-"""Messages in one transaction, and in one publish of the bare client."""
-
-SAGAS = 5_000
 ORDERS = 300
 """One after the other, for the limit of an order that is alone."""
 
@@ -59,7 +55,7 @@ def limit_rows(sheet: Sheet) -> None:
     sheet.note("codec alone: an order's messages read and written", _codec_us(), "µs")
     fewest = median(_fewest_rows_per_second() for _ in range(ROUNDS))
     sheet.note("limit: the fewest rows that would do, bare executemany", fewest, "sagas/s", better="more")
-    ours = sheet.value("sagas at saturation")
+    ours = sheet.latest("sagas at saturation")
     if ours is not None:
         sheet.note("share of the limit of the fewest rows", ours / fewest, better="more")
 
@@ -72,7 +68,7 @@ async def client_rows(sheet: Sheet) -> None:
             fleet.start()
             bare = median([await _messages_per_second(place) / 9 for _ in range(ROUNDS)])
     sheet.note("limit: its messages, sent and polled by the bare client", bare, "sagas/s", better="more")
-    ours = sheet.value("sagas at saturation")
+    ours = sheet.latest("sagas at saturation")
     if ours is not None:
         sheet.note("share of the bare client's limit", ours / bare, better="more")
 

@@ -31,7 +31,7 @@ from services.stories import Kind, Story, message_of
 
 SAGAS = 5_000
 BATCH = 1_000
-"""Messages in one transaction."""
+"""Messages in one transaction, as many as a worker takes at once."""
 
 _CLOCK = SystemClock()
 

@@ -26,14 +26,7 @@ from services.contracts import STREAM
 from services.leaving import end_in_order
 from services.orders.saga import order_saga
 from services.place import Place, place_of, sagas_command
-from services.processes import (
-    SERVICES,
-    Fleet,
-    ProcessError,
-    make_folders,
-    stop_leftovers,
-    with_metrics,
-)
+from services.processes import SERVICES, Fleet, ProcessError, make_folders, stop_leftovers, with_metrics
 from services.proof import Proof, ServiceFiles, prove_files
 from services.stories import Story, kind_of, message_of
 

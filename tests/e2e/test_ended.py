@@ -4,17 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from services import pidfile
+from tests.e2e.running import WAIT_S_MAX, wait_until
 
 pytestmark = pytest.mark.e2e
-
-WAIT_S_MAX = 40.0
 
 COMMANDS = {
     "demo": ("services.demo", "--orders", "1000"),
@@ -40,13 +38,10 @@ def started(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subproce
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM])
-def test_what_it_started_ends_with_it(started: subprocess.Popen[bytes], tmp_path: Path, number: signal.Signals) -> None:
-    until = time.monotonic() + WAIT_S_MAX
-    while not (pids := living(tmp_path)):
-        assert time.monotonic() < until, "nothing was started"
-        assert started.poll() is None
-        time.sleep(pidfile.POLL_S)
+def test_what_it_started_ends_with_it(started: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    wait_until(lambda: bool(living(tmp_path)) or started.poll() is not None, "a process to be started")
+    pids = living(tmp_path)
+    assert pids, "it has ended by itself"
     started.terminate()
     assert started.wait(WAIT_S_MAX) == 128 + signal.SIGTERM
     assert living(tmp_path) == []
