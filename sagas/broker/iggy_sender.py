@@ -25,8 +25,8 @@ from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Outgoing, Settled
 from sagas.records import Partition
 
-SENDERS: Final = 6
-"""Connections that send. The broker has to write what each of them sent, and can do so together."""
+SENDERS: Final = 12
+"""Connections that send, as far as there are so many partitions: what is sent to one waits for the broker's disk."""
 
 SEND_COUNT_MAX: Final = 1000
 """Messages of a partition in one request."""
@@ -61,6 +61,7 @@ class IggySender:
         self._together = Together(together, stream)
         self._counts: dict[str, int] = {}
         self._counts_epoch = 0
+        self._lane_of: dict[Partition, int] = {}
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Append all; see `ports.Broker`.
@@ -137,8 +138,8 @@ class IggySender:
     async def _send_in_lanes(self, chunks: Sequence[Chunk]) -> None:
         lanes: list[list[tuple[Partition, list[SendMessage]]]] = [[] for _ in self._connections]
         for (topic, partition), chunk in chunks:
-            lane = lanes[(partition_of(topic, len(lanes)) + partition) % len(lanes)]
-            lane.append(((topic, partition), [make_message(message) for message in chunk]))
+            number = self._lane_of.setdefault((topic, partition), len(self._lane_of) % len(lanes))
+            lanes[number].append(((topic, partition), [make_message(message) for message in chunk]))
         busy = [(connection, lane) for connection, lane in zip(self._connections, lanes, strict=True) if lane]
         failures: list[BrokerError] = []
         if len(busy) == 1:
