@@ -30,8 +30,8 @@ BATCH_MAX = 1_000
 BRIEF_MAX = 200
 """Messages that are dealt with in the loop while that is quick; more go to the thread, and the next are read beside."""
 
-STORE_EVERY_MS = 300
-"""How long the offset of what was dealt with may wait before it is stored."""
+STORE_EVERY_MS = 1_000
+"""How long the offset of what was dealt with may wait before it is stored: Iggy takes a write to its disk for each."""
 
 WAIT_MS_MAX = 100
 """How long messages are waited for where the broker tells of them: timers, offsets and the end have to wait as long."""
