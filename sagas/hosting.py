@@ -281,6 +281,7 @@ def _say_ready(name: str, settings: Settings, watching: "Watching | None") -> No
 
 def _guarded(name: str, settings: Settings, start: Callable[[], None]) -> int:
     os.umask(_FILE_MASK)
+    os.environ.setdefault("TOKIO_WORKER_THREADS", "1")  # of Iggy's client: more only hand each request to each other
     logging.basicConfig(
         stream=sys.stderr, level=settings.log_level, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
     )
