@@ -27,6 +27,7 @@ from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.broker.iggy_direct import DirectConnection, is_direct
 from sagas.broker.iggy_errors import Refusal, Refused
 from sagas.broker.iggy_lag import lag_of
+from sagas.broker.iggy_lanes import LANES
 from sagas.broker.iggy_scan import IggyScan
 from sagas.broker.iggy_sender import SEND_COUNT_MAX, SENDERS, IggySender
 from sagas.broker.iggy_subscription import IggySubscription
@@ -117,7 +118,8 @@ class IggyBroker:
         if self._is_closed:
             raise BrokerError(f"{self!r}: closed")
         checked_name("group", group)
-        polling = IggyConnection(self._address, self._timeout_s)
+        lanes = max(1, min(LANES, len(set(topics))))
+        polling = [IggyConnection(self._address, self._timeout_s) for _ in range(lanes)]
         waiting = self._passing() or IggyConnection(self._address, self._timeout_s)
         subscription = IggySubscription(polling, waiting, self._stream, group, topics)
         self._subscriptions = [known for known in self._subscriptions if not known.is_closed]

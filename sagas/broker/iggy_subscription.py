@@ -23,8 +23,8 @@ that repeats messages, and repeats are harmless. No position is ever ahead of wh
 
 A poll costs one request, and each topic one sync every `RESYNC_S` besides. A server that can reads all partitions at
 once, and waits for messages where there are none (`iggy_together.py`): they are kept for the next poll, and positions
-move only then. Any other says which topics are not as before (`iggy_news.py`), and their partitions are polled one
-after the other.
+move only then. Any other says which partitions have become longer (`iggy_news.py`), and these are polled one after the
+other.
 
 A real server keeps group members on its disk: after its restart the member of before can stay on as a
 ghost that owns partitions nobody reads. A member that owns nothing cannot tell that from a group with
@@ -35,6 +35,7 @@ import asyncio
 import logging
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 
 import anyio
 
@@ -42,10 +43,10 @@ from sagas.broker import iggy_wire as wire
 from sagas.broker.batch_messages import decode_batches
 from sagas.broker.batches import BadBatch
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
-from sagas.broker.iggy_group import IggyGroup
+from sagas.broker.iggy_lanes import Lane, Lanes
 from sagas.broker.iggy_messages import note_missed
-from sagas.broker.iggy_news import News
-from sagas.broker.iggy_sweep import Read, Sweep
+from sagas.broker.iggy_news import IggyNumbers, News
+from sagas.broker.iggy_sweep import Read
 from sagas.broker.iggy_together import Requests, Together
 from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Incoming, Position, Reading
@@ -61,14 +62,20 @@ class IggySubscription:
     """One member of the group `group`; made by `IggyBroker.subscribe`."""
 
     def __init__(
-        self, connection: IggyConnection, waiting: Requests, stream: str, group: str, topics: Sequence[str]
+        self,
+        connections: Sequence[IggyConnection],
+        waiting: Requests,
+        stream: str,
+        group: str,
+        topics: Sequence[str],
     ) -> None:
-        """`waiting` is a connection of its own for requests that are answered when a message comes."""
-        self._connection = connection
-        self._stream = stream
+        """`waiting` is a connection of its own for requests that are answered when a message comes.
+
+        Of `connections` as many are used as help (`iggy_lanes.py`), the first one always.
+        """
         self._group = group
         self._topics = tuple(dict.fromkeys(topics))
-        self._members = IggyGroup(connection, stream, group)
+        self._lanes = Lanes(connections, stream, group, self._topics)
         # Polling, committing and rewinding read and write the positions: one at a time. Nothing is lost by it,
         # since a connection takes one request at a time anyhow.
         self._turn = anyio.Lock(fast_acquire=True)
@@ -78,14 +85,13 @@ class IggySubscription:
         self._counts: dict[str, int] = {}
         self._read: frozenset[Partition] = frozenset()
         self._first = 0
-        self._joined_epoch = 0
+        self._is_together = False
         self._sync_due_at = 0.0
         self._together = Together(waiting, stream)
         self._ahead: list[Read] = []
         self._count_max = 1
         self._number = 0
-        self._sweep = Sweep(connection, stream, group)
-        self._news = News(self._topics, self._ask_for_news)
+        self._news = News(self._topics, IggyNumbers(connections[0], stream))
         self._is_closed = False
 
     @property
@@ -111,18 +117,17 @@ class IggySubscription:
                 return found
             read = await self._read_together(0)
             if read is None:
-                await self._news.look()
-                unread = [at for at in self._in_turn() if at[0] in self._news.unread]
-                read = await self._sweep.read([(at, self._next[at]) for at in unread], count_max)
+                await self._news.look(self._next, asyncio.get_running_loop().time())
+                read = await self._sweep(count_max)
             found = self._take(read, count_max)
             if len(found) < count_max:
                 self._read = frozenset(self._order)
-                self._news.are_read()
+                self._news.are_read({at for at, _, _ in read})
             return found
 
     async def wait(self, at_most_ms: int) -> bool:
         """Return when there is something to read; see `ports.Subscription`. It is kept for the next poll."""
-        if not (self._connection.is_connected and self._joined_epoch == self._connection.epoch):
+        if not self._lanes.are_members:
             return False
         read = await self._read_together(at_most_ms)
         self._ahead = read or []
@@ -132,7 +137,7 @@ class IggySubscription:
         """Store offsets; see `ports.Subscription`."""
         async with self._turn:
             await self._settle()
-            lost = {(p.topic, p.partition) for p in await self._members.store(positions)}
+            lost = {(p.topic, p.partition) for p in await self._store(positions)}
             for position in positions:
                 self._note_stored(position, is_lost=(position.topic, position.partition) in lost)
 
@@ -165,13 +170,9 @@ class IggySubscription:
     async def leave(self) -> None:
         """Leave the group and drop the connection. Takes as long as one call at most."""
         self._is_closed = True
-        try:
-            if self._connection.is_connected and self._joined_epoch == self._connection.epoch:
-                for topic in self._topics:
-                    await self._members.leave(topic)
-        except BrokerError:
-            pass  # The connection is dropped below, and the broker removes its member with it.
-        self._connection.close()
+        with suppress(BrokerError):  # the connections are dropped below, and the broker removes their members with them
+            await self._lanes.each(lambda lane: lane.leave())
+        self._lanes.close()
         self._together.close()
 
     # ------------------------------------------------------------------- membership
@@ -180,45 +181,59 @@ class IggySubscription:
         """Be a member of every topic's group and know, recently enough, which partitions are ours."""
         if self._is_closed:
             raise BrokerError(f"group {self._group!r}: this subscription was closed")
-        if self._connection.is_connected and self._joined_epoch == self._connection.epoch:
+        if self._lanes.are_members:
             if asyncio.get_running_loop().time() < self._sync_due_at:
                 return
             if await self._sync():
                 return
             _log.warning("group %r: this member was removed from it; joining again", self._group)
         self._forget()
-        await self._connection.connect()
-        epoch = self._connection.epoch
-        for topic in self._topics:
-            await self._members.join(topic)
+        first = self._lanes.first
+        await first.connection.connect()
         # Anew each time: the client may have come back by itself, with another session on the same object.
-        self._number = await self._members.number()
+        self._number = await first.members.number()
+        self._is_together = await self._together.read(self._group, self._number, (), 1, 0) is not None
+        self._lanes.deal(is_one=self._is_together)
+        await self._lanes.each(lambda lane: lane.join())
         if not await self._sync():
+            self._lanes.drop()
             raise BrokerUnavailable(f"group {self._group!r}: joined, and removed again at once; try again")
-        self._joined_epoch = epoch
         if not self._order:
             _log.info("group %r: no partition for this member yet", self._group)
 
     async def _sync(self) -> bool:
         """Learn which partitions are ours; False when this connection is in no group for a topic."""
-        shares = await self._members.shares(self._topics)
-        if shares is None:
-            return False
+        shares: dict[str, wire.Share] = {}
+        for found in await self._lanes.each(lambda lane: lane.members.shares(lane.topics)):
+            if found is None:
+                return False
+            shares |= found
         changed = [topic for topic, share in shares.items() if share != self._shares.get(topic)]
         if changed:
             await self._note_dealt_anew(changed)
         owned = [(topic, partition) for topic, share in shares.items() for partition in share.partitions]
-        positions = {at: self._next[at] if at in self._next else await self._members.start_of(*at) for at in owned}
+        positions = {at: self._next[at] if at in self._next else await self._start_of(*at) for at in owned}
         self._next, self._shares, self._order = positions, shares, owned
         self._sync_due_at = asyncio.get_running_loop().time() + RESYNC_S
         return True
+
+    async def _start_of(self, topic: str, partition: int) -> int:
+        return await self._lanes.of(topic).members.start_of(topic, partition)
+
+    async def _store(self, positions: Sequence[Position]) -> list[Position]:
+        """Store offsets; those of partitions that are not ours."""
+        by_lane: dict[Lane, list[Position]] = {}
+        for position in positions:
+            by_lane.setdefault(self._lanes.of(position.topic), []).append(position)
+        stored = await self._lanes.each(lambda lane: lane.members.store(by_lane[lane]), list(by_lane))
+        return [lost for some in stored for lost in some]
 
     async def _note_dealt_anew(self, topics: Sequence[str]) -> None:
         """Even a partition that is ours may have been another's in between, and looked empty to us."""
         self._news.forget()
         self._read = frozenset(at for at in self._read if at[0] not in topics)
         for topic in topics:
-            self._counts[topic] = await self._members.partitions(topic)
+            self._counts[topic] = await self._lanes.of(topic).members.partitions(topic)
 
     def _forget(self) -> None:
         self._next, self._order, self._shares = {}, [], {}
@@ -236,7 +251,18 @@ class IggySubscription:
         self._first += 1
         return [*ours[first:], *ours[:first]]
 
+    async def _sweep(self, count_max: int) -> list[Read]:
+        """At most `count_max` messages of each lane's unread partitions."""
+        wanted: dict[Lane, list[tuple[Partition, int]]] = {}
+        for at in self._in_turn():
+            if at in self._news.unread:
+                wanted.setdefault(self._lanes.of(at[0]), []).append((at, self._next[at]))
+        found = await self._lanes.each(lambda lane: lane.sweep.read(wanted[lane], count_max), list(wanted))
+        return [read for some in found for read in some]
+
     async def _read_together(self, at_most_ms: int) -> list[Read] | None:
+        if not self._is_together:
+            return None
         wanted = [(at, self._next[at]) for at in self._in_turn()]
         found = await self._together.read(self._group, self._number, wanted, self._count_max, at_most_ms)
         if found is None:
@@ -267,9 +293,3 @@ class IggySubscription:
         if self._next.get(at, position.offset + 1) <= position.offset:
             # Dealt with since a rewind: no need to read it once more.
             self._next[at] = position.offset + 1
-
-    async def _ask_for_news(self) -> bytes:
-        body = wire.stream_at(self._stream)
-        return await self._connection.call(
-            "get stream", lambda client: client.send_binary_request(wire.GET_STREAM, body)
-        )

@@ -1,0 +1,107 @@
+"""A subscription reads several topics over a connection each, where one request does not read them all."""
+
+from collections.abc import Iterator, Sequence
+from uuid import uuid4
+
+import anyio
+import pytest
+
+from sagas.broker.connection_string import parse_connection_string
+from sagas.broker.iggy import IggyBroker
+from sagas.broker.iggy_connection import IggyConnection
+from sagas.broker.iggy_lanes import Lane, Lanes
+from sagas.broker.iggy_subscription import IggySubscription
+from sagas.errors import BrokerUnavailable
+from sagas.ports import TopicSpec
+from tests.broker.test_contract_iggy import embedded_server
+from tests.broker.traffic import PATIENCE_S, numbers, outgoing, read_and_commit
+
+pytestmark = pytest.mark.anyio
+
+TOPICS = ("orders", "payments", "shipping")
+
+
+def connections(where: str, count: int) -> list[IggyConnection]:
+    """Some that are not connected yet."""
+    return [IggyConnection(parse_connection_string(where), 5.0) for _ in range(count)]
+
+
+def lanes(topics: Sequence[str], count: int) -> Lanes:
+    """Lanes that nothing is sent over."""
+    return Lanes(connections("iggy://a:b@127.0.0.1:1", count), "shop", "workers", topics)
+
+
+async def test_topics_are_dealt_to_the_lanes_in_turn_or_all_to_one() -> None:
+    dealt = lanes(["a", "b", "c", "d", "e"], 2)
+    dealt.deal(is_one=False)
+    assert [list(lane.topics) for lane in dealt.used] == [["a", "c", "e"], ["b", "d"]]
+    assert dealt.of("d") is dealt.used[1]
+    dealt.deal(is_one=True)
+    assert [list(lane.topics) for lane in dealt.used] == [["a", "b", "c", "d", "e"]]
+    assert dealt.of("d") is dealt.first
+
+
+async def test_lanes_do_not_wait_for_each_other_and_answer_in_their_order() -> None:
+    dealt = lanes(["a", "b"], 2)
+    dealt.deal(is_one=False)
+    is_second_done = anyio.Event()
+
+    async def work(lane: Lane) -> str:
+        if lane is dealt.first:
+            await is_second_done.wait()
+        else:
+            is_second_done.set()
+        return lane.topics[0]
+
+    with anyio.fail_after(PATIENCE_S):
+        assert await dealt.each(work) == ["a", "b"]
+
+
+async def test_what_fails_in_one_lane_is_raised_once_the_others_have_ended() -> None:
+    dealt = lanes(["a", "b"], 2)
+    dealt.deal(is_one=False)
+    has_failed, ended = anyio.Event(), list[str]()
+
+    async def work(lane: Lane) -> None:
+        if lane is dealt.first:
+            has_failed.set()
+            raise BrokerUnavailable("gone")
+        await has_failed.wait()
+        ended.append(lane.topics[0])
+
+    with pytest.raises(BrokerUnavailable, match="gone"):
+        await dealt.each(work)
+    assert ended == ["b"]
+
+
+@pytest.fixture(params=["--iggy-only", ""], ids=["plain", "together"], scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, bool]]:
+    """Where an embedded broker is, and whether it reads several partitions in one request."""
+    options = [request.param] if request.param else []
+    with embedded_server(tmp_path_factory.mktemp("lanes"), *options) as running:
+        yield running.connection_string, not request.param
+
+
+async def test_a_member_that_loses_one_of_its_connections_joins_again_and_misses_nothing(
+    server: tuple[str, bool],
+) -> None:
+    where, is_together = server
+    stream = f"lanes-{uuid4().hex[:12]}"
+    broker = IggyBroker.from_connection_string(where, stream=stream)
+    await broker.ensure([TopicSpec(name=topic, partitions=2) for topic in TOPICS])
+    reading = connections(where, 3)
+    (waiting,) = connections(where, 1)
+    subscription = IggySubscription(reading, waiting, stream, "workers", TOPICS)
+    await subscription.join()
+    assert [connection.is_connected for connection in reading] == [True, not is_together, not is_together]
+    for first, lost in zip(range(0, 36, 12), reading, strict=True):
+        await broker.publish(
+            [outgoing(number, f"k-{number}", TOPICS[number % 3]) for number in range(first, first + 12)]
+        )
+        assert numbers(await read_and_commit(subscription, 12)) == list(range(first, first + 12))
+        lost.drop()
+    await broker.publish([outgoing(99)])
+    assert numbers(await read_and_commit(subscription, 1)) == [99]
+    assert sorted(subscription.owned) == [(topic, number) for topic in TOPICS for number in range(2)]
+    await subscription.close()
+    await broker.close()
