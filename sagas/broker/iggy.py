@@ -1,7 +1,7 @@
 """Apache Iggy as the broker: the port `Broker` on the real client.
 
-Theory of operation. Some connections send (`iggy_sender.py`). Every subscription has a connection of its own to poll
-and commit on, because a connection takes one request at a time and a poll must not wait for a send.
+Theory of operation. Some connections send (`iggy_sender.py`). Every subscription has connections of its own to poll
+and commit on (`iggy_lanes.py`), because a connection takes one request at a time and a poll must not wait for a send.
 Whatever is lost comes back by itself at the next call (`iggy_connection.py`), and whatever is unknown is
 raised as BrokerUnavailable: the caller, who has the messages in its outbox, does it again.
 

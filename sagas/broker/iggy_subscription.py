@@ -23,8 +23,8 @@ that repeats messages, and repeats are harmless. No position is ever ahead of wh
 
 A poll costs one request, and each topic one sync every `RESYNC_S` besides. A server that can reads all partitions at
 once, and waits for messages where there are none (`iggy_together.py`): they are kept for the next poll, and positions
-move only then. Any other says which partitions have become longer (`iggy_news.py`), and these are polled one after the
-other.
+move only then. Any other says which partitions have become longer (`iggy_news.py`), and these are polled, those of a
+lane one after the other.
 
 A real server keeps group members on its disk: after its restart the member of before can stay on as a
 ghost that owns partitions nobody reads. A member that owns nothing cannot tell that from a group with
@@ -76,8 +76,7 @@ class IggySubscription:
         self._group = group
         self._topics = tuple(dict.fromkeys(topics))
         self._lanes = Lanes(connections, stream, group, self._topics)
-        # Polling, committing and rewinding read and write the positions: one at a time. Nothing is lost by it,
-        # since a connection takes one request at a time anyhow.
+        # Polling, committing and rewinding read and write the positions: one at a time.
         self._turn = anyio.Lock(fast_acquire=True)
         self._next: dict[Partition, int] = {}
         self._order: list[Partition] = []
@@ -168,7 +167,7 @@ class IggySubscription:
             await anyio.sleep(SETTLE_S)
 
     async def leave(self) -> None:
-        """Leave the group and drop the connection. Takes as long as one call at most."""
+        """Leave the group and drop the connections. Takes as long as one call at most."""
         self._is_closed = True
         with suppress(BrokerError):  # the connections are dropped below, and the broker removes their members with them
             await self._lanes.each(lambda lane: lane.leave())
