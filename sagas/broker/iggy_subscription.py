@@ -288,6 +288,7 @@ class IggySubscription:
             # Not ours any more, or not what we took it for: look again before the next poll.
             self._next.pop(at, None)
             self._sync_due_at = 0.0
+            self._news.forget()  # what was read of it may come again, though nothing is new
             return
         if self._next.get(at, position.offset + 1) <= position.offset:
             # Dealt with since a rewind: no need to read it once more.

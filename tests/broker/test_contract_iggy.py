@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import anyio
 import anyio.abc
+import msgspec
 import pytest
 from apache_iggy import IggyClient, SendMessage
 
@@ -192,6 +193,21 @@ async def test_a_group_that_is_deleted_under_its_member_is_made_again(server: st
     await ask(server, lambda client: client.delete_consumer_group(stream, "orders", "workers"))
     # A new group has no offsets: everything comes again, and whoever reads knows it by its ids.
     assert numbers(await read(subscription, 3)) == [0, 1, 2]
+
+
+@pytest.mark.anyio
+async def test_what_is_read_anew_because_its_offset_was_refused_comes_with_the_next_poll(
+    server: str, stream: str, opened: Opened
+) -> None:
+    broker = opened(server, stream)
+    await broker.ensure([ORDERS])
+    subscription = await broker.subscribe("workers", ["orders"])
+    await broker.publish([outgoing(number) for number in range(3)])
+    found = await read(subscription, 3)
+    await subscription.poll(10)
+    await subscription.commit([msgspec.structs.replace(position, offset=999) for position in positions(found)])
+    # Nothing new has come, and a poll that says that it has read everything has read these.
+    assert numbers(await subscription.poll(10)) == [0, 1, 2]
 
 
 @pytest.mark.anyio
