@@ -84,7 +84,6 @@ class News:
         self._stamp: wire.Stamp | None = None
         self._stamps: dict[str, wire.Stamp] = {}
         self._ends: dict[Partition, tuple[int, int]] = {}
-        self._ours: Counter[str] = Counter()
         self._busy: set[str] = set()
         self._sweep_due_at = 0.0
         self.unread: set[Partition] = set()
@@ -94,11 +93,11 @@ class News:
         """Take all partitions for unread at the next look."""
         self._sweep_due_at = 0.0
 
-    def are_read(self, found: Collection[Partition]) -> None:
-        """All unread partitions were read to their end; in `found` of them there was something."""
-        with_some = Counter(topic for topic, _ in found)
+    def are_read(self, found: Collection[Partition], ours: Collection[Partition]) -> None:
+        """All unread partitions were read to their end; in `found` of `ours` there was something."""
+        with_some, of_all = Counter(topic for topic, _ in found), Counter(topic for topic, _ in ours)
         for topic in {topic for topic, _ in self.unread}:
-            (self._busy.add if with_some[topic] == self._ours[topic] else self._busy.discard)(topic)
+            (self._busy.add if with_some[topic] == of_all[topic] else self._busy.discard)(topic)
         self.unread = set()
 
     async def look(self, positions: Mapping[Partition, int], now_s: float) -> None:
@@ -106,7 +105,6 @@ class News:
 
         `positions` is what to read next in each of ours, `now_s` the time on any clock. Raises BrokerError.
         """
-        self._ours = Counter(topic for topic, _ in positions)
         if now_s >= self._sweep_due_at:
             self.unread = set(positions)
             self._sweep_due_at = now_s + SWEEP_S

@@ -121,7 +121,7 @@ class IggySubscription:
             found = self._take(read, count_max)
             if len(found) < count_max:
                 self._read = frozenset(self._order)
-                self._news.are_read({at for at, _, _ in read})
+                self._news.are_read({at for at, _, _ in read}, self._next)
             return found
 
     async def wait(self, at_most_ms: int) -> bool:
