@@ -17,14 +17,18 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from sagas.core.compatibility import missing_replies, type_problems
+from sagas.core.course import BACKWARD
 from sagas.core.effects import CarryOver, Fire, Input, Move, Reply
 from sagas.core.instance import ITEM_MARK, STUCK, Instance, StepRecord, leaf_of
 from sagas.core.machine import NEW
-from sagas.core.shape import SagaShape, StepShape
+from sagas.core.shape import MessageShape, SagaShape, StepShape
 from sagas.core.turn import Turn
 
 _AHEAD = ("pending", "resolving", "waiting", "delaying")
 """Phases in which a run is on its way forward."""
+
+_ASKING = ("pending", "resolving")
+"""Those of them in which a command is out."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +83,7 @@ def problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instanc
     for record in instance.steps:
         found.update((problem.text, problem) for problem in _step_problems(old, new, renames, record))
     found.update((text, Problem(text=text)) for text in _wait_problems(old, new, instance))
+    found.update((text, Problem(text=text)) for text in _asked_problems(old, new, renames, instance))
     if not found:
         texts = _course_problems(old, new, renames, instance)
         found.update((text, Problem(text=text)) for text in texts)
@@ -142,6 +147,10 @@ def _step_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], r
         yield Problem(text=f"step {name!r} went to {was.participant!r} and goes to {step.participant!r} now")
     if was.kind != step.kind:
         yield Problem(text=f"step {name!r} was {was.kind} and is {step.kind} now")
+    sent_as = leaf_of(record.sent_as)
+    if record.is_open and sent_as and renames.get(sent_as, sent_as) != name:
+        text = f"step {name!r} went out as {sent_as!r}, and answers under that name would be nobody's"
+        yield Problem(text=text, remedy=f'write renames={{"{sent_as}": "{name}"}} beside the others')
     yield from (Problem(text=f"step {name!r} {text}") for text in _item_problems(was, step))
     if record.is_open and was.undo is not None and step.undo is None:
         yield Problem(text=f"step {name!r} can no longer be undone, and its effect is open")
@@ -180,12 +189,23 @@ def _course_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str],
     for name in sorted(done - at):
         if name in ahead and not any(renames.get(step, step) == name for step in ahead_before):
             yield f"step {name!r} stands behind where it is now, and it has done that"
-    for was in (old.step(name) for name, _ in here):
-        now = new.step(renames.get(was.name, was.name)) if was is not None else None
-        if was is None or now is None or now.unknown not in ("ask", "resend"):
-            continue
-        if was.command.fields != now.command.fields:
-            yield f"step {now.name!r} is asked for until it answers, and its command has other fields now"
+
+
+def _asked_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instance: Instance) -> Iterable[str]:
+    """What is sent again until it is answered, and would be another message: its participant answers the first only."""
+    for name, phase in marks_of(instance.stuck_from if instance.state == STUCK else instance.state):
+        was, now = old.step(name), new.step(renames.get(name, name))
+        if was is None or now is None:
+            continue  # without it, its state is gone, or it is none
+        if phase in BACKWARD and was.undo is not None and now.undo is not None:
+            if _is_another(was.undo, now.undo):
+                yield f"step {now.name!r} is being undone, and its undo is another message now"
+        elif phase in _ASKING and now.unknown in ("ask", "resend") and _is_another(was.command, now.command):
+            yield f"step {now.name!r} is asked for until it answers, and its command is another message now"
+
+
+def _is_another(was: MessageShape, now: MessageShape) -> bool:
+    return (was.tag, was.version, was.fields) != (now.tag, now.version, now.fields)
 
 
 def _begun(state: str, shape: SagaShape) -> str:

@@ -97,16 +97,36 @@ def _limits(written: TypeShape, read: TypeShape, where: str) -> list[str]:
 def _inside(written: TypeShape, read: TypeShape, where: str) -> list[str]:
     if written.kind == "struct":
         gone = {f.name for f in written.fields} - {f.name for f in read.fields}
+        if "tag" in written.limits and "tag" not in read.limits:
+            gone.add(str(written.limits["tag"]).partition("=")[0])
         if gone and read.limits.get("closed"):
             return [f"{where} must have no {', '.join(sorted(gone))} now"]
         return field_problems(written.fields, read.fields, where=f"{where}.")
     if written.kind == "choice":
         gone = set(written.values) - set(read.values)
         return [f"{where} may not be {', '.join(sorted(gone))} any more"] if gone else []
-    if written.kind in ("tuple", "row") and len(written.inside) != len(read.inside):
+    if written.kind == "row":
+        return list(_row_problems(written, read, where))
+    if written.kind == "tuple" and len(written.inside) != len(read.inside):
         return [f"{where} had {len(written.inside)} parts and has {len(read.inside)} now"]
     pairs = zip(written.inside, read.inside, strict=False)
     return [problem for old, new in pairs for problem in type_problems(old, new, f"{where}[]")]
+
+
+def _row_problems(written: TypeShape, read: TypeShape, where: str) -> Iterable[str]:
+    """Why fields that go by their place cannot be read: none may change places, and what is new stands at the end."""
+    before, after = [field.name for field in written.fields], [field.name for field in read.fields]
+    added = read.fields[len(before) :]
+    if len(before) > len(after) or any(field.is_required for field in added):
+        yield f"{where} had {len(before)} parts and has {len(after)} now"
+        return
+    for old, new in zip(written.fields, read.fields, strict=False):
+        if old.name != new.name and (new.name in before or old.name in after):
+            yield f"{where} had {old.name!r} where it has {new.name!r} now"
+        elif new.is_required and not old.is_required:
+            yield f"{where}.{new.name} could be left out and is required now"
+        else:
+            yield from type_problems(old.type, new.type, f"{where}.{new.name}")
 
 
 def _named(kind: TypeShape) -> str:

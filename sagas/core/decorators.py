@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from sagas.core.definition import StepKind, Unknown
-from sagas.core.drafts import Draft, EachDraft, StepDraft, check_build, where_of
+from sagas.core.drafts import Draft, EachDraft, StepDraft, check_build, check_participant, where_of
 from sagas.core.flow import CompensatableEach, CompensatableStep, EachStep, Step, callers_locals
 from sagas.core.messages import Command, Event
 from sagas.core.participants import Participant
@@ -75,6 +75,7 @@ class Said:
             where=where_of(build),
             each=self._each,
         )
+        check_participant(draft.saga, draft.name, draft.key, draft.to, draft.where)
         check_build(draft, namespace)
         self._saga.add(draft)
         return draft

@@ -201,6 +201,18 @@ def check_start(saga: str, key: str, fold: Callable[[Any], Any], namespace: Mapp
     return event_type
 
 
+def check_participant(saga: str, name: str, key: str, participant: Participant, where: str) -> None:
+    """Refuse a participant that reads another business key: neither side could read what the other sends."""
+    if participant.key != key:
+        raise DefinitionError(
+            saga,
+            name,
+            f"participant {participant.name!r} has the business key {participant.key!r}, the saga {key!r}",
+            f'write Participant("{participant.name}", key="{key}"), or give the saga another `key=`',
+            where,
+        )
+
+
 UNRESOLVED = "define the class above the function, at module level"
 
 

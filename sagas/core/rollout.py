@@ -115,7 +115,11 @@ def _step_report(
     verdict: Verdict
     if is_old_kept:
         verdict = "finishes on the old version"
-    elif before.version >= after.version and before.content != after.content:
+    elif before.version > after.version:
+        verdict = "stranded"
+        text = f"version {after.version} is older: runs of version {before.version} do not go back to it"
+        found.append(Problem(text=text, remedy=f"raise it to version={before.version + 1}"))
+    elif before.version == after.version and before.content != after.content:
         verdict = "stranded"
         found.append(Problem(text="the content was changed and the version was not", remedy=_raise(after)))
     elif found:

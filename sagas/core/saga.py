@@ -13,7 +13,7 @@ from sagas.core.compile import compile_saga
 from sagas.core.course import Fork, Leaf
 from sagas.core.decorators import Each, ForwardDecorator, StepDecorator
 from sagas.core.definition import Absence, Definition, StartSpec, Unknown
-from sagas.core.drafts import Draft, check_name, check_start, where_of
+from sagas.core.drafts import Draft, check_name, check_participant, check_start, where_of
 from sagas.core.flow import Delay, Flow, Wait, callers_line, callers_locals
 from sagas.core.inlining import inlined_course, inlined_draft
 from sagas.core.listing import listing
@@ -73,6 +73,7 @@ class Saga(Generic[D]):
         def decorate(fold: Callable[[E], D]) -> Callable[[E], D]:
             if self._start is not None:
                 raise DefinitionError(self.name, "", "has two starts", "keep one", where_of(fold))
+            check_participant(self.name, "", self.key, on, where_of(fold))
             event_type = check_start(self.name, self.key, fold, callers_locals())
             self._start = StartSpec(event_type, on.events, fold)
             return fold
@@ -147,6 +148,7 @@ class Saga(Generic[D]):
                 timeout_ms=int(timeout * 1000),
                 absence=absence,
             )
+            check_participant(self.name, draft.name, self.key, on, draft.where)
             check_wait(draft, self.key, callers_locals())
             self.add(draft)
             return Wait(draft)

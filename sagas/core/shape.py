@@ -8,7 +8,8 @@ changed under the same number is noticed. What a run can take either way is left
 changed at any time: docstrings, timeouts, retries, the deadline, function bodies, the start. That function bodies
 were changed is noted all the same, beside the content (`code.py`).
 
-Types are described by what is on the wire: a list and a tuple are both an array, and field order says nothing.
+Types are described by what is on the wire: a list and a tuple are both an array, and field order says nothing, but
+where fields go by their place (`array_like` and named tuples): there it says everything.
 """
 
 from collections.abc import Iterable
@@ -220,8 +221,11 @@ def _message(message_type: type[Message], key: str) -> MessageShape:
 
 
 def _fields(fields: tuple[inspect.Field, ...], outer: tuple[type[Any], ...]) -> tuple[FieldShape, ...]:
-    found = (FieldShape(name=f.encode_name, type=_type(f.type, outer), is_required=f.required) for f in fields)
-    return tuple(sorted(found, key=lambda field: field.name))
+    return tuple(sorted(_in_order(fields, outer), key=lambda field: field.name))
+
+
+def _in_order(fields: tuple[inspect.Field, ...], outer: tuple[type[Any], ...]) -> tuple[FieldShape, ...]:
+    return tuple(FieldShape(name=f.encode_name, type=_type(f.type, outer), is_required=f.required) for f in fields)
 
 
 _LIMITS = ("ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern", "tz")
@@ -233,7 +237,7 @@ def _type(kind: inspect.Type, outer: tuple[type[Any], ...]) -> TypeShape:
     match kind:
         case inspect.Metadata():
             return _type(kind.type, outer)
-        case inspect.StructType() | inspect.DataclassType() | inspect.TypedDictType():
+        case inspect.StructType() | inspect.DataclassType() | inspect.TypedDictType() | inspect.NamedTupleType():
             return _object(kind, outer)
         case inspect.UnionType():
             return TypeShape(kind="union", inside=_sorted(_type(member, outer) for member in kind.types))
@@ -256,10 +260,13 @@ def _type(kind: inspect.Type, outer: tuple[type[Any], ...]) -> TypeShape:
 
 
 def _object(
-    kind: inspect.StructType | inspect.DataclassType | inspect.TypedDictType, outer: tuple[type[Any], ...]
+    kind: inspect.StructType | inspect.DataclassType | inspect.TypedDictType | inspect.NamedTupleType,
+    outer: tuple[type[Any], ...],
 ) -> TypeShape:
     if kind.cls in outer:
         return TypeShape(kind=f"the {kind.cls.__name__} around it")
+    if isinstance(kind, inspect.NamedTupleType):
+        return TypeShape(kind="row", limits={"closed": True}, fields=_in_order(kind.fields, (*outer, kind.cls)))
     fields = _fields(kind.fields, (*outer, kind.cls))
     if not isinstance(kind, inspect.StructType):
         return TypeShape(kind="struct", fields=fields)
@@ -269,7 +276,7 @@ def _object(
     if kind.forbid_unknown_fields:
         limits["closed"] = True
     if kind.array_like:
-        return TypeShape(kind="row", limits=limits, inside=tuple(field.type for field in fields))
+        return TypeShape(kind="row", limits=limits, fields=_in_order(kind.fields, (*outer, kind.cls)))
     return TypeShape(kind="struct", limits=limits, fields=fields)
 
 

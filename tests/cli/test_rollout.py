@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from sagas import Rejection, upcast
+from sagas import Command, Rejection, upcast
 from sagas.cli.rollout import judged, report
 from sagas.core.carrying import marks_of
 from sagas.core.definition import Definition
@@ -63,6 +63,9 @@ def pay_answering(**fields: type[str] | tuple[type[str], str]) -> Plan:
     """The payment, whose answer has these fields."""
     return PAY._replace(command=a_command("pay", an_answer("pay", fields), an_answer("pay", base=Rejection)))
 
+
+SHIP_2 = a_message("Ship", "ship", base=Command[an_answer("ship") | an_answer("ship", base=Rejection)], version=2)
+upcast(SHIP_2, from_version=1)(lambda data: data)
 
 TABLE = [
     Row("only timeouts differ", do("pack"), [variant(2, PACK._replace(timeout=1), PAY, SHIP)], "continues unchanged"),
@@ -165,7 +168,27 @@ TABLE = [
         do("pack", "pay"),
         [variant(2, PACK, PAY, SHIP._replace(command=a_command("ship", fields={"crate": (str, "")})))],
         "stranded",
-        "its command has other fields now",
+        "its command is another message now",
+    ),
+    Row(
+        "it is being asked about in another version of its words now",
+        do("pack", "pay"),
+        [variant(2, PACK, PAY, SHIP._replace(command=SHIP_2))],
+        "stranded",
+        "its command is another message now",
+    ),
+    Row(
+        "what it undoes is undone with other words now",
+        REFUSED,
+        [variant(2, PACK, PAY._replace(undo=a_command("refund", fields={"why": (str, "")})), SHIP)],
+        "stranded",
+        "step 'pay' is being undone, and its undo is another message now",
+    ),
+    Row(
+        "what it has yet to undo is undone with other words now",
+        REFUSED,
+        [variant(2, PACK._replace(undo=a_command("unpack", fields={"why": (str, "")})), PAY, SHIP)],
+        "continues unchanged",
     ),
     Row(
         "its data has a new field with a default",
@@ -247,6 +270,28 @@ def answer(node: Node, instance: Instance) -> Instance:
     return node.reply("o-1", record.sent_as or step, tag, "undo" if undo else "do")
 
 
+def test_renames_stay_for_as_long_as_a_run_lives_that_was_sent_under_the_old_name(tmp_path: Path) -> None:
+    store = under_way(tmp_path, Row("", do("pack"), [], "stranded"))
+    Node(store, variant(2, PACK, CHARGE, SHIP, renames={"pay": "charge"})).fire()
+    instance = store.instance("tale", "o-1")
+    assert instance is not None
+    assert [record.sent_as for record in instance.steps] == ["", "pay"]
+
+    forgotten = variant(3, PACK, CHARGE, SHIP)
+    verdict, reasons, remedies = judged(Catalog([forgotten], store), instance)
+    assert verdict == "stranded"
+    assert reasons == ("step 'charge' went out as 'pay', and answers under that name would be nobody's",)
+    assert remedies == ('write renames={"pay": "charge"} beside the others',)
+
+    billed = variant(3, PACK, PAY._replace(name="bill"), SHIP, renames={"charge": "bill"})
+    assert judged(Catalog([billed], store), instance)[0] == "stranded"
+    both = variant(3, PACK, PAY._replace(name="bill"), SHIP, renames={"charge": "bill", "pay": "bill"})
+    assert judged(Catalog([both], store), instance)[0] == "continues under a mapping"
+    back = variant(3, PACK, PAY, SHIP, renames={"charge": "pay"})
+    assert judged(Catalog([back], store), instance)[0] == "continues under a mapping"
+    store.close()
+
+
 # --------------------------------------------------------------------------- before there is a run
 
 
@@ -270,6 +315,17 @@ def test_each_step_of_the_old_version_has_a_verdict_without_any_run() -> None:
     assert set(steps_of(V1, variant(2, PACK), V1).values()) == {"finishes on the old version"}
     assert set(steps_of(V1).values()) == {"stranded"}
     assert set(steps_of(V1, V1).values()) == {"continues unchanged"}
+
+
+def test_runs_do_not_go_back_to_an_older_number_though_nothing_else_differs(tmp_path: Path) -> None:
+    newer, older = variant(2, PACK, PAY, SHIP), variant(1, PACK, PAY, SHIP)
+    assert newer.content == older.content
+    assert set(steps_of(newer, older).values()) == {"stranded"}
+    store = SqliteStore(tmp_path / "orchestrator.db")
+    Node(store, newer).start("o-1")
+    with pytest.raises(StrandedInstances):
+        admit([older], store, NOW_MS)
+    store.close()
 
 
 def test_messages_in_the_topics_are_read_or_named() -> None:

@@ -72,6 +72,31 @@ class Triple(msgspec.Struct, array_like=True):
     c: int
 
 
+class Swapped(msgspec.Struct, array_like=True):
+    b: int
+    a: int
+
+
+class PairAndMore(msgspec.Struct, array_like=True):
+    a: int
+    b: int
+    more: str = ""
+
+
+class Named(NamedTuple):
+    a: int
+    b: int
+
+
+class NamedOther(NamedTuple):
+    a: int
+    b: str
+
+
+class ClosedCat(msgspec.Struct, forbid_unknown_fields=True):
+    a: int
+
+
 class Node(msgspec.Struct):
     value: int
     following: "Node | None" = None
@@ -141,6 +166,10 @@ CASES = {
     "a part more": Case(tuple[int, int], tuple[int, int, int], ["[1, 2]"], ["it had 2 parts and has 3 now"]),
     "the same parts": Case(tuple[int, str], tuple[float, str], ['[1, "x"]']),
     "a row that grew": Case(Pair, Triple, ["[1, 2]"], ["it had 2 parts and has 3 now"]),
+    "a row that grew by what may be missing": Case(Pair, PairAndMore, ["[1, 2]"]),
+    "a named tuple": Case(Named, Pair, ["[1, 2]"]),
+    "a part of a named tuple": Case(Named, NamedOther, ["[1, 2]"], ["it.b was int and is str now"]),
+    "a tag where there may be none": Case(Cat, ClosedCat, ['{"type": "cat", "a": 1}'], ["it must have no type now"]),
     "a word more": Case(Literal["a"], Literal["a", "b"], ['"a"']),
     "a word less": Case(Literal["a", "b"], Literal["a"], ['"a"', '"b"'], ['it may not be "b" any more']),
     "a member less": Case(Colour, Shade, ['"red"', '"blue"'], ['it may not be "blue" any more']),
@@ -182,6 +211,13 @@ def test_what_is_said_to_be_readable_is_read_and_what_is_not_is_refused(name: st
     assert all(read(value, case.written) for value in case.values), "they are values of what was written"
     assert type_problems(type_shape(case.written), type_shape(case.read), "it") == list(case.said)
     assert all(read(value, case.read) for value in case.values) is not bool(case.said)
+
+
+def test_fields_that_go_by_their_place_may_not_change_it() -> None:
+    said = type_problems(type_shape(Pair), type_shape(Swapped), "it")
+    assert said == ["it had 'a' where it has 'b' now", "it had 'b' where it has 'a' now"]
+    assert type_shape(Pair) != type_shape(Swapped), "the content of a saga differs"
+    assert type_problems(type_shape(Named), type_shape(Pair), "it") == []
 
 
 class Money:

@@ -9,6 +9,7 @@ import pytest
 from sagas import Command, DefinitionError, Event, Participant, Rejection, Saga, unchanged
 
 A = Participant("a", key="thing_id")
+B = Participant("b", key="account_id")
 
 
 class Asked(Event, tag="asked"):
@@ -216,6 +217,17 @@ def start_without_an_event() -> None:
         return event
 
     fresh(started=False).start(on=A)(begin)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+
+
+def step_of_somebody_with_another_key() -> None:
+    fresh().step(to=B, timeout=1, unknown="undo")(do)
+
+
+def start_by_somebody_with_another_key() -> None:
+    def begin(event: Asked) -> Thing:
+        return Thing(event.thing_id)
+
+    fresh(started=False).start(on=B)(begin)
 
 
 def step_twice_in_the_flow() -> None:
@@ -438,6 +450,12 @@ MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (unknown_without_meaning, "unknown='hope' has no meaning", "use one of undo, ask, resend, hold"),
     (timeout_of_nothing, "timeout of 0 ms is out of range", "seconds"),
     (expiry_of_what_is_asked_for, "it expires and is waited for all the same", 'unknown="undo"'),
+    (step_of_somebody_with_another_key, "'b' has the business key 'account_id', the saga 'thing_id'", 'key="thing_id"'),
+    (
+        start_by_somebody_with_another_key,
+        "'b' has the business key 'account_id', the saga 'thing_id'",
+        'key="thing_id"',
+    ),
     (duplicate_names, "two steps have this name", "rename one"),
     (reply_nobody_handles, "nobody handles its reply Refused", "reply: Done | Refused"),
     (replies_nobody_handles_at_all, "nobody handles its replies Done | Refused", "do.reply(unchanged)"),
