@@ -170,6 +170,10 @@ class Store(CommittedOutbox, JournalFeed, Protocol):
         """Up to which revision the journal of an instance was cleaned away, 0 when all of it is there."""
         ...
 
+    def lost_instances(self, count_max: int) -> list[str]:
+        """Ids that the journal tells of, whose instance is not there and was not purged: [] in a sound database."""
+        ...
+
     def dead_letters(self, count_max: int) -> list[DeadLetter]:
         """The newest dead letters first."""
         ...

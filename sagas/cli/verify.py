@@ -15,7 +15,7 @@ from sagas.cli.instances import database_option, reading
 from sagas.cli.output import explained, plain, say, say_json
 from sagas.cli.settings import settings_here
 from sagas.ports import Store
-from sagas.runtime.retelling import Cleaned, Mismatch, Retelling, against_journal, every_instance
+from sagas.runtime.retelling import Cleaned, Mismatch, Retelling, against_journal, every_instance, lost
 from sagas.runtime.verification import Definitions
 
 MISMATCHES_SHOWN_MAX = 20
@@ -72,7 +72,7 @@ def _journal(definitions: Definitions, store: Store, advance: Advance) -> Verdic
             different.append(found)
         count += 1
         advance(1)
-    return _shape("journal", count, different, 0, cleaned)
+    return _shape("journal", count, [*different, *lost(store)], 0, cleaned)
 
 
 def _topic(definitions: Definitions, store: Store, advance: Advance) -> VerdictShape:
@@ -84,7 +84,7 @@ def _topic(definitions: Definitions, store: Store, advance: Advance) -> VerdictS
     anyio.run(_read, retelling, store, advance)
     retelling.finish(store)
     strangers = sum(not _is_stored(store, stranger) for stranger in retelling.strangers)
-    return _shape("topic", len(instances), retelling.mismatches, strangers, retelling.cleaned)
+    return _shape("topic", len(instances), [*retelling.mismatches, *lost(store)], strangers, retelling.cleaned)
 
 
 async def _read(retelling: Retelling, store: Store, advance: Advance) -> None:

@@ -20,6 +20,9 @@ from sagas.runtime.verification import Definitions, differences, rebuild
 
 PAGE = 500
 
+LOST_MAX = 1_000
+"""Lost instances that are named: a database that has lost more is restored, not looked at one by one."""
+
 
 class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
     """An instance that is not what its history says, or whose history cannot be decided here."""
@@ -37,6 +40,12 @@ def every_instance(store: Store) -> Iterator[Instance]:
     while page := store.instances(InstanceFilter(before_id=before, count_max=PAGE)):
         yield from page
         before = page[-1].id
+
+
+def lost(store: Store) -> list[Mismatch]:
+    """Instances of which only the journal is left."""
+    what = "the journal tells of it, and it is not among the instances"
+    return [Mismatch(saga="", key="", id=each, differences=(what,)) for each in store.lost_instances(LOST_MAX)]
 
 
 class Cleaned(msgspec.Struct, frozen=True):

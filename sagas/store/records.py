@@ -22,6 +22,9 @@ _ARRAYS = frozenset(bytes([first]) for first in (*range(0x90, 0xA0), 0xDC, 0xDD)
 """What an array begins with in MessagePack."""
 
 
+_DO_NOT_FIT = "its columns do not fit its record"
+
+
 class _Head(msgspec.Struct, frozen=True, array_like=True):
     """The first fields of an instance."""
 
@@ -65,7 +68,16 @@ def read_instance(stored_id: StoredId, revision: int, state: str, record: bytes)
     except msgspec.MsgspecError as error:
         raise DamagedInstance(unpack_id(stored_id), str(error)) from error
     if instance.revision != revision or instance.state != state or pack_id(instance.id) != stored_id:
-        raise DamagedInstance(unpack_id(stored_id), "its columns do not fit its record")
+        raise DamagedInstance(unpack_id(stored_id), _DO_NOT_FIT)
+    return instance
+
+
+def read_whole_row(row: Mapping[str, Any]) -> Instance:
+    """The instance in a row by column names, those that only searching needs compared, too. Raises DamagedInstance."""
+    instance = read_instance(row["id"], row["revision"], row["state"], row["record"])
+    said = (row["saga"], row["key"], row["is_live"], row["updated_ms"])
+    if said != (instance.saga, instance.key, is_live(instance), instance.updated_ms):
+        raise DamagedInstance(instance.id, _DO_NOT_FIT)
     return instance
 
 

@@ -26,12 +26,12 @@ from sagas.ports import (
 from sagas.store import audit, dead_letters, feed, reading
 from sagas.store.cleaning import Cleaner
 from sagas.store.database import Database
-from sagas.store.encoding import blob, pack_id
+from sagas.store.encoding import blob, pack_id, unpack_id
 from sagas.store.members import LEASE_MS, Members
 from sagas.store.migrations import migrate, require_migrated
 from sagas.store.outbox import OutboxTable
 from sagas.store.processes import MachineProcesses, Processes
-from sagas.store.records import damaged_instance, read_instance, read_journal_row
+from sagas.store.records import damaged_instance, read_journal_row, read_whole_row
 from sagas.store.schema import ORCHESTRATOR
 from sagas.store.transaction import SqliteTransaction
 from sagas.store.written import Written
@@ -48,6 +48,13 @@ _KEEP_DEFINITION = """
 """
 
 _CLEANED = "SELECT cleaned FROM instances WHERE id = ?"
+
+_LOST = """
+    SELECT DISTINCT instance_id FROM journal
+    WHERE NOT EXISTS (SELECT 1 FROM instances WHERE id = journal.instance_id)
+      AND NOT EXISTS (SELECT 1 FROM tombstones WHERE instance_id = journal.instance_id)
+    ORDER BY instance_id LIMIT ?
+"""
 
 _log = logging.getLogger("sagas.store")
 
@@ -195,6 +202,10 @@ class SqliteStore:
         rows = self._database.records("journal", "instance_id = ?", [pack_id(instance_id)], order_by="revision")
         return [read_journal_row(row) for row in rows]
 
+    def lost_instances(self, count_max: int) -> list[str]:
+        """Ids that the journal tells of, whose instance is not there and was not purged: [] in a sound database."""
+        return [unpack_id(stored_id) for (stored_id,) in self._database.rows(_LOST, (max(0, count_max),))]
+
     def dead_letters(self, count_max: int) -> list[DeadLetter]:
         """The newest dead letters first."""
         return dead_letters.newest(self._database, count_max)
@@ -259,7 +270,7 @@ class _Written(Written[StoreTransaction]):
 
 def _shown(row: Mapping[str, Any]) -> Instance:
     try:
-        return read_instance(row["id"], row["revision"], row["state"], row["record"])
+        return read_whole_row(row)
     except DamagedInstance as damage:
         # It must be seen, and the rest of the list as well.
         return damaged_instance(row, damage)

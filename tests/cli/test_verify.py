@@ -130,6 +130,34 @@ def test_a_reply_that_was_changed_in_the_journal_is_found_in_what_followed_from_
     assert "card DECLINED" in full.type("verify", *MODULES).output
 
 
+@pytest.mark.parametrize("column", ["saga", "key", "is_live", "updated_ms"])
+def test_a_column_that_says_something_else_than_its_record_is_found(full: Terminal, column: str) -> None:
+    value = {"saga": "'trip'", "key": "'o-9'", "is_live": "1 - is_live", "updated_ms": "updated_ms + 1"}[column]
+    change(full, f"UPDATE instances SET {column} = {value} WHERE key = 'o-1'")
+    result = full.type("verify", *MODULES)
+    assert result.exit_code == 1
+    assert "its columns do not fit its record" in result.output
+    assert "3 instances: 2 equal" in result.output
+
+
+def test_an_instance_of_which_only_the_journal_is_left_is_found(full: Terminal) -> None:
+    lost = stored(full, "o-1").id
+    change(full, "DELETE FROM instances WHERE key = 'o-1'")
+    result = full.type("verify", *MODULES)
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        lost,
+        "  the journal tells of it, and it is not among the instances",
+        "2 instances: 2 equal to what its journal gives, 1 not",
+    ]
+
+
+def test_a_deadline_that_was_changed_since_is_no_difference(full: Terminal) -> None:
+    before = stored(full, "o-1")
+    put(full, msgspec.structs.replace(before, deadline_ms=before.deadline_ms + 5))
+    assert full.type("verify", *MODULES).exit_code == 0
+
+
 def test_a_saga_that_is_not_loaded_is_not_called_equal(full: Terminal) -> None:
     result = full.type("verify", "-m", "services.orders.saga")
     assert result.exit_code == 1

@@ -109,6 +109,10 @@ class WatchedStore(WatchedOutbox, WatchedFeed):
         """Up to which revision a journal was cleaned away."""
         return self._inner.cleaned_until(instance_id)
 
+    def lost_instances(self, count_max: int) -> list[str]:
+        """Ids that the journal tells of, whose instance is not there and was not purged."""
+        return self._inner.lost_instances(count_max)
+
     def dead_letters(self, count_max: int) -> list[DeadLetter]:
         """The newest dead letters first."""
         return self._inner.dead_letters(count_max)
