@@ -14,12 +14,23 @@ decoded, a participant that refuses) are data: they are recorded, never raised t
     ├── DamagedInstance      the stored record of one instance is not what was written; the others go on
     ├── BrokerError          the broker refused
     │   └── BrokerUnavailable  the broker cannot be reached, or the outcome of a call is unknown
+    ├── TransactionEnded     a service's own statement has ended the transaction it ran in
+    ├── StatementRefused     a service's own statement would have
     └── SettingsError        a setting is missing, unknown or out of range
 """
 
 
 class SagaError(Exception):
     """The root of everything this library raises on purpose."""
+
+
+def told(error: BaseException) -> str:
+    """What an error says, to be stored, sent and shown: it may be of anybody's code, and cannot raise another one."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:
+        text = f"{type(error).__name__}: it cannot say what it is"
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 class DefinitionError(SagaError):
@@ -87,6 +98,17 @@ class OwnershipLost(StoreError):
             f"this orchestrator (epoch {epoch}) was held for dead, others have taken over; it begins again: "
             "nothing is lost, but look why it stood still"
         )
+
+
+class TransactionEnded(SagaError):
+    """Who writes has no transaction any more: a statement of a service's own has ended it, or an error that it caught.
+
+    Not a StoreError: the database is well, and what the other messages ask for can be done, one by one.
+    """
+
+
+class StatementRefused(SagaError):
+    """A service's own statement would end the transaction that holds its barrier and its outbox."""
 
 
 class SchemaMismatch(StoreError):

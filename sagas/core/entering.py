@@ -32,6 +32,7 @@ from sagas.core.turn import (
     get_stuck,
     send_undo,
 )
+from sagas.errors import told
 
 
 def enter(turn: Turn) -> None:
@@ -190,9 +191,9 @@ def take_signal(turn: Turn, spec: WaitSpec, signal: Event) -> None:
         turn.change(data=turn.definition.encode_data(data))
     except Exception as error:  # the saga author's code
         if turn.can(f"{spec.name}.broken"):
-            break_down(turn, spec.name, f"folding {word} raised {type(error).__name__}: {error}")
+            break_down(turn, spec.name, f"folding {word} raised {told(error)}")
         else:
-            turn.answer("violation", f"folding {word} raised {type(error).__name__}: {error}")
+            turn.answer("violation", f"folding {word} raised {told(error)}")
         return
     turn.effects.append(ClearTimer(name=spec.name))
     turn.mark(spec.name, word)
@@ -217,7 +218,7 @@ def _enter_delaying(turn: Turn, spec: DelaySpec) -> None:
     try:
         due_ms = int(known) if known else turn.now_ms + _duration_ms(turn, spec)
     except Exception as error:  # the saga author's code
-        break_down(turn, spec.name, f"its function raised {type(error).__name__}: {error}")
+        break_down(turn, spec.name, f"its function raised {told(error)}")
         return
     turn.mark(spec.name, str(due_ms))
     if due_ms <= turn.now_ms:
@@ -238,7 +239,7 @@ def _decide(turn: Turn, spec: ChoiceSpec) -> None:
         try:
             outcome = YES if spec.test(turn.definition.decode_data(turn.instance.data)) else NO
         except Exception as error:  # the saga author's code
-            break_down(turn, spec.name, f"its predicate raised {type(error).__name__}: {error}")
+            break_down(turn, spec.name, f"its predicate raised {told(error)}")
             return
         turn.mark(spec.name, outcome)
     turn.move(f"{spec.name}.{outcome}")

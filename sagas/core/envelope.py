@@ -29,7 +29,7 @@ from sagas.core.upcasting import (
     version_of,
     version_said,
 )
-from sagas.errors import MessageError
+from sagas.errors import MessageError, told
 
 PAYLOAD_BYTES_MAX = 256 * 1024
 """Of one message, checked before decoding: a 64 MB string costs 337 ms and 117 MB to refuse later."""
@@ -295,4 +295,4 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 
 def _brief(error: Exception) -> str:
     # Bounded: the text of an error quotes its input, and it ends up in a row, a log and a terminal.
-    return f"{type(error).__name__}: {str(error)[:200]}"
+    return told(error)[:240]

@@ -19,6 +19,7 @@ from sagas.core.instance import ITEM_KEY, Instance, StepRecord, item_name
 from sagas.core.messages import KEY_LENGTH_MAX
 from sagas.core.outcomes import DONE, LIST_REFUSED, PARTLY_REFUSED, REFUSED
 from sagas.core.turn import DEADLINE_TIMER, Turn, ask_for, break_down, send_undo
+from sagas.errors import told
 
 _SHOWN_MAX = 64
 
@@ -84,7 +85,7 @@ def _list_items(turn: Turn, spec: StepSpec) -> str | None:
         for _, item in kept:
             msgspec.json.decode(item, type=spec.each.item_type)
     except Exception as error:  # the saga author's code: one run gets stuck, the partition goes on
-        break_down(turn, spec.name, f"listing its items raised {type(error).__name__}: {error}")
+        break_down(turn, spec.name, f"listing its items raised {told(error)}")
         return None
     problem = _problem([key for key, _ in listed], spec.each.at_most)
     if problem:

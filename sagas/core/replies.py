@@ -30,6 +30,7 @@ from sagas.core.turn import (
     wait_for_answer,
     was_backward,
 )
+from sagas.errors import told
 
 
 def on_reply(turn: Turn, message: Reply) -> None:
@@ -122,7 +123,7 @@ def _note_beside(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -
     try:
         encoded = turn.instance.data if isinstance(reply, Undeliverable) else _folded(turn, spec, record, reply)
     except Exception as error:  # the saga author's code
-        turn.answer("violation", f"folding {word} raised {type(error).__name__}: {error}")
+        turn.answer("violation", f"folding {word} raised {told(error)}")
         return
     turn.change(data=encoded)
     turn.record(
@@ -146,9 +147,9 @@ def _advance(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> No
         encoded = turn.instance.data if is_undeliverable else _folded(turn, spec, record, reply)
     except Exception as error:  # the saga author's code, as above
         if turn.can(f"{spec.name}.broken"):
-            break_down(turn, record.name, f"folding {word} raised {type(error).__name__}: {error}")
+            break_down(turn, record.name, f"folding {word} raised {told(error)}")
         else:
-            turn.answer("violation", f"folding {word} raised {type(error).__name__}: {error}")
+            turn.answer("violation", f"folding {word} raised {told(error)}")
         return
     before = turn.instance
     is_stuck = before.state == STUCK

@@ -14,7 +14,7 @@ from sagas.core.definition import Definition, EachSpec, StepSpec
 from sagas.core.effects import ClearTimer, Decision, Fire, Move, Send, SetTimer, TimerKind, Verdict
 from sagas.core.ids import derived_id
 from sagas.core.instance import COMPENSATED, REJECTED, Instance, Operation, StepRecord, leaf_of
-from sagas.errors import IllegalMove
+from sagas.errors import IllegalMove, told
 
 DEADLINE_TIMER = "saga.deadline"
 """The name of the timer that bounds the whole run; step timers are named after their step."""
@@ -220,7 +220,7 @@ def _send(
         data = turn.definition.decode_data(turn.instance.data)
         command = build(data) if spec.each is None else build(data, item_of(turn, spec.each, record.name))
     except Exception as error:  # the saga author's code: one run gets stuck, the partition goes on
-        break_down(turn, record.name, f"building its {operation} raised {type(error).__name__}: {error}")
+        break_down(turn, record.name, f"building its {operation} raised {told(error)}")
         return False
     # What went out under another name stays known by it: for the barrier another name is another step.
     sent_as = record.sent_as or record.name

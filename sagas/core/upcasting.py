@@ -21,7 +21,7 @@ from typing import TypeVar
 import msgspec
 
 from sagas.core.messages import Message, tag_of
-from sagas.errors import MessageError
+from sagas.errors import MessageError, told
 
 Fields = dict[str, object]
 """The fields of a message as JSON has them, without the business key unless the message repeats it there."""
@@ -117,7 +117,7 @@ def raise_version(message_type: type[Message], data: bytes, version: int) -> byt
         try:
             fields = chain[number](fields)
         except Exception as error:  # the author's code, given what anybody may have written
-            raise ValueError(f"version {number}: {type(error).__name__}: {error}") from error
+            raise ValueError(f"version {number}: {told(error)}") from error
     if not isinstance(fields, dict):  # pyright: ignore[reportUnnecessaryIsInstance] - an untyped upcaster may
         last = version_of(message_type) - 1
         raise ValueError(f"the upcaster of {tag_of(message_type)} from version {last} returned no dict")  # noqa: TRY004

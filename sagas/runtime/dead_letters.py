@@ -74,7 +74,7 @@ def dead_letter(
         offset=min(max(incoming.offset, 0), _OFFSET_MAX),
         message_id=incoming.id,
         key=_key_of(incoming, key_field),
-        reason=_plain(reason),
+        reason=plain(reason),
         payload=incoming.payload[:PAYLOAD_KEPT_MAX],
         headers=headers,
         size=len(incoming.payload),
@@ -160,8 +160,8 @@ def _bounded(headers: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def _plain(reason: str) -> str:
-    # What cannot be encoded must not keep a message from being put away.
+def plain(reason: str) -> str:
+    """A reason as it is stored and sent: what cannot be encoded must not keep a message from being put away."""
     return _encodable(reason[:TEXT_LENGTH_MAX].replace("\0", ""))
 
 

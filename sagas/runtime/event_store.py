@@ -19,6 +19,7 @@ from sagas.core.effects import Input, Verdict
 from sagas.core.envelope import PAYLOAD_BYTES_MAX, encode_envelope
 from sagas.core.ids import derived_id
 from sagas.core.story import happening
+from sagas.errors import told
 from sagas.ports import Broker, Clock, FeedRow, Incoming, JournalFeed, JournalRow, Outbox, OutboxRow, TopicSpec
 from sagas.records import FOREVER_S
 from sagas.runtime.offload import Offload
@@ -159,7 +160,7 @@ def read_happened(incoming: Incoming) -> Happened | str:
     try:
         return _messages.decode(incoming.payload).data
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return f"{type(error).__name__}: {str(error)[:200]}"
+        return told(error)[:240]
 
 
 # --------------------------------------------------------------------------- inputs as JSON
@@ -192,5 +193,5 @@ def input_of(content: bytes) -> Input:
             fields[name] = bytes(raw) if wanted[name] is bytes else msgspec.json.decode(raw, type=wanted[name])
         made: Input = kind(**fields)
     except (msgspec.MsgspecError, KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"no input that this release knows: {type(error).__name__}: {str(error)[:200]}") from error
+        raise ValueError(f"no input that this release knows: {told(error)[:240]}") from error
     return made

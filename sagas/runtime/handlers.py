@@ -6,10 +6,14 @@ from typing import Any, TypeGuard, get_args
 
 import msgspec
 
+from sagas.core.envelope import PAYLOAD_BYTES_MAX, Undecodable, decode_data, encode_data
 from sagas.core.instance import Operation
 from sagas.core.messages import Command, Event, InProgress, Rejection, field_names, reply_types, tag_of
 from sagas.core.upcasting import chain_problem
 from sagas.errors import SagaError
+
+DATA_BYTES_MAX = PAYLOAD_BYTES_MAX - 2 * 1024
+"""Of a reply's fields: around them stand its id, its key and its type."""
 
 
 class HandlerError(SagaError):
@@ -31,6 +35,14 @@ class Handler(msgspec.Struct, frozen=True):
     operation: Operation
     takes_ticket: bool
     nothing: Callable[[Any], Event] | None
+    replies: frozenset[type[Event]]
+
+    def require_reply(self, reply: Event, key_field: str, key: str) -> None:
+        """Raise HandlerError for what the saga could not read as an answer: once remembered it is given for ever."""
+        if type(reply) not in self.replies:
+            said = " | ".join(sorted(known.__name__ for known in self.replies))
+            raise HandlerError(f"{self.function.__name__} returned {type(reply).__name__}, expected {said}")
+        require_readable(reply, key_field, key)
 
     def reply_to_nothing(self, command: Command[Any], key_field: str, key: str) -> Event:
         """The reply of an undo that has nothing to undo."""
@@ -70,7 +82,23 @@ def read_handler(
                 f"{_done_reply(command_type).__name__} still needs {', '.join(missing)}; "
                 "register it with `@service.undoes(nothing=lambda command: …)`"
             )
-    return Handler(command_type, function, operation, len(parameters) == 3, nothing)
+    replies: set[type[Event]] = set(reply_types(command_type))
+    if operation == "do":
+        replies.add(InProgress)
+    return Handler(command_type, function, operation, len(parameters) == 3, nothing, frozenset(replies))
+
+
+def require_readable(reply: Event, key_field: str, key: str) -> None:
+    """Raise HandlerError for a reply that breaks the bounds of its own type, or those of any message.
+
+    msgspec holds a message against its type when it is read, not when it is made.
+    """
+    data = encode_data(reply, key_field)
+    if len(data) > DATA_BYTES_MAX:
+        raise HandlerError(f"reply {type(reply).__name__} has {len(data)} bytes, at most {DATA_BYTES_MAX} can be sent")
+    found = decode_data(type(reply), key_field, key, data)
+    if isinstance(found, Undecodable):
+        raise HandlerError(f"reply {type(reply).__name__} could not be read by its saga: {found.reason}")
 
 
 def refusals_of(command_type: type[Command[Any]]) -> set[str]:

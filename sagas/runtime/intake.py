@@ -10,7 +10,7 @@ from sagas.core.effects import Reply, Signal, Start
 from sagas.core.envelope import Envelope, Header, Undecodable, decode_data, decode_envelope
 from sagas.core.ids import is_instance_id
 from sagas.core.instance import Operation
-from sagas.errors import DefinitionError
+from sagas.errors import DefinitionError, told
 from sagas.ports import Incoming
 
 
@@ -187,5 +187,5 @@ def _start(incoming: Incoming, envelope: Envelope, definition: Definition) -> It
     try:
         data = definition.encode_data(definition.start.fold(event))
     except Exception as error:  # the saga author's code: this start is refused, the partition goes on
-        return PoisonItem(incoming, f"start of saga {definition.name!r} raised {type(error).__name__}: {error}")
+        return PoisonItem(incoming, f"start of saga {definition.name!r} raised {told(error)}")
     return StartItem(incoming, definition, Start(key=envelope.key, data=data))

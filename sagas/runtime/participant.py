@@ -31,11 +31,11 @@ from sagas.core import barrier
 from sagas.core.envelope import Header, encode_message
 from sagas.core.ids import derived_id
 from sagas.core.instance import Operation
-from sagas.core.messages import TEXT_LENGTH_MAX, Event, Fault, InProgress, Rejection, Undeliverable, tag_of
+from sagas.core.messages import Event, Fault, InProgress, Undeliverable, tag_of
 from sagas.core.participants import Participant
-from sagas.errors import StoreError
 from sagas.ports import BarrierRow, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, TopicSpec
-from sagas.runtime.dead_letters import DEAD_LETTERS, dead_letter, published_again
+from sagas.runtime.calling import carried_out, nothing_to_undo
+from sagas.runtime.dead_letters import DEAD_LETTERS, dead_letter, plain, published_again
 from sagas.runtime.delivery import (
     FORGOTTEN,
     Claim,
@@ -49,7 +49,7 @@ from sagas.runtime.delivery import (
     reply_headers,
     understand,
 )
-from sagas.runtime.handlers import Handler, HandlerError, Refused, Ticket, read_handler, refusals_of
+from sagas.runtime.handlers import Handler, HandlerError, Ticket, read_handler, refusals_of, require_readable
 
 _log = logging.getLogger("sagas.participant")
 
@@ -126,12 +126,16 @@ class Service:
                 transaction.add_outbox([again])
 
     def settle(self, transaction: ParticipantTransaction, ticket: Ticket, reply: Event, now_ms: int) -> bool:
-        """Give the definite answer to a do that was in progress. False when it is answered or undone already."""
+        """Give the definite answer to a do that was in progress. False when it is answered or undone already.
+
+        Raises HandlerError for one that its saga could not read.
+        """
         row = transaction.recall(ticket.instance_id, ticket.step, "do")
         if row is None or row.answer or row.is_blocked:
             return False
         command_id = derived_id(ticket.instance_id, ticket.step, "do")
         key = str(getattr(reply, self.participant.key))
+        require_readable(reply, self.participant.key, key)
         headers = reply_headers(ticket.instance_id, ticket.step, "do", command_id)
         answer = self._fresh(reply, derived_id(command_id, "answer"), key, headers, now_ms)
         transaction.amend(msgspec.structs.replace(row, answer=answer.event_type, answer_data=answer.payload), now_ms)
@@ -193,7 +197,7 @@ class Service:
 
     def _refuse_for_good(self, transaction: ParticipantTransaction, claim: Claim, reason: str, now_ms: int) -> None:
         """Answer that nothing was done, and remember it where the saga turns back on that."""
-        answer = self._reply(claim, Undeliverable(reason=reason[:TEXT_LENGTH_MAX].replace("\0", "")), now_ms)
+        answer = self._reply(claim, Undeliverable(reason=plain(reason)), now_ms)
         transaction.add_outbox([answer])
         if claim.is_final:
             transaction.remember(memory_of(claim, answer=answer), now_ms)
@@ -212,14 +216,21 @@ class Service:
 
     def _carry_out(self, transaction: ParticipantTransaction, delivery: Delivery, now_ms: int) -> None:
         claim = delivery.claim
-        if claim.operation == "undo" and not self._is_there_something(transaction, claim, now_ms):
-            reply = delivery.handler.reply_to_nothing(delivery.command, self.participant.key, claim.key)
+        is_there = claim.operation == "do" or self._is_there_something(transaction, claim, now_ms)
+        if is_there:
+            reply = carried_out(transaction, delivery, self.participant.key)
         else:
-            reply = self._run(transaction, delivery)
+            reply = nothing_to_undo(delivery, self.participant.key)
         answer = self._reply(claim, reply, now_ms)
         transaction.add_outbox([answer])
         if type(reply) is Fault:
             return
+        if not is_there:
+            # Inserted only if it was never seen: from now on its do is not carried out any more.
+            block = BarrierRow(
+                instance_id=claim.instance_id, step=claim.step, operation="do", command_hash=b"", is_blocked=True
+            )
+            transaction.remember(block, now_ms)
         given = None if type(reply) is InProgress else answer
         inserted = transaction.remember(memory_of(claim, command_hash=delivery.body_hash, answer=given), now_ms)
         # Within one write transaction nobody else can have inserted it since it was looked up.
@@ -228,38 +239,15 @@ class Service:
         transaction.note(claim.command_id, tag_of(type(delivery.command)), now_ms)
 
     def _is_there_something(self, transaction: ParticipantTransaction, claim: Claim, now_ms: int) -> bool:
-        """Whether an undo's do took effect, or may have. One that was never seen is blocked from now on."""
+        """Whether an undo's do took effect, or may have. One that is in progress is not settled any more."""
         do = transaction.recall(claim.instance_id, claim.step, "do")
         is_refused = do is not None and do.answer in self._refusals
         undoing = barrier.something_to_undo(do, is_refused)
-        if undoing == "block the do":
-            row = BarrierRow(
-                instance_id=claim.instance_id, step=claim.step, operation="do", command_hash=b"", is_blocked=True
-            )
-            transaction.remember(row, now_ms)
-        elif undoing == "take back what is in progress":
+        if undoing == "take back what is in progress":
             assert do is not None
             # settle() must not answer it any more.
             transaction.amend(msgspec.structs.replace(do, is_blocked=True), now_ms)
         return undoing.startswith("take back")
-
-    def _run(self, transaction: ParticipantTransaction, delivery: Delivery) -> Event:
-        function = delivery.handler.function
-        claim = delivery.claim
-        more = (Ticket(claim.instance_id, claim.step),) if delivery.handler.takes_ticket else ()
-        try:
-            with transaction.savepoint():
-                reply = function(transaction.sql, delivery.command, *more)
-                if isinstance(reply, Rejection):
-                    raise Refused(reply)  # noqa: TRY301 - it has to leave the savepoint, which undoes what was written
-                return reply
-        except Refused as refused:
-            return refused.reply
-        except StoreError:
-            raise  # the database is locked, full or gone: nothing of the batch may be acknowledged
-        except Exception as error:  # the service's own code: this command is tried again, the others go on
-            _log.exception("%s %s of %s failed", claim.step, claim.operation, claim.instance_id)
-            return Fault(reason=f"{type(error).__name__}: {error}"[:TEXT_LENGTH_MAX].replace("\0", ""))
 
     # ----------------------------------------------------------------- answers
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from sagas.errors import StoreError
+from sagas.errors import StoreError, told
 from sagas.ports import Clock, Incoming, ParticipantStore, Subscription
 from sagas.runtime.offload import Offload
 from sagas.runtime.projection import Positions, Projection
@@ -104,7 +104,7 @@ class Replay:
         except StoreError:
             raise
         except Exception as error:
-            reason = f"this engine failed on it: {type(error).__name__}: {error}"
+            reason = f"this engine failed on it: {told(error)}"
             self._projection.fail(incoming, reason, self._store, now_ms)
 
     def _note(self, batch: Sequence[Incoming]) -> None:

@@ -16,6 +16,7 @@ from sagas.core.definition import Definition
 from sagas.core.effects import CarryOver, Decision, Input
 from sagas.core.instance import Instance, StepRecord
 from sagas.core.kernel import decide
+from sagas.errors import told
 from sagas.ports import JournalRow
 from sagas.runtime.rows import begun, path_of
 
@@ -169,4 +170,4 @@ def _broken(instance: Instance | None, *found: str) -> Rebuilt:
 
 
 def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]}"
+    return told(error)[:240]

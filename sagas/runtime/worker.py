@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 
 import anyio
 
-from sagas.errors import BrokerError, StoreError
+from sagas.errors import BrokerError, StoreError, told
 from sagas.ports import CaughtUp, Clock, Incoming, Position, Subscription
 from sagas.records import Partition
 from sagas.runtime.offload import Offload
@@ -225,7 +225,7 @@ class Worker:
             raise
         except Exception as error:
             _log.exception("message %s of %s cannot be dealt with", incoming.id, incoming.topic)
-            reason = f"this engine failed on it: {type(error).__name__}: {error}"
+            reason = f"this engine failed on it: {told(error)}"
             await self._offload(self._work.fail, incoming, reason, self._clock.now_ms())
 
     async def _pause(self, stop: anyio.Event, duration_ms: float) -> None:

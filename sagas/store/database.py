@@ -12,14 +12,15 @@ What only a bug can cause, a violated constraint for example, stays what the dri
 
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import sqlite_utils
 
-from sagas.errors import StoreError
+from sagas.errors import StoreError, TransactionEnded
+from sagas.store.contexts import Savepoint, Transaction
 from sagas.store.lists import INSERTED_SIZES, in_parts, over_list, over_rows
 from sagas.store.opening import BUSY_TIMEOUT_MS, MEMORY, connect, driver, use_wal
 from sagas.store.watched import WatchedFile
@@ -157,7 +158,7 @@ class Database:
         if done < len(some):
             self._cursor.executemany(sql, some[done:])
 
-    def transaction(self, before_commit: Callable[[], None] | None = None) -> "Transaction":
+    def transaction(self, before_commit: Callable[[], None] | None = None) -> Transaction:
         """A write transaction: committed when the block ends, rolled back when it raises.
 
         `before_commit` is called when the block has ended, in the transaction still.
@@ -176,7 +177,7 @@ class Database:
             raise
 
     def commit(self) -> None:
-        """End the transaction and keep it. Raises StoreError when none is open any more."""
+        """End the transaction and keep it. Raises TransactionEnded when none is open any more."""
         self.require_transaction()
         self._cursor.execute("COMMIT")
 
@@ -186,7 +187,7 @@ class Database:
         if self.connection.in_transaction:
             self._cursor.execute("ROLLBACK")
 
-    def savepoint(self, taken_back: Callable[[], None] | None = None) -> "Savepoint":
+    def savepoint(self, taken_back: Callable[[], None] | None = None) -> Savepoint:
         """A part of a transaction that can fail alone: rolled back when the block raises. They nest.
 
         `taken_back` is called when that has happened.
@@ -194,13 +195,17 @@ class Database:
         return Savepoint(self, taken_back)
 
     def require_transaction(self) -> None:
-        """Raise StoreError when no transaction is open.
+        """Raise TransactionEnded when no transaction is open.
 
-        Some errors, a full disk for one, make SQLite roll it back. Whoever caught such an error and went on writing
-        would otherwise commit each statement by itself.
+        Some errors, a full disk for one, make SQLite roll it back, and so do OR ROLLBACK and RAISE(ROLLBACK) in a
+        service's own statements. Whoever caught such an error and went on writing would otherwise commit each
+        statement by itself.
         """
         if not self.connection.in_transaction:
-            raise StoreError(f"{self.name}: no transaction is open, or an error has ended it; begin it again")
+            raise TransactionEnded(
+                f"{self.name}: no transaction is open, or a statement has ended it; begin it again, and write OR ABORT "
+                "for OR ROLLBACK: the kit rolls back when you raise"
+            )
 
     @contextmanager
     def explaining(self) -> Generator[None, None, None]:
@@ -238,62 +243,3 @@ class Database:
             found = " ".join(str(self.connection.execute("PRAGMA quick_check(1)").fetchone()[0]).split())
             if found != "ok":
                 raise StoreError(f"{self.name}: the file is damaged ({found}); restore a backup")
-
-
-class Transaction:
-    """`Database.transaction` as a context. A class, as the savepoint is: a generator costs 1 to 2 µs more."""
-
-    def __init__(self, database: Database, before_commit: Callable[[], None] | None) -> None:
-        self._database = database
-        self._before_commit = before_commit
-
-    def __enter__(self) -> None:
-        self._database.begin()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        database = self._database
-        try:
-            if kind is None:
-                self._commit()
-            else:
-                database.roll_back()
-        except driver.DatabaseError as failed:
-            database.explain(failed)
-            raise
-        if isinstance(error, driver.DatabaseError):
-            database.explain(error)
-
-    def _commit(self) -> None:
-        try:
-            if self._before_commit is not None:
-                self._before_commit()
-            self._database.commit()
-        except BaseException:
-            self._database.roll_back()
-            raise
-
-
-class Savepoint:
-    """`Database.savepoint` as a context: each command of a participant has one."""
-
-    def __init__(self, database: Database, taken_back: Callable[[], None] | None) -> None:
-        self._database = database
-        self._taken_back = taken_back
-
-    def __enter__(self) -> None:
-        self._database.change("SAVEPOINT part")
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        database = self._database
-        if kind is None:
-            database.change("RELEASE part")
-            return
-        # A full disk, for one, rolls the whole transaction back by itself.
-        if database.connection.in_transaction:
-            database.change("ROLLBACK TO part")
-            # Rows that the block has not read, of an UPDATE … RETURNING for one, keep it open: then it stays, empty,
-            # until the commit. What is raised is what the block has raised.
-            with suppress(driver.OperationalError):
-                database.change("RELEASE part")
-        if self._taken_back is not None:
-            self._taken_back()

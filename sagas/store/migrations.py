@@ -10,13 +10,16 @@ on would write rows the newer one does not understand; so the file is refused be
 import re
 from collections.abc import Callable, Sequence
 
-from sagas.errors import SchemaMismatch, StoreError
+from sagas.errors import SchemaMismatch, StatementRefused, StoreError
 from sagas.ports import Migration, Rows, Sql
 from sagas.store.database import Database, DatabaseError
 
 _TABLE = "schema_migrations"
 
 _TRANSACTION_WORDS = frozenset(("begin", "commit", "end", "rollback", "savepoint", "release", "attach", "vacuum"))
+
+_BEFORE = re.compile(r"(?:\s|;|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))*", re.DOTALL)
+"""What SQLite passes over before the first word of a statement."""
 
 _PLAIN_WRITE = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE)\s", re.IGNORECASE)
 
@@ -37,7 +40,7 @@ class TransactionSql:
         self._finds_nothing: dict[str, bool] = {}
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
-        """Run one statement. Raises StoreError for one that would begin or end a transaction."""
+        """Run one statement. Raises StatementRefused for one that would begin or end a transaction."""
         finds_nothing = self._finds_nothing.get(sql)
         if finds_nothing is None:
             self._refuse_transaction_words(sql)
@@ -49,12 +52,19 @@ class TransactionSql:
         return (self._writing if finds_nothing else self._database.connection).execute(sql, parameters)
 
     def _refuse_transaction_words(self, sql: str) -> None:
-        word = sql.split(maxsplit=1)[0].rstrip(";").lower() if sql.strip() else ""
+        word = _first_word(sql)
         if word in _TRANSACTION_WORDS:
-            raise StoreError(
+            raise StatementRefused(
                 f"{self._database.name}: {word.upper()} inside a transaction of the kit; "
                 "leave it out: the kit commits, or rolls back when you raise"
             )
+
+
+def _first_word(sql: str) -> str:
+    before = _BEFORE.match(sql)
+    assert before is not None, "it matches nothing, too"
+    found = re.match(r"[A-Za-z]+", sql[before.end() :])
+    return found.group().lower() if found is not None else ""
 
 
 def _is_plain_write(sql: str) -> bool:

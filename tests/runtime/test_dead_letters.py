@@ -204,6 +204,8 @@ scales = Service(SCALES)
 
 @scales.handles
 def weigh_it(sql: Sql, command: Weigh) -> Weighed:
+    if command.parcel_id == "ended":
+        sql.execute("INSERT OR ROLLBACK INTO processed_events SELECT 'x', 1, 'x' UNION ALL SELECT 'x', 1, 'x'")
     # A reply that JSON cannot say.
     return Weighed(parcel_id=command.parcel_id, note=object() if command.parcel_id == "unwritable" else "")
 
@@ -222,15 +224,27 @@ async def test_a_message_the_engine_fails_on_is_tried_again_three_times_and_the_
         assert notice.attempts == RETRIES_MAX + 1
 
 
-async def test_a_command_the_kit_fails_on_is_answered_in_the_end_so_that_its_saga_goes_on() -> None:
+async def test_a_command_that_ends_the_transaction_is_answered_in_the_end_and_the_others_are_carried_out() -> None:
     async with World([parcel_saga.definition], {scales: ()}) as world:
-        await world.publish_start("parcel", ParcelSent(parcel_id="unwritable"))
+        for key in ("good-1", "ended", "good-2"):
+            await world.publish_start("parcel", ParcelSent(parcel_id=key))
         await world.settle()
-        instance = world.instance("parcel", "unwritable")
+        assert {world.instance("parcel", key).state for key in ("good-1", "good-2")} == {"completed"}
+        instance = world.instance("parcel", "ended")
         assert instance.state == "rejected"
         assert "this engine failed on it" in instance.cause
         (letter,) = world.stores["scales"].dead_letters(9)
         assert letter.attempts == RETRIES_MAX + 1
+
+
+async def test_a_reply_that_nobody_could_read_is_a_fault_and_not_remembered() -> None:
+    async with World([parcel_saga.definition], {scales: ()}) as world:
+        await world.publish_start("parcel", ParcelSent(parcel_id="unwritable"))
+        await world.settle()
+        instance = world.instance("parcel", "unwritable")
+        assert instance.state == "stuck"
+        assert "TypeError" in instance.reason
+        assert world.stores["scales"].dead_letters(9) == []
 
 
 @pytest.mark.parametrize(

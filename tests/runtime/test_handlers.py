@@ -1,8 +1,10 @@
 """A handler that is written wrong is refused when it is registered, with its line and the remedy."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import pytest
+from msgspec import Meta
 
 from sagas import Command, Event, Participant, Rejection
 from sagas.core.envelope import Header, encode_message
@@ -151,3 +153,66 @@ def test_an_undo_that_may_stay_in_progress_is_refused_for_nothing_would_ever_ans
     Service(DESK).handles(in_progress_for_ever)
     with pytest.raises(HandlerError, match=r"in_progress_for_ever.*may return InProgress, and nothing settles an undo"):
         Service(DESK).undoes(in_progress_for_ever)
+
+
+# --------------------------------------------------------------------------- replies
+
+
+def a_command_of(run: str, command: "Tell") -> Incoming:
+    command_id = derived_id(run, "tell", "do")
+    payload = encode_message(command, message_id=command_id, key_field="desk_id", key=command.desk_id, now_ms=1)
+    headers = {Header.INSTANCE: run, Header.STEP: "tell", Header.OPERATION: "do", Header.ATTEMPT: "1"}
+    return Incoming(
+        id=command_id, topic=DESK.commands, partition=0, offset=0, timestamp_ms=1, payload=payload, headers=headers
+    )
+
+
+class Told(Event, tag="told"):
+    desk_id: str
+    hour: Annotated[int, Meta(le=23)]
+
+
+class Dumb(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class Tell(Command[Told], tag="tell"):
+    desk_id: str
+    hour: int
+
+
+@pytest.mark.parametrize(
+    ("hour", "says"),
+    [
+        (24, "reply Told could not be read by its saga: told: ValidationError: Expected `int` <= 23"),
+        (7, "reply Told could not be read by its saga: told: ValueError: a whole number of 61 bits"),
+        (5, "Dumb: it cannot say what it is"),
+    ],
+)
+def test_a_reply_that_breaks_its_own_bounds_or_what_is_raised_is_a_fault_and_leaves_nothing(
+    hour: int, says: str
+) -> None:
+    desk = Service(DESK)
+
+    @desk.handles
+    def tell(sql: Sql, command: Tell) -> Told:
+        sql.execute("CREATE TABLE told (hour INTEGER) STRICT")
+        if command.hour == 5:
+            raise Dumb
+        return Told(desk_id=command.desk_id, hour=-(2**60) if command.hour == 7 else command.hour)
+
+    store = SqliteParticipantStore(":memory:")
+    run = instance_id("meeting", "d-1", 1)
+    command = Tell(desk_id="d-1", hour=hour)
+    desk.process([a_command_of(run, command)], store, 1)
+
+    (answer,) = store.unpublished(9)
+    assert answer.event_type == "sagas.fault"
+    assert says in answer.payload.decode()
+    with store.transaction() as transaction:
+        assert transaction.recall(run, "tell", "do") is None, "a mended release may answer it"
+        assert transaction.sql.execute("SELECT 1 FROM sqlite_schema WHERE name = 'told'").fetchall() == []
+    store.close()

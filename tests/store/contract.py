@@ -3,7 +3,7 @@
 import pytest
 
 from sagas.core.instance import ABANDONED, COMPENSATED, COMPLETED, REJECTED, STUCK
-from sagas.errors import StaleRevision, StoreError
+from sagas.errors import StaleRevision, StoreError, TransactionEnded
 from sagas.ports import Changes, InstanceFilter, Store
 from tests.store.builders import (
     FOREIGN_ID,
@@ -151,7 +151,7 @@ class StoreContract(MessagesContract):
     def test_writing_after_the_transaction_has_ended_is_refused(self, store: Store) -> None:
         with store.transaction() as transaction:
             pass
-        with pytest.raises(StoreError):
+        with pytest.raises(TransactionEnded):
             transaction.write(Changes(created=[an_instance("o-1")]))
         assert store.instances(InstanceFilter()) == []
 

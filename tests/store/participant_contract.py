@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from sagas.errors import StoreError
+from sagas.errors import StatementRefused, StoreError, TransactionEnded
 from sagas.ports import Migration, ParticipantStore, ParticipantTransaction, Sql
 from tests.store.builders import (
     FOREIGN_ID,
@@ -228,9 +228,22 @@ class ParticipantStoreContract(ABC):
             assert items == [("gadget",), ("sprocket",)]
             assert transaction.recall(a_barrier_row().instance_id, "reserve", "do") is None
 
-    @pytest.mark.parametrize("sql", ["COMMIT", "  rollback;", "BEGIN", "END", "SAVEPOINT mine", "release part"])
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "COMMIT",
+            "  rollback;",
+            "/* so */ COMMIT",
+            "-- so\nCOMMIT",
+            ";;commit",
+            "BEGIN",
+            "END",
+            "SAVEPOINT mine",
+            "release part",
+        ],
+    )
     def test_a_handler_cannot_end_the_transaction(self, store: ParticipantStore, sql: str) -> None:
-        with pytest.raises(StoreError, match="leave it out"):
+        with pytest.raises(StatementRefused, match="leave it out"):
             remember_and_run(store, sql)
         with store.transaction() as transaction:
             assert transaction.recall(a_barrier_row().instance_id, "reserve", "do") is None
@@ -238,11 +251,11 @@ class ParticipantStoreContract(ABC):
     def test_writing_after_the_transaction_has_ended_is_refused(self, store: ParticipantStore) -> None:
         with store.transaction() as transaction:
             pass
-        with pytest.raises(StoreError):
+        with pytest.raises(TransactionEnded):
             transaction.sql.execute("INSERT INTO stock VALUES ('widget', 5)")
-        with pytest.raises(StoreError):
+        with pytest.raises(TransactionEnded):
             transaction.add_outbox([an_outbox_row("reply")])
-        with pytest.raises(StoreError):
+        with pytest.raises(TransactionEnded):
             transaction.note(FOREIGN_ID, "order.created", NOW_MS)
 
     # ------------------------------------------------------------------ processed events

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sagas.errors import StoreError
+from sagas.errors import StoreError, TransactionEnded
 from sagas.ports import Changes, InstanceFilter
 from sagas.store.database import Database, DatabaseError
 from sagas.store.opening import connect, patiently
@@ -217,7 +217,7 @@ def test_going_on_after_an_error_has_ended_the_transaction_is_refused(path: Path
     database = Database(path)
     with database.transaction():
         database.change("CREATE TABLE filling (bytes BLOB NOT NULL UNIQUE ON CONFLICT ROLLBACK) STRICT")
-    with pytest.raises(StoreError, match="an error has ended it"):
+    with pytest.raises(TransactionEnded, match="a statement has ended it"):
         insert_after_a_rollback(database)
     assert database.value("SELECT count(*) FROM filling") == 0
     database.close()
@@ -232,7 +232,7 @@ def insert_after_a_rollback(database: Database) -> None:
     insert = "INSERT INTO filling VALUES (zeroblob(?))"
     with database.transaction():
         database.change(insert, (1,))
-        with pytest.raises(Exception, match="UNIQUE"), database.savepoint():
+        with pytest.raises(TransactionEnded), database.savepoint():
             database.change(insert, (1,))
         database.change(insert, (2,))
 

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from sagas.errors import StoreError
+from sagas.errors import TransactionEnded
 from sagas.store.database import Database, IntegrityError
 from sagas.store.lists import IN_LIST_SIZES, INSERTED_SIZES, in_parts, over_list, over_rows
 
@@ -49,7 +49,7 @@ def test_a_row_that_is_refused_ends_the_transaction_with_nothing_kept(database: 
 
 
 def test_rows_are_inserted_inside_a_transaction_only(database: Database) -> None:
-    with pytest.raises(StoreError, match="no transaction is open"):
+    with pytest.raises(TransactionEnded, match="no transaction is open"):
         database.insert_many(INSERT, [("thing", 1)] * 20)
     assert things(database) == []
 

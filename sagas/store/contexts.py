@@ -1,0 +1,100 @@
+"""A transaction and a part of one, as contexts. Classes: a generator costs 1 to 2 µs more, five times an order."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from sagas.store.opening import driver
+
+
+class Transacting(Protocol):
+    """What a context needs of the database that it is of (`Database`)."""
+
+    connection: Any
+
+    def begin(self) -> None:
+        """Begin a write transaction."""
+        ...
+
+    def commit(self) -> None:
+        """End it and keep it."""
+        ...
+
+    def roll_back(self) -> None:
+        """End it and keep nothing of it."""
+        ...
+
+    def change(self, sql: str) -> int:
+        """Run one statement."""
+        ...
+
+    def require_transaction(self) -> None:
+        """Raise TransactionEnded when none is open."""
+        ...
+
+    def explain(self, error: driver.DatabaseError) -> None:
+        """Raise the StoreError that tells what the surroundings have done, if it was them."""
+        ...
+
+
+class Transaction:
+    """`Database.transaction` as a context."""
+
+    def __init__(self, database: Transacting, before_commit: Callable[[], None] | None) -> None:
+        self._database = database
+        self._before_commit = before_commit
+
+    def __enter__(self) -> None:
+        self._database.begin()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        database = self._database
+        try:
+            if kind is None:
+                self._commit()
+            else:
+                database.roll_back()
+        except driver.DatabaseError as failed:
+            database.explain(failed)
+            raise
+        if isinstance(error, driver.DatabaseError):
+            database.explain(error)
+
+    def _commit(self) -> None:
+        try:
+            if self._before_commit is not None:
+                self._before_commit()
+            self._database.commit()
+        except BaseException:
+            self._database.roll_back()
+            raise
+
+
+class Savepoint:
+    """`Database.savepoint` as a context: each command of a participant has one.
+
+    Raises TransactionEnded where the block has ended the transaction, and StoreError where the surroundings have.
+    """
+
+    def __init__(self, database: Transacting, taken_back: Callable[[], None] | None) -> None:
+        self._database = database
+        self._taken_back = taken_back
+
+    def __enter__(self) -> None:
+        self._database.change("SAVEPOINT part")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        database = self._database
+        if not database.connection.in_transaction and isinstance(error, driver.DatabaseError):
+            database.explain(error)  # a full disk, for one, rolls the whole transaction back by itself
+        database.require_transaction()
+        if kind is None:
+            database.change("RELEASE part")
+            return
+        database.change("ROLLBACK TO part")
+        # Rows that the block has not read, of an UPDATE … RETURNING for one, keep it open: then it stays, empty,
+        # until the commit. What is raised is what the block has raised.
+        with suppress(driver.OperationalError):
+            database.change("RELEASE part")
+        if self._taken_back is not None:
+            self._taken_back()
