@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -64,6 +64,7 @@ def pay_answering(**fields: type[str] | tuple[type[str], str]) -> Plan:
     return PAY._replace(command=a_command("pay", an_answer("pay", fields), an_answer("pay", base=Rejection)))
 
 
+_SHIP_ANSWERS: Any = an_answer("ship") | an_answer("ship", base=Rejection)
 SHIP_2 = a_message("Ship", "ship", base=Command[an_answer("ship") | an_answer("ship", base=Rejection)], version=2)
 upcast(SHIP_2, from_version=1)(lambda data: data)
 
