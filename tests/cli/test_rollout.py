@@ -65,7 +65,7 @@ def pay_answering(**fields: type[str] | tuple[type[str], str]) -> Plan:
 
 
 _SHIP_ANSWERS: Any = an_answer("ship") | an_answer("ship", base=Rejection)
-SHIP_2 = a_message("Ship", "ship", base=Command[an_answer("ship") | an_answer("ship", base=Rejection)], version=2)
+SHIP_2 = a_message("Ship", "ship", base=Command[_SHIP_ANSWERS], version=2)
 upcast(SHIP_2, from_version=1)(lambda data: data)
 
 TABLE = [
