@@ -73,6 +73,11 @@ def derived_id(parent: str, *parts: str) -> str:
     return _uuid7(began, "\0".join((parent, *parts)))
 
 
+def answer_id(command_id: str) -> str:
+    """The id of the definite answer to a command, the same each time it is given."""
+    return derived_id(command_id, "answer")
+
+
 def number_of(text: str) -> int:
     """The 128 bits of a UUID in its text form; raises ValueError when it is none. Without an object: ids are many."""
     bits = packed(text) if len(text) == _LENGTH else text  # what is much longer is not to be remembered

@@ -12,6 +12,7 @@ import msgspec
 
 from sagas.core.definition import Definition
 from sagas.core.effects import ClearTimer, Decision, Input, Operate, Reply, Send, SetTimer
+from sagas.core.ids import answer_id
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
 from sagas.ports import Changes, Incoming, StoreTransaction, TimerRow
@@ -136,6 +137,9 @@ class Batch:
         assert definition is not None, "there is a plan, so there is a definition"
         self._adopt(definition, self._instances[instance_id], decision, message, "")
         self._changes.audit.append(audit_row(instance, decision, message, self._now_ms))
+        # What is asked again may have been answered before: that answer comes once more, under the same id.
+        sent = (effect.id for effect in decision.effects if isinstance(effect, Send))
+        self._changes.forgotten += (answer_id(command_id) for command_id in sent)
         return decision
 
     def fail(self, incoming: Incoming, reason: str) -> None:

@@ -15,7 +15,8 @@ participant's own database and in the same transaction as its business rows and 
 A refusal that is not remembered would be a bug: sent again, the command might succeed after the saga
 has turned back. What a handler wrote before it refused is rolled back with its savepoint: a refusal says that nothing
 remains. A handler that raises did nothing either, and is answered with `Fault`, which is not remembered: the saga sends
-the command again. A handler that returns `InProgress` is remembered without an answer: `Service.settle` gives it later.
+the command again. Nor is `CannotUndo`: a person may have the undo sent again once what stood in its way is gone. A
+handler that returns `InProgress` is remembered without an answer: `Service.settle` gives it later.
 
 A command that cannot be read, or that nobody here understands, is a dead letter. If its headers say whose, its saga
 is told (`Undeliverable`) and turns back. That is remembered as a refusal is: the next release may understand it.
@@ -29,9 +30,9 @@ import msgspec
 
 from sagas.core import barrier
 from sagas.core.envelope import Header, encode_message
-from sagas.core.ids import derived_id
+from sagas.core.ids import answer_id, derived_id
 from sagas.core.instance import Operation
-from sagas.core.messages import Event, Fault, InProgress, Undeliverable, tag_of
+from sagas.core.messages import CannotUndo, Event, Fault, InProgress, Undeliverable, tag_of
 from sagas.core.participants import Participant
 from sagas.ports import BarrierRow, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, TopicSpec
 from sagas.runtime.calling import carried_out, nothing_to_undo
@@ -137,7 +138,7 @@ class Service:
         key = str(getattr(reply, self.participant.key))
         require_readable(reply, self.participant.key, key)
         headers = reply_headers(ticket.instance_id, ticket.step, "do", command_id)
-        answer = self._fresh(reply, derived_id(command_id, "answer"), key, headers, now_ms)
+        answer = self._fresh(reply, answer_id(command_id), key, headers, now_ms)
         transaction.amend(msgspec.structs.replace(row, answer=answer.event_type, answer_data=answer.payload), now_ms)
         transaction.add_outbox([answer])
         return True
@@ -223,8 +224,8 @@ class Service:
             reply = nothing_to_undo(delivery, self.participant.key)
         answer = self._reply(claim, reply, now_ms)
         transaction.add_outbox([answer])
-        if type(reply) is Fault:
-            return
+        if type(reply) is Fault or isinstance(reply, CannotUndo):
+            return  # a state of affairs: asked once more, the handler looks once more
         if not is_there:
             # Inserted only if it was never seen: from now on its do is not carried out any more.
             block = BarrierRow(
@@ -253,18 +254,19 @@ class Service:
 
     def _reply(self, claim: Claim, reply: Event, now_ms: int) -> OutboxRow:
         # A definite answer has one id for ever, so that its repeats are recognised; the others have one an attempt.
-        if type(reply) in _OF_THE_KIT and not (claim.is_final and isinstance(reply, Undeliverable)):
+        is_of_now = type(reply) in _OF_THE_KIT or isinstance(reply, CannotUndo)
+        if is_of_now and not (claim.is_final and isinstance(reply, Undeliverable)):
             purpose, headers = tag_of(type(reply)), {**claim_headers(claim), Header.ATTEMPT: claim.attempt}
             message_id = derived_id(claim.command_id, purpose, claim.attempt)
             return self._fresh(reply, message_id, claim.key, headers, now_ms)
-        return self._fresh(reply, derived_id(claim.command_id, "answer"), claim.key, claim_headers(claim), now_ms)
+        return self._fresh(reply, answer_id(claim.command_id), claim.key, claim_headers(claim), now_ms)
 
     def _fresh(self, reply: Event, message_id: str, key: str, headers: dict[str, str], now_ms: int) -> OutboxRow:
         payload = encode_message(reply, message_id=message_id, key_field=self.participant.key, key=key, now_ms=now_ms)
         return self._row(message_id, tag_of(type(reply)), payload, key, headers, now_ms)
 
     def _remembered(self, claim: Claim, known: BarrierRow, now_ms: int) -> OutboxRow:
-        message_id = derived_id(claim.command_id, "answer")
+        message_id = answer_id(claim.command_id)
         return self._row(message_id, known.answer, known.answer_data, claim.key, claim_headers(claim), now_ms)
 
     def _row(

@@ -10,7 +10,7 @@ from itertools import combinations
 
 from sagas.core.definition import Definition, StepSpec
 from sagas.core.effects import Fire, Signal
-from sagas.core.ids import derived_id
+from sagas.core.ids import answer_id, derived_id
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, Instance, leaf_of
 from sagas.core.messages import Event, InProgress, Rejection, Undeliverable, tag_of
 from sagas.core.retreat import relation
@@ -232,7 +232,7 @@ def nobody_is_timed_out_whose_answer_waits(evidence: Evidence) -> Iterator[Viola
 
 def _answered_ms(evidence: Evidence, instance: Instance, step: str) -> int | None:
     command = derived_id(instance.id, step, "do")
-    answer = evidence.first_there.get(derived_id(command, "answer"))
+    answer = evidence.first_there.get(answer_id(command))
     return None if answer is None else answer.at_ms
 
 
