@@ -1,52 +1,46 @@
 """One batch of the orchestrator, or a part of a large one: every decision gathered into one `Changes`.
 
-Theory of operation. Instances are read once for all of its messages and then live in memory, so the
-second message sees what the first decided. Nothing is written until the end, and then all of it in the
-transaction that did the reading, which the parts of a large batch share: a crash anywhere leaves no trace.
+Theory of operation. Instances are read once for all of its messages and then live in memory (`deciding.py`). Nothing is
+written until the end, and then all of it in the transaction that did the reading, which the parts of a large batch
+share: a crash anywhere leaves no trace.
+
+What is parked is read again when its run moves, before a timer of its run fires (nobody times out a step whose answer
+lies here), and when its time is over: then by every node that looks, until the one that has the run's version does.
+Only what cannot be taken even then becomes a dead letter, and is forgotten by the inbox: it may come again.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
-from sagas.core.definition import Definition
-from sagas.core.effects import ClearTimer, Decision, Input, Operate, Reply, Send, SetTimer
+from sagas.core.effects import Decision, Operate, Send
 from sagas.core.ids import answer_id
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
-from sagas.ports import Changes, Incoming, StoreTransaction, TimerRow
+from sagas.ports import Incoming, ParkedRow, StoreTransaction, TimerRow
 from sagas.runtime.catalog import Catalog
-from sagas.runtime.dead_letters import dead_letter, published_again
+from sagas.runtime.dead_letters import published_again
+from sagas.runtime.deciding import ELSEWHERE_MS, READ_BY, Deciding
 from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, SignalItem, StartItem, wanted_runs
-from sagas.runtime.planning import carry_over_of, plan
+from sagas.runtime.planning import plan
 from sagas.runtime.pulse import Drift, drift_of
-from sagas.runtime.rows import audit_row, begun, command_row, journal_row, parked_row, timer_name, unborn
-
-READ_BY = "orchestrator"
-"""Who gave up on a message, in its dead letter."""
+from sagas.runtime.rows import audit_row, saga_and_key, unborn
 
 UNKNOWN_VERSION_MS = 60_000
 """How long a timer waits for a node that knows its saga's version, before it is looked at again."""
 
 _log = logging.getLogger("sagas.orchestrator")
 
+Read = Callable[[Incoming], Item]
 
-class Batch:
+
+class Batch(Deciding):
     """The state of one batch. Use: `load`, then `take` or `fire` each, then `write`."""
 
     def __init__(self, catalog: Catalog, transaction: StoreTransaction, now_ms: int) -> None:
-        self._catalog = catalog
-        self._transaction = transaction
-        self._now_ms = now_ms
-        self._changes = Changes(now_ms=now_ms)
-        self._instances: dict[str, Instance] = {}
-        self._ids: dict[tuple[str, str], str] = {}
-        self._read: dict[str, Instance] = {}
-        self._timers: dict[tuple[str, str], TimerRow | None] = {}
+        super().__init__(catalog, transaction, now_ms)
         self._seen: set[str] = set()
-        self._purged: set[tuple[str, str]] = set()
-        self._advanced: dict[str, None] = {}
 
     # ----------------------------------------------------------------- reading
 
@@ -59,24 +53,25 @@ class Batch:
             for saga, key in wanted_runs(item):
                 keys.setdefault(saga, set()).add(key)
         for saga, wanted in keys.items():
-            found = self._transaction.find(saga, wanted)
-            self._keep(found.values())
-            self._purged.update((saga, key) for key in self._transaction.purged(saga, wanted - found.keys()))
+            self._find(saga, wanted)
 
-    def due(self, until_ms: int, count_max: int) -> list[TimerRow]:
-        """Read the timers due at or before `until_ms` and their instances; expire replies parked too long."""
+    def due(self, until_ms: int, count_max: int, read: Read) -> list[TimerRow]:
+        """Read the timers due at or before `until_ms` and their instances; take what was parked for these before them.
+
+        What was parked too long is taken now or never.
+        """
         timers = self._transaction.due_timers(until_ms, count_max)
         self._keep(self._transaction.load({timer.instance_id for timer in timers}).values())
-        for parked in self._transaction.parked_expired(until_ms, count_max):
-            self._changes.unparked.append(parked.message_id)
-            self._bury(parked.incoming, "came early, and what it answers never followed")
+        self._take_parked(self._transaction.parked_for({timer.instance_id for timer in timers}), read)
+        for row in self._transaction.parked_expired(until_ms, count_max):
+            self._take_or_bury(row, read)
         return timers
 
-    def _keep(self, instances: Iterable[Instance]) -> None:
-        for instance in instances:
-            self._instances[instance.id] = instance
-            self._ids[instance.saga, instance.key] = instance.id
-            self._read[instance.id] = instance
+    def _find(self, saga: str, keys: Collection[str]) -> None:
+        found = self._transaction.find(saga, keys)
+        self._keep(run for run in found.values() if run.id not in self._instances)
+        missing = [key for key in keys if key not in found]
+        self._purged.update((saga, key) for key in self._transaction.purged(saga, missing))
 
     # ----------------------------------------------------------------- deciding
 
@@ -93,8 +88,10 @@ class Batch:
                 if self._take_start(item):
                     return  # not noted in the inbox: its run knows it, and is found by its key
             case SignalItem():
-                if item.start is not None:
+                if isinstance(item.start, StartItem):
                     self._take_start(item.start)
+                elif item.start is not None:
+                    self._bury(item.incoming, item.start.reason)
                 self._take_signal(item)
             case PoisonItem(reason=reason):
                 self._bury(item.incoming, reason)
@@ -153,118 +150,9 @@ class Batch:
         else:
             self._changes.outbox.append(again)
 
-    def _has_begun(self, item: Item) -> bool:
-        """Whether a message has begun a run: then it was dealt with, whoever waits for it now."""
-        start = item.start if isinstance(item, SignalItem) else item
-        run = self._run_of(start) if isinstance(start, StartItem) else None
-        return run is not None and run.begun_by == item.incoming.id
+    # ----------------------------------------------------------------- what was parked
 
-    def _run_of(self, item: StartItem) -> Instance | None:
-        return self._instances.get(self._ids.get((item.definition.name, item.start.key), ""))
-
-    def _take_start(self, item: StartItem) -> bool:
-        """Begin a run, unless there is one; whether that was done."""
-        definition, incoming, key = item.definition, item.incoming, item.start.key
-        if (definition.name, key) in self._purged:
-            self._bury(incoming, f"the run of {key!r} ended long ago and was purged: none begins anew")
-            return False
-        instance = self._run_of(item)
-        if instance is not None:
-            self._decide(self._home_of(instance) or definition, instance.id, item.start, incoming)
-            return False
-        decision = begun(decide(definition, None, item.start, self._now_ms), incoming.id)
-        self._adopt(definition, None, decision, item.start, incoming.id)
-        return True
-
-    def _take_signal(self, item: SignalItem) -> None:
-        for saga in item.sagas:
-            instance = self._instances.get(self._ids.get((saga, item.key), ""))
-            definition = self._home_of(instance) if instance is not None else None
-            if instance is None:
-                # The start may come on another topic. The row is for the first saga: it is read again for all of them.
-                self._park(item.incoming, unborn(saga, item.key))
-                return
-            if definition is not None and definition.takes(item.signal.event_type):
-                self._decide(definition, instance.id, item.signal, item.incoming)
-
-    def _take_reply(self, incoming: Incoming, instance_id: str, reply: Reply) -> None:
-        instance = self._instances.get(instance_id)
-        if instance is None:
-            if self._transaction.is_purged(instance_id):
-                self._bury(incoming, f"it answers step {reply.step!r} of a run that ended long ago and was purged")
-            else:
-                self._park(incoming, instance_id)
-            return
-        definition = self._home_of(instance)
-        if definition is None:
-            _log.error("saga %s version %d is not loaded here, %s waits", instance.saga, instance.version, instance.id)
-            self._park(incoming, instance_id)
-            return
-        spec = definition.step_of(reply.step)
-        if spec is not None and spec.to.events != incoming.topic:
-            self._bury(
-                incoming, f"step {reply.step!r} is answered on {spec.to.events!r}, this came on {incoming.topic!r}"
-            )
-            return
-        self._decide(definition, instance_id, reply, incoming)
-
-    def _home_of(self, instance: Instance) -> Definition | None:
-        """The definition under which the run goes on, to which it is carried over first if it is another."""
-        definition = self._catalog.exact(instance)
-        if definition is not None:
-            return definition
-        heir = self._catalog.heir(instance)
-        if heir is not None:
-            message = carry_over_of(instance)
-            self._adopt(heir, instance, decide(heir, instance, message, self._now_ms), message, "")
-        return heir
-
-    def _decide(self, definition: Definition, instance_id: str, message: Input, incoming: Incoming) -> None:
-        decision = decide(definition, self._instances[instance_id], message, self._now_ms)
-        if decision.verdict == "early":
-            self._park(incoming, instance_id)
-            return
-        if decision.verdict == "violation":
-            self._bury(incoming, decision.note)
-        self._adopt(definition, self._instances[instance_id], decision, message, incoming.id)
-
-    def _park(self, incoming: Incoming, instance_id: str) -> None:
-        self._changes.parked.append(parked_row(incoming, instance_id, self._now_ms))
-
-    def _bury(self, incoming: Incoming, reason: str) -> None:
-        key_field = self._key_field(incoming.topic)
-        letter, notice = dead_letter(incoming, reason, self._now_ms, read_by=READ_BY, key_field=key_field)
-        _log.warning("dead letter from %s/%d at %d: %s", letter.topic, letter.partition, letter.offset, letter.reason)
-        self._changes.dead_letters.append(letter)
-        self._changes.outbox.append(notice)
-
-    def _key_field(self, topic: str) -> str:
-        return next((d.key for d in self._catalog.definitions if topic in d.topics), "")
-
-    # ----------------------------------------------------------------- gathering
-
-    def _adopt(
-        self, definition: Definition, before: Instance | None, decision: Decision, message: Input, message_id: str
-    ) -> None:
-        after = decision.instance
-        assert after is not None
-        self._instances[after.id] = after
-        self._ids[after.saga, after.key] = after.id
-        self._advanced[after.id] = None
-        self._changes.journal.append(journal_row(before, decision, message, message_id, self._now_ms))
-        for effect in decision.effects:  # by their type itself: to ask what is of no class of a Struct costs four times
-            if type(effect) is Send:
-                self._changes.outbox.append(command_row(definition, after, effect, self._now_ms))
-            elif type(effect) is SetTimer:
-                name = timer_name(definition, after, effect.name)
-                row = TimerRow(instance_id=after.id, name=name, due_ms=effect.due_ms, fire=effect.fire)
-                self._timers[after.id, name] = row
-            elif type(effect) is ClearTimer:
-                self._timers[after.id, timer_name(definition, after, effect.name)] = None
-
-    # ----------------------------------------------------------------- writing
-
-    def unpark(self, read: Callable[[Incoming], Item]) -> None:
+    def unpark(self, read: Read) -> None:
         """Try the parked replies and signals of the instances that moved in this batch again."""
         if not self._advanced:
             return
@@ -273,17 +161,74 @@ class Batch:
         waiting = self._transaction.parked_for([*self._advanced, *born])
         if not waiting and not self._changes.parked:
             return
-        self._changes.unparked += (row.message_id for row in waiting)
         # What was parked in this same batch is in no table yet: its start may have been read just after it.
         just_now, self._changes.parked = self._changes.parked, []
         wanted = {*self._advanced, *born}
         self._changes.parked += (row for row in just_now if row.instance_id not in wanted)
-        for row in (*waiting, *(row for row in just_now if row.instance_id in wanted)):
-            item = read(row.incoming)
-            if isinstance(item, ReplyItem):
+        self._take_parked(waiting, read)
+        for row in (row for row in just_now if row.instance_id in wanted):
+            self._take_row(row, read)
+
+    def _take_parked(self, rows: Sequence[ParkedRow], read: Read) -> None:
+        taken = set(self._changes.unparked)
+        for row in rows:
+            if row.message_id not in taken:
+                self._changes.unparked.append(row.message_id)
+                self._take_row(row, read)
+
+    def _take_row(self, row: ParkedRow, read: Read) -> None:
+        item = read(row.incoming)
+        match item:
+            case ReplyItem():
                 self._take_reply(item.incoming, item.instance_id, item.reply)
-            elif isinstance(item, SignalItem):
-                self._take_signal(item)
+            case SignalItem() if saga := self._saga_of(row):
+                self._take_signal(item, saga)
+            case PoisonItem(reason=reason):
+                self._bury(row.incoming, reason)
+            case _:
+                self._bury(row.incoming, "it came early, and nothing here waits for it any more")
+
+    def _take_or_bury(self, row: ParkedRow, read: Read) -> None:
+        """Take what was parked too long, or give it up."""
+        if row.message_id in self._changes.unparked:
+            return  # a timer of its run was due as well
+        self._load_for(row)
+        instance = self._instances.get(row.instance_id)
+        if instance is not None and self._home_of(instance) is None:
+            self._changes.unparked.append(row.message_id)
+            self._park(row.incoming, row.instance_id, row.message_id, ELSEWHERE_MS)  # for the node that has its version
+            return
+        others = len(self._changes.parked)
+        self._take_parked([row], read)
+        if len(self._changes.parked) == others:
+            return
+        del self._changes.parked[others:]
+        if self._was_for_another(row, read):
+            return
+        self._changes.forgotten.append(row.incoming.id)
+        self._bury(row.incoming, "came early, and what it answers never followed")
+
+    def _load_for(self, row: ParkedRow) -> None:
+        at = saga_and_key(row.instance_id)
+        if at is not None:
+            self._find(at[0], [at[1]])
+        elif row.instance_id not in self._instances:
+            self._keep(self._transaction.load([row.instance_id]).values())
+
+    def _saga_of(self, row: ParkedRow) -> str:
+        at, instance = saga_and_key(row.instance_id), self._instances.get(row.instance_id)
+        return at[0] if at is not None else instance.saga if instance is not None else ""
+
+    def _was_for_another(self, row: ParkedRow, read: Read) -> bool:
+        """Whether a signal that this saga's run never came for has found another saga's, or is buried for another."""
+        item = read(row.incoming)
+        if not isinstance(item, SignalItem):
+            return False
+        if self._saga_of(row) != item.sagas[0]:
+            return True
+        return any(self._transaction.find(saga, [item.key]) for saga in item.sagas)
+
+    # ----------------------------------------------------------------- writing
 
     def write(self) -> None:
         """Write everything that was decided. Raises StaleRevision when an instance was moved by somebody else."""

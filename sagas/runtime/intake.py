@@ -31,13 +31,16 @@ class ReplyItem(msgspec.Struct, frozen=True):
 
 
 class SignalItem(msgspec.Struct, frozen=True):
-    """An event that runs of `sagas` with the business key `key` may wait for; `start` if it begins one, too."""
+    """An event that runs of `sagas` with the business key `key` may wait for.
+
+    `start` if it begins one, too; a PoisonItem if it would and cannot be read as that.
+    """
 
     incoming: Incoming
     sagas: tuple[str, ...]
     key: str
     signal: Signal
-    start: StartItem | None = None
+    start: "StartItem | PoisonItem | None" = None
 
 
 class PoisonItem(msgspec.Struct, frozen=True):
@@ -89,7 +92,10 @@ class Intake:
         """What `incoming` is. Never raises for what is in a message."""
         if incoming.defect:
             return PoisonItem(incoming, incoming.defect)
-        envelope = decode_envelope(incoming.payload, self._keys[incoming.topic])
+        key_field = self._keys.get(incoming.topic)
+        if key_field is None:
+            return ForeignItem(incoming)  # what was parked by a release that read this topic
+        envelope = decode_envelope(incoming.payload, key_field)
         if isinstance(envelope, Undecodable):
             return PoisonItem(incoming, envelope.reason)
         if Header.INSTANCE in incoming.headers:
@@ -100,8 +106,7 @@ class Intake:
         if not waiting:
             return started or ForeignItem(incoming)
         signal = Signal(event_type=envelope.event_type, data=envelope.data)
-        start = started if isinstance(started, StartItem) else None
-        return SignalItem(incoming, waiting, envelope.key, signal, start)
+        return SignalItem(incoming, waiting, envelope.key, signal, started)
 
 
 def newest(definitions: Sequence[Definition]) -> list[Definition]:
@@ -180,7 +185,7 @@ def _reply(incoming: Incoming, envelope: Envelope) -> Item:
     return ReplyItem(incoming, instance, reply)
 
 
-def _start(incoming: Incoming, envelope: Envelope, definition: Definition) -> Item:
+def _start(incoming: Incoming, envelope: Envelope, definition: Definition) -> StartItem | PoisonItem:
     event = decode_data(definition.start.event_type, definition.key, envelope.key, envelope.data)
     if isinstance(event, Undecodable):
         return PoisonItem(incoming, event.reason)

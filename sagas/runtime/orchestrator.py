@@ -79,7 +79,7 @@ class Orchestrator:
         fired: list[TimerRow] = []
 
         def work(batch: Batch) -> None:
-            fired[:] = batch.due(read_up_to_ms, TIMERS_PER_BATCH_MAX)
+            fired[:] = batch.due(read_up_to_ms, TIMERS_PER_BATCH_MAX, self._intake.read)
             for timer in fired:
                 batch.fire(timer)
             batch.unpark(self._intake.read)

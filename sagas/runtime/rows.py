@@ -119,12 +119,20 @@ def unborn(saga: str, key: str) -> str:
     return f"{saga}/{key}"
 
 
-def parked_row(incoming: Incoming, instance_id: str, now_ms: int) -> ParkedRow:
+def saga_and_key(instance_id: str) -> tuple[str, str] | None:
+    """Whose instance `unborn` has spelled so, None for an id."""
+    saga, mark, key = instance_id.partition("/")
+    return (saga, key) if mark else None
+
+
+def parked_row(
+    incoming: Incoming, instance_id: str, now_ms: int, *, row_id: str, for_ms: int = PARKED_MS_MAX
+) -> ParkedRow:
     """A message that waits for the instance or step it belongs to."""
     return ParkedRow(
-        message_id=incoming.id,
+        message_id=row_id,
         instance_id=instance_id,
         received_ms=now_ms,
-        expires_ms=now_ms + PARKED_MS_MAX,
+        expires_ms=now_ms + for_ms,
         incoming=incoming,
     )

@@ -1,0 +1,224 @@
+"""What comes before anybody here can take it is kept for whoever can, and taken before time is called."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import msgspec
+import pytest
+
+from sagas import Command, Event, Participant, Saga, unchanged
+from sagas.core.definition import Definition
+from sagas.core.envelope import Header, encode_message
+from sagas.core.ids import timed_id
+from sagas.core.instance import Instance
+from sagas.ports import Incoming
+from sagas.runtime.deciding import ELSEWHERE_MS
+from sagas.runtime.orchestrator import Orchestrator
+from sagas.runtime.rows import PARKED_MS_MAX
+from sagas.store.sqlite import SqliteStore
+
+NOW_MS = 1_700_000_000_000
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+
+BANK, BOX, DESK = (Participant(name, key="order_id") for name in ("bank", "box", "desk"))
+_numbers = count()
+
+
+class Order(msgspec.Struct, frozen=True):
+    order_id: str
+
+
+class OrderAsked(Event, tag="order.asked"):
+    order_id: str
+
+
+class GiftAsked(Event, tag="gift.asked"):
+    order_id: str
+
+
+class Paid(Event, tag="paid"):
+    order_id: str
+
+
+class Packed(Event, tag="packed"):
+    order_id: str
+
+
+class Pack(Command[Packed], tag="pack"):
+    order_id: str
+
+
+class Unpacked(Event, tag="unpacked"):
+    order_id: str
+
+
+class Unpack(Command[Unpacked], tag="unpack"):
+    order_id: str
+
+
+def a_saga(
+    name: str = "order", start: type[Event] = OrderAsked, version: int = 1, *, waits: bool = True, timeout: float = 3600
+) -> Definition:
+    """Waits for a payment, if it does, and packs."""
+    saga: Saga[Order] = Saga(name, Order, version=version, key="order_id")
+
+    def begin(event: Any) -> Order:
+        if event.order_id == "refused":
+            raise ValueError("it does not begin")
+        return Order(event.order_id)
+
+    begin.__annotations__ = {"event": start, "return": Order}
+    saga.start(on=BANK if start is Paid else DESK)(begin)
+
+    @saga.step(to=BOX, timeout=timeout, unknown="undo")
+    def pack(order: Order) -> Pack:
+        return Pack(order_id=order.order_id)
+
+    @pack.undo
+    def _(order: Order) -> Unpack:
+        return Unpack(order_id=order.order_id)
+
+    pack.reply(unchanged)
+    if not waits:
+        saga.flow(pack)
+        return saga.definition
+
+    @saga.wait(on=BANK, timeout=HOUR_MS / 1000, absence="refusal")
+    def payment(order: Order, signal: Paid) -> Order:
+        return order
+
+    saga.flow(payment >> pack)
+    return saga.definition
+
+
+def an_event(topic: Participant, event: Any, headers: dict[str, str] | None = None) -> Incoming:
+    number, key = next(_numbers), event.order_id
+    message_id = timed_id(NOW_MS, f"{number}")
+    payload = encode_message(event, message_id=message_id, key_field="order_id", key=key, now_ms=NOW_MS)
+    return Incoming(
+        id=message_id,
+        topic=topic.events,
+        partition=0,
+        offset=number,
+        timestamp_ms=NOW_MS,
+        payload=payload,
+        headers=headers or {},
+    )
+
+
+def packed(run: Instance) -> Incoming:
+    headers = {Header.INSTANCE: run.id, Header.STEP: "pack", Header.OPERATION: "do"}
+    return an_event(BOX, Packed(order_id=run.key), headers)
+
+
+@pytest.fixture
+def store() -> Iterator[SqliteStore]:
+    made = SqliteStore(":memory:")
+    yield made
+    made.close()
+
+
+def run_of(store: SqliteStore, saga: str = "order") -> Instance:
+    found = store.instance(saga, "o-1")
+    assert found is not None
+    return found
+
+
+ASKED, GIVEN, PAID = OrderAsked(order_id="o-1"), GiftAsked(order_id="o-1"), Paid(order_id="o-1")
+BOTH = [a_saga("gift", GiftAsked), a_saga("order", OrderAsked)]
+
+
+@pytest.mark.parametrize("definitions", [BOTH, BOTH[::-1]], ids=["gift first", "order first"])
+def test_a_signal_that_two_sagas_wait_for_reaches_the_run_that_is_there(
+    store: SqliteStore, definitions: list[Definition]
+) -> None:
+    node = Orchestrator(definitions, store)
+    for event in (an_event(DESK, ASKED), an_event(BANK, PAID)):
+        node.process([event], NOW_MS)
+    assert run_of(store).state == "pack.pending"
+    node.fire(NOW_MS + PARKED_MS_MAX, NOW_MS + PARKED_MS_MAX)
+    assert store.dead_letters(9) == [], "there is no gift, and nobody has lost anything by it"
+
+
+@pytest.mark.parametrize("definitions", [BOTH, BOTH[::-1]], ids=["gift first", "order first"])
+def test_a_signal_that_comes_between_two_starts_reaches_both_runs(
+    store: SqliteStore, definitions: list[Definition]
+) -> None:
+    node = Orchestrator(definitions, store)
+    for event in (an_event(DESK, ASKED), an_event(BANK, PAID), an_event(DESK, GIVEN)):
+        node.process([event], NOW_MS)
+    assert {run_of(store, saga).state for saga in ("order", "gift")} == {"pack.pending"}
+    assert len(store.journal(run_of(store).id)) == 2, "the first has it once"
+
+
+def test_a_signal_that_nobody_s_run_came_for_is_one_dead_letter(store: SqliteStore) -> None:
+    node = Orchestrator(BOTH, store)
+    node.process([an_event(BANK, PAID)], NOW_MS)
+    node.fire(NOW_MS + PARKED_MS_MAX, NOW_MS + PARKED_MS_MAX)
+    assert [letter.reason for letter in store.dead_letters(9)] == ["came early, and what it answers never followed"]
+    assert len(store.unpublished(9)) == 1
+
+
+def test_a_signal_that_a_node_without_the_runs_version_reads_waits_for_one_that_has_it(store: SqliteStore) -> None:
+    old, new = Orchestrator([a_saga()], store), Orchestrator([a_saga(), a_saga(version=2)], store)
+    new.process([an_event(DESK, ASKED)], NOW_MS)
+    old.process([an_event(BANK, PAID)], NOW_MS)
+    due_ms = NOW_MS + ELSEWHERE_MS
+    assert store.next_due_ms() == due_ms
+    old.fire(due_ms, due_ms)
+    new.fire(due_ms + ELSEWHERE_MS, due_ms + ELSEWHERE_MS)
+    assert run_of(store).state == "pack.pending"
+
+
+def test_an_answer_that_a_node_without_the_runs_version_reads_is_taken_in_seconds(store: SqliteStore) -> None:
+    v1, v2 = a_saga(waits=False), a_saga(version=2, waits=False)
+    old, new = Orchestrator([v1], store), Orchestrator([v1, v2], store)
+    new.process([an_event(DESK, ASKED)], NOW_MS)
+    old.process([packed(run_of(store))], NOW_MS)
+    for looks in range(1, 200):
+        old.fire(NOW_MS + looks * ELSEWHERE_MS, NOW_MS + looks * ELSEWHERE_MS)
+    assert store.dead_letters(9) == [], "as long as its run waits"
+    new.fire(NOW_MS + 200 * ELSEWHERE_MS, NOW_MS + 200 * ELSEWHERE_MS)
+    assert run_of(store).state == "completed"
+
+
+@pytest.mark.parametrize("minutes", [1, 21], ids=["in time", "after an outage"])
+def test_nobody_times_out_a_step_whose_answer_lies_here(store: SqliteStore, minutes: int) -> None:
+    v2 = a_saga(version=2, waits=False, timeout=30)
+    new = Orchestrator([v2], store)
+    new.process([an_event(DESK, ASKED)], NOW_MS)
+    Orchestrator([a_saga(waits=False)], store).process([packed(run_of(store))], NOW_MS + 1)
+    later_ms = NOW_MS + minutes * MINUTE_MS
+    new.fire(later_ms, later_ms)
+    assert run_of(store).state == "completed"
+    assert store.dead_letters(9) == []
+
+
+def test_a_start_is_not_lost_to_what_was_parked_on_a_topic_that_is_not_read_any_more(store: SqliteStore) -> None:
+    Orchestrator([a_saga()], store).process([an_event(BANK, PAID)], NOW_MS)
+    node = Orchestrator([a_saga(version=2, waits=False)], store)
+    node.process([an_event(DESK, ASKED)], NOW_MS)
+    assert run_of(store).state == "pack.pending"
+    assert [letter.reason for letter in store.dead_letters(9)] == [
+        "it came early, and nothing here waits for it any more"
+    ]
+
+
+def test_a_start_that_raises_is_a_dead_letter_though_another_saga_takes_it_for_a_signal(store: SqliteStore) -> None:
+    node = Orchestrator([a_saga("ledger", Paid, waits=False), a_saga()], store)
+    node.process([an_event(BANK, Paid(order_id="refused"))], NOW_MS)
+    assert [letter.reason for letter in store.dead_letters(9)] == [
+        "start of saga 'ledger' raised ValueError: it does not begin"
+    ]
+
+
+def test_what_was_given_up_may_come_again(store: SqliteStore) -> None:
+    node, signal = Orchestrator([a_saga()], store), an_event(BANK, PAID)
+    node.process([signal], NOW_MS)
+    later_ms = NOW_MS + PARKED_MS_MAX
+    node.fire(later_ms, later_ms)
+    assert len(store.dead_letters(9)) == 1
+    node.process([an_event(DESK, ASKED), signal], later_ms)
+    assert run_of(store).state == "pack.pending"
