@@ -219,7 +219,7 @@ class Orchestrator:
                 case ClearTimer():
                     timers.pop(effect.name, None)
                 case Send():
-                    body = encode_data(effect.command, self.definition.key)
+                    body = effect.body
                     now = Sent(effect.step, effect.operation, effect.id, body)
                     before = sent.setdefault((effect.step, effect.operation), now)
                     broken = broken or (_difference(before, now) if self._is_promised else None)

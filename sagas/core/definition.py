@@ -193,8 +193,16 @@ class Definition:
         return any(event_type in wait.signals for wait in self.waits.values())
 
     def encode_data(self, data: object) -> bytes:
-        """The saga's own data as JSON."""
-        return _encode(data)
+        """The saga's own data as JSON, as an author's function has returned them.
+
+        Raises TypeError and msgspec.ValidationError for what could not be read again: kept, it would be in the way of
+        every step and every undo.
+        """
+        if not isinstance(data, self.data_type):
+            raise TypeError(f"it returned {type(data).__name__}, expected {self.data_type.__name__}")
+        encoded = _encode(data)
+        self.decode_data(encoded)
+        return encoded
 
     def decode_data(self, data: bytes) -> Any:
         """The saga's own data. Raises msgspec.ValidationError when `data` does not fit `data_type`."""

@@ -92,6 +92,8 @@ Input = Start | Reply | Signal | Fire | Operate | CarryOver
 class Send(msgspec.Struct, frozen=True, kw_only=True):
     """Send `command` to a participant's topic under `id`, which is the same for every attempt.
 
+    `body` is what it says, as JSON without the business key: the author's code built it, so it is encoded where that
+    may fail and no later.
     `sent_as` is the name its participant knows the step by: `step`, or what an earlier version called it.
     A participant that reads it after `deadline_ms` refuses it; 0: it is never too late. `since_ms` is when the step's
     command was first sent; 0: now, or that is not known.
@@ -104,6 +106,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     operation: Operation
     attempt: int
     command: Command[Event]
+    body: bytes
     deadline_ms: int = 0
     since_ms: int = 0
 

@@ -15,6 +15,7 @@ and for every input, that the sagas of this repository come to.
 
 from msgspec.structs import replace
 
+from sagas.core.building import said
 from sagas.core.definition import Definition
 from sagas.core.effects import ClearTimer, Decision, Fire, Reply, Send, SetTimer, Start
 from sagas.core.envelope import decode_data
@@ -157,6 +158,7 @@ def _asking(definition: Definition, asked: Asked, run: str, data: bytes, now_ms:
     name = spec.name
     if spec.unknown == "resend":
         after_ms = max(after_ms, spec.retry.delay_ms(1, run))
+    command = spec.build(definition.decode_data(data))
     return (
         Send(
             id=derived_id(run, name, "do"),
@@ -165,7 +167,8 @@ def _asking(definition: Definition, asked: Asked, run: str, data: bytes, now_ms:
             sent_as=name,
             operation="do",
             attempt=1,
-            command=spec.build(definition.decode_data(data)),
+            command=command,
+            body=said(command, spec.command_type, definition.key),
         ),
         SetTimer(name=name, due_ms=now_ms + after_ms, fire=asked.fire),
     )
@@ -177,6 +180,7 @@ def _undoing(
     """The undo of a step, whose sending is counted in `record`, and the timer that sends it again."""
     spec, undo, attempt = undone.spec, undone.undo, record.undo_attempts
     sent_as = record.sent_as or spec.name
+    command = undo.build(definition.decode_data(data))
     return (
         Send(
             id=derived_id(run, sent_as, "undo"),
@@ -185,7 +189,8 @@ def _undoing(
             sent_as=sent_as,
             operation="undo",
             attempt=attempt,
-            command=undo.build(definition.decode_data(data)),
+            command=command,
+            body=said(command, undo.command_type, definition.key),
             since_ms=record.asked_ms or record.sent_ms,
         ),
         SetTimer(

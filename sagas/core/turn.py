@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from sagas.core.building import said
 from sagas.core.course import BACKWARD, Phase, Place
 from sagas.core.definition import Definition, EachSpec, StepSpec
 from sagas.core.effects import ClearTimer, Decision, Fire, Move, Send, SetTimer, TimerKind, Verdict
@@ -215,10 +216,11 @@ def _timeout_at_ms(turn: Turn, spec: StepSpec, record: StepRecord) -> int:
 def _send(
     turn: Turn, spec: StepSpec, record: StepRecord, operation: Operation, attempt: int, deadline_ms: int = 0
 ) -> bool:
-    build = spec.build if operation == "do" or spec.undo is None else spec.undo.build
+    asked = spec if operation == "do" or spec.undo is None else spec.undo
     try:
         data = turn.definition.decode_data(turn.instance.data)
-        command = build(data) if spec.each is None else build(data, item_of(turn, spec.each, record.name))
+        command = asked.build(data) if spec.each is None else asked.build(data, item_of(turn, spec.each, record.name))
+        body = said(command, asked.command_type, turn.definition.key)
     except Exception as error:  # the saga author's code: one run gets stuck, the partition goes on
         break_down(turn, record.name, f"building its {operation} raised {told(error)}")
         return False
@@ -234,6 +236,7 @@ def _send(
             operation=operation,
             attempt=attempt,
             command=command,
+            body=body,
             deadline_ms=deadline_ms,
             since_ms=(record.asked_ms or record.sent_ms) if operation == "undo" or attempt > 1 else 0,
         )

@@ -27,8 +27,8 @@ from sagas.runtime.planning import plan
 from sagas.runtime.pulse import Drift, drift_of
 from sagas.runtime.rows import audit_row, saga_and_key, unborn
 
-UNKNOWN_VERSION_MS = 60_000
-"""How long a timer waits for a node that knows its saga's version, before it is looked at again."""
+PUT_OFF_MS = 60_000
+"""After how long a timer is looked at again that no node here can fire: none knows its saga's version, or all fail."""
 
 _log = logging.getLogger("sagas.orchestrator")
 
@@ -110,14 +110,17 @@ class Batch(Deciding):
             return
         definition = self._home_of(instance)
         if definition is None:
-            # Left for a node that knows this version; later, so that it does not stand before the others.
-            later = msgspec.structs.replace(timer, due_ms=self._now_ms + UNKNOWN_VERSION_MS)
-            self._timers[timer.instance_id, timer.name] = later
+            self.put_off(timer)  # left for a node that knows this version
             _log.error("saga %s version %d is not loaded here, %s waits", instance.saga, instance.version, instance.id)
             return
         instance = self._instances[instance.id]
         decision = decide(definition, instance, timer.fire, self._now_ms)
         self._adopt(definition, instance, decision, timer.fire, "")
+
+    def put_off(self, timer: TimerRow) -> None:
+        """Have a timer that cannot be fired now fire later, so that it does not stand before the others."""
+        later = msgspec.structs.replace(timer, due_ms=self._now_ms + PUT_OFF_MS)
+        self._timers[timer.instance_id, timer.name] = later
 
     def load_instance(self, instance_id: str) -> Instance | None:
         """Read one instance."""

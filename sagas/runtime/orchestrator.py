@@ -10,23 +10,27 @@ A large batch is taken in parts within its one transaction: each is read, decide
 decided of hundreds of messages has left the processor's caches when it is written (5 % of a batch's CPU, measured).
 
 Timers: one due at T may fire only when the reply topics have been read up to T, or a restart after
-an outage would time out steps whose answers are already waiting. The caller says up to when.
+an outage would time out steps whose answers are already waiting. The caller says up to when. One on which this engine
+fails is put off, and the others fire.
 
 Synchronous, and used from one thread at a time.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from sagas.core.definition import Definition
 from sagas.core.effects import Decision, Operate
-from sagas.errors import DamagedInstance, StaleRevision
+from sagas.errors import DamagedInstance, StaleRevision, StoreError
 from sagas.ports import Incoming, Store, TimerRow, TopicSpec
 from sagas.runtime.batch import Batch
 from sagas.runtime.catalog import Catalog, DefinitionBook
 from sagas.runtime.dead_letters import DEAD_LETTERS
 from sagas.runtime.intake import Intake
 from sagas.runtime.pulse import NO_DRIFT, Drift, Pulse
+
+_log = logging.getLogger("sagas.orchestrator")
 
 PART_MAX = 125
 """Messages that are read, decided and written together."""
@@ -89,8 +93,28 @@ class Orchestrator:
                 self._commit([work], now_ms)
             except DamagedInstance:
                 continue  # The store has set it aside with its timers: those of the others are due all the same.
+            except StoreError:
+                raise
+            except Exception:
+                _log.exception("firing %d timers failed; firing them one by one", len(fired))
+                for timer in fired:
+                    self._fire_one(timer, now_ms)
             return fired
         return []
+
+    def _fire_one(self, timer: TimerRow, now_ms: int) -> None:
+        def work(batch: Batch) -> None:
+            batch.load_instance(timer.instance_id)
+            batch.fire(timer)
+            batch.unpark(self._intake.read)
+
+        try:
+            self._commit([work], now_ms)
+        except StoreError:
+            raise
+        except Exception:
+            _log.exception("timer %s of %s cannot be fired", timer.name, timer.instance_id)
+            self._commit([lambda batch: batch.put_off(timer)], now_ms)
 
     def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
         """Deal with one message that this engine itself fails on; the rest of its partition goes on."""

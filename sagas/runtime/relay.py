@@ -223,9 +223,15 @@ class Relay:
         if len(self._under_way) >= self._batch_max:
             await self._all_landed()  # or nothing else would be seen
         sent, losses = frozenset(self._under_way), self._losses
+        waited = self._waiting[-1].seq if self._waiting else 0
         rows = await self._offload(self._outbox.unpublished, self._batch_max)
         has_more = len(rows) >= self._batch_max
         self._read_ms = now_ms
+        if not has_more:
+            # Read to its end: what waited before it was read and is not in it, somebody else has published.
+            while self._waiting and self._waiting[0].seq <= waited:
+                self._waiting.popleft()
+            self._read_up_to = max(self._read_up_to, waited)
         if rows:
             # Numbers are given in the order of commits: whatever has a lower one was read now, or is published.
             last = rows[-1].seq

@@ -76,7 +76,7 @@ class OrchestratorWork:
         due_ms = self._pulse.next_due_ms
         if self._cleaning.is_due(now_ms):
             return True
-        return (due_ms is not None and due_ms <= now_ms) or now_ms - self._pulse_ms >= PULSE_MS_MAX
+        return (due_ms is not None and due_ms <= now_ms) or abs(now_ms - self._pulse_ms) >= PULSE_MS_MAX
 
     def after_poll(self, caught_up: CaughtUp | None, now_ms: int) -> bool:
         """Fire what is due and whose answers would have been read; whether runs are in flight. Raises OwnershipLost."""
@@ -84,15 +84,16 @@ class OrchestratorWork:
             self._membership.renew(caught_up, now_ms)
             self._renewed_ms = now_ms
         self._cleaning.step(now_ms)
-        timeouts = 0
-        may_fire = self._guard.may_fire(now_ms, self._pulse.next_due_ms)
-        read_ms = self._read_ms(caught_up) if may_fire and caught_up is not None else 0
-        while may_fire and read_ms:
+        read_ms = self._read_ms(caught_up) if caught_up is not None else 0
+        has_more = bool(read_ms)
+        # Asked again after each batch of them: a burst is to be noticed while most of it is still to come.
+        while self._guard.may_fire(now_ms, self._pulse.next_due_ms) and has_more:
             fired = self._orchestrator.fire(read_ms, now_ms)
-            timeouts += sum(timer.fire.kind in ("timeout", "deadline") for timer in fired)
-            may_fire = len(fired) == TIMERS_PER_BATCH_MAX
+            has_more = len(fired) == TIMERS_PER_BATCH_MAX
+            timeouts = sum(timer.fire.kind in ("timeout", "deadline") for timer in fired)
+            self._pulse, self._pulse_ms = self._orchestrator.pulse(), now_ms
+            self._guard.note_timeouts(timeouts, self._pulse.in_flight, now_ms)
         self._pulse, self._pulse_ms = self._orchestrator.pulse(), now_ms
-        self._guard.note_timeouts(timeouts, self._pulse.in_flight, now_ms)
         return self._pulse.in_flight > 0
 
     def _read_ms(self, caught_up: CaughtUp) -> int:

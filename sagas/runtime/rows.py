@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from sagas.core.definition import Definition
 from sagas.core.effects import Decision, Input, Operate, Send
-from sagas.core.envelope import Header, encode_message
+from sagas.core.envelope import Header, encode_envelope
 from sagas.core.instance import Instance
 from sagas.core.messages import tag_of
 from sagas.ports import AuditRow, Incoming, JournalRow, OutboxRow, ParkedRow
@@ -19,9 +19,8 @@ PARKED_MS_MAX = 10 * 60 * 1000
 
 def command_row(definition: Definition, instance: Instance, send: Send, now_ms: int) -> OutboxRow:
     """The row that sends a command."""
-    payload = encode_message(
-        send.command, message_id=send.id, key_field=definition.key, key=instance.key, now_ms=now_ms
-    )
+    event_type = tag_of(type(send.command))
+    payload = encode_envelope(send.id, definition.key, instance.key, event_type, now_ms, send.body)
     headers = {
         Header.SAGA: definition.name,
         Header.INSTANCE: instance.id,
@@ -38,7 +37,7 @@ def command_row(definition: Definition, instance: Instance, send: Send, now_ms: 
         headers[Header.DEADLINE] = str(send.deadline_ms)
     return OutboxRow(
         id=send.id,
-        event_type=tag_of(type(send.command)),
+        event_type=event_type,
         payload=payload,
         created_at=now_ms,
         aggregate_type=definition.name,

@@ -208,20 +208,23 @@ class Worker:
     async def _deal_with(self, batch: Sequence[Incoming]) -> None:
         offload = self._brief if len(batch) <= BRIEF_MAX else self._offload
         try:
-            await offload(self._work.process, batch, self._clock.now_ms())
+            try:
+                await offload(self._work.process, batch, self._clock.now_ms())
+            except StoreError:
+                raise
+            except Exception:
+                _log.exception("a batch of %d messages failed; dealing with them one by one", len(batch))
+                for incoming in batch:
+                    await self._deal_with_one(incoming)
         except StoreError:
+            # Whoever of the batch it met: nothing of it is acknowledged.
             await self._subscription.rewind()
             raise
-        except Exception:
-            _log.exception("a batch of %d messages failed; dealing with them one by one", len(batch))
-            for incoming in batch:
-                await self._deal_with_one(incoming)
 
     async def _deal_with_one(self, incoming: Incoming) -> None:
         try:
             await self._offload(self._work.process, [incoming], self._clock.now_ms())
         except StoreError:
-            await self._subscription.rewind()
             raise
         except Exception as error:
             _log.exception("message %s of %s cannot be dealt with", incoming.id, incoming.topic)

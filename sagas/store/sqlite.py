@@ -189,6 +189,8 @@ class SqliteStore:
         `saga` may be "" when only one saga has the key; raises StoreError when several have it, and when
         the instance is damaged.
         """
+        if not key:
+            return None  # which a filter would take for any
         found = self.instances(InstanceFilter(saga=saga, key=key))
         if len(found) > 1:
             names = ", ".join(sorted(instance.saga for instance in found))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from sagas import Command, Event, Participant, Rejection, Saga, unchanged
 from sagas.core.effects import Decision, Fire, Input, Operate, Reply, Send, SetTimer, Signal, Start
@@ -222,3 +223,46 @@ def test_an_answer_of_which_nothing_is_kept_frees_a_run_from_what_it_was_stuck_o
     freed.decision = msgspec.structs.replace(freed.decision, instance=asked)
     after = freed.done("first").instance
     assert (after.reason, after.stuck_step, after.stuck_from) == ("", "", "")
+
+
+class Miscounted(msgspec.Struct, frozen=True):
+    """Of another class than the saga's own data."""
+
+    k: str
+
+
+def _folded_to(data: Any) -> Any:
+    saga: Saga[Data] = Saga("tale", Data, version=1, key="k")
+
+    @saga.start(on=DESK)
+    def begin(event: Asked) -> Data:
+        return Data(event.k)
+
+    @saga.step(to=DESK, timeout=9, unknown="undo", leaves_nothing=True)
+    def first(data: Data) -> Do:
+        return Do(k=data.k)
+
+    @first.reply
+    def _(before: Data, reply: Done | Refused) -> Data:
+        return data  # type: ignore[no-any-return]
+
+    saga.flow(first)
+    return saga.definition
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (None, "TypeError: it returned NoneType, expected Data"),
+        (Miscounted(k="k-1"), "TypeError: it returned Miscounted, expected Data"),
+        (Data(k="k-1", parts=("one",)), "ValidationError: Expected `int`, got `str`"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_fold_that_returns_no_data_is_as_one_that_raises_and_the_data_stay(data: Any, says: str) -> None:
+    run = Run(_folded_to(data))
+    before = run.instance.data
+    run.done("first")
+    assert run.instance.state == STUCK
+    assert says in run.instance.reason
+    assert run.instance.reason.startswith("first: folding Done raised")
+    assert run.instance.data == before, "the next release can fold the answer into them"

@@ -134,7 +134,8 @@ def _other_command(send: Send) -> Send:
     if send.attempt == 1 or not hasattr(send.command, "nights"):
         return send
     command: Any = msgspec.structs.replace(send.command, nights=send.attempt)
-    return msgspec.structs.replace(send, command=command)
+    body = msgspec.json.encode({**msgspec.json.decode(send.body), "nights": send.attempt})
+    return msgspec.structs.replace(send, command=command, body=body)
 
 
 def _turns_back(wanted: Callable[[Definition, Instance, Input], bool]) -> Bug:

@@ -10,7 +10,7 @@ def commit(store: SqliteStore, *names: str) -> None:
     """Commit a command of each name, all of one key."""
     rows = [
         OutboxRow(
-            id=f"00000000-0000-7000-8000-{ord(name):012}",
+            id=f"00000000-0000-7000-8000-{int.from_bytes(name.encode()[-4:]):012}",
             event_type=name,
             payload=name.encode(),
             created_at=1,

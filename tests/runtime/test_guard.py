@@ -1,8 +1,12 @@
 """Timers are held back after an outage, a clock jump and a burst of timeouts, and never for good."""
 
+from sagas.ports import CaughtUp, Reading
 from sagas.runtime.guard import BURST_HOLD_MS, BURST_MIN, GAP_HOLD_MS, GAP_MS, TimeoutGuard
-
-NOW_MS = 1_700_000_000_000
+from sagas.runtime.orchestrator import TIMERS_PER_BATCH_MAX, Orchestrator
+from sagas.runtime.roles import OrchestratorWork
+from sagas.store.sqlite import SqliteStore
+from services.orders.saga import order_saga
+from tests.runtime.test_pulse import NOW_MS, a_start
 
 
 def test_in_ordinary_times_timers_fire() -> None:
@@ -45,6 +49,24 @@ def test_many_timeouts_at_once_are_a_pause_and_not_a_mass_undo() -> None:
     for turn in range(1, BURST_HOLD_MS // 1_000):
         assert not guard.may_fire(NOW_MS + turn * 1_000, None)
     assert guard.may_fire(NOW_MS + BURST_HOLD_MS, None)
+
+
+def test_a_burst_is_noticed_while_a_part_of_it_is_still_to_come() -> None:
+    store, count = SqliteStore(":memory:"), 4 * TIMERS_PER_BATCH_MAX
+    orchestrator = Orchestrator([order_saga.definition], store)
+    work = OrchestratorWork(orchestrator)
+    for first in range(0, count, 500):
+        orchestrator.process([a_start(f"o-{n}") for n in range(first, first + 500)], NOW_MS)
+    waiting = count
+    for second in range(1, 60):
+        now_ms = NOW_MS + second * 1_000
+        reading = Reading(partitions=frozenset(), read=frozenset())
+        work.after_poll(CaughtUp(ms=now_ms, reading=reading), now_ms)
+        waiting = store.counts().get("create.pending", 0)
+        if waiting < count:
+            break
+    assert TIMERS_PER_BATCH_MAX <= waiting < count, "they are held back, and not all are turned back first"
+    store.close()
 
 
 def test_as_many_timeouts_among_ten_times_as_many_runs_are_ordinary() -> None:

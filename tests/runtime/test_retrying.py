@@ -1,6 +1,6 @@
 """A person has a stuck run retried: what stood in its way is gone, though it was answered and read before."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -115,7 +115,7 @@ def a_house(trouble: Trouble) -> Service:
 
 
 @asynccontextmanager
-async def a_stuck_run(trouble: Trouble, unknown: Unknown = "undo") -> AsyncIterator[World]:
+async def a_stuck_run(trouble: Trouble, unknown: Unknown = "undo") -> AsyncGenerator[World, None]:
     async with World([a_saga(trouble, unknown).definition], {a_house(trouble): ()}) as world:
         await world.publish_start("parcel", Asked(parcel_id="p-1"))
         await world.settle()

@@ -165,3 +165,42 @@ async def test_a_full_batch_that_fails_beside_a_read_fails_as_it_would_alone() -
         await worker.turn()
     assert subscription.asked == ["poll", "wait 0", "process", "rewind"]
     store.close()
+
+
+class Poisoned(Watched):
+    """Work that fails on the first message, in a database that is locked when that is to be said for the first time."""
+
+    def __init__(self, stop: anyio.Event) -> None:
+        super().__init__(stop)
+        self.done: list[int] = []
+        self.failed: list[int] = []
+        self._is_locked = True
+
+    def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
+        if any(message.offset == 0 for message in batch):
+            raise RuntimeError("poison")
+        self.done += (message.offset for message in batch)
+
+    def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
+        if self._is_locked:
+            self._is_locked = False
+            raise StoreError("another connection kept it locked")
+        self.failed.append(incoming.offset)
+
+
+@pytest.mark.anyio
+async def test_a_batch_is_read_again_where_the_database_refuses_to_keep_what_failed() -> None:
+    clock, stop = VirtualClock(1_700_000_000_000), anyio.Event()
+    world = MemoryWorld(clock)
+    broker = MemoryBroker(world)
+    await broker.ensure([TopicSpec(name="orders", partitions=1)])
+    subscription = MemorySubscription(world, "sagas", "workers", ["orders"])
+    store, work = SqliteStore(":memory:"), Poisoned(stop)
+    worker = Worker(work, subscription, Relay(store, broker, clock, inline), clock, inline)
+    await broker.publish([outgoing(number) for number in range(5)])
+    with pytest.raises(StoreError, match="kept it locked"):
+        await worker.turn()
+    await broker.publish([outgoing(number) for number in range(5, 7)])
+    await worker.turn()
+    store.close()
+    assert (work.failed, work.done) == ([0], [1, 2, 3, 4, 5, 6])

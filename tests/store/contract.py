@@ -155,6 +155,11 @@ class StoreContract(MessagesContract):
             transaction.write(Changes(created=[an_instance("o-1")]))
         assert store.instances(InstanceFilter()) == []
 
+    def test_no_key_is_nobody_s(self, store: Store) -> None:
+        write(store, Changes(created=[an_instance("o-1")]))
+        assert store.instance("", "") is None
+        assert store.instance("order", "") is None
+
     def test_nothing_to_write_is_written_without_complaint(self, store: Store) -> None:
         write(store, Changes())
         store.mark_published([], NOW_MS)
