@@ -11,10 +11,12 @@ from rich_click import RichCommand
 from sagas.cli.definitions import load
 from sagas.cli.instances import database_option, reading
 from sagas.cli.output import explained, plain, say, say_json, table
+from sagas.core.carrying import renamed_leaves
 from sagas.core.code import changed_code
+from sagas.core.crossing import MessageReport, message_reports, start_reports
 from sagas.core.definition import Definition
 from sagas.core.instance import Instance
-from sagas.core.rollout import MessageReport, StepReport, Verdict, message_reports, start_reports, step_reports
+from sagas.core.rollout import StepReport, Verdict, step_reports
 from sagas.core.shape import encode_shape, shape_of
 from sagas.records import DefinitionRow
 from sagas.runtime.admission import live_instances, stranding
@@ -169,7 +171,7 @@ def judged(catalog: Catalog, run: Instance) -> tuple[Verdict, tuple[str, ...], t
     if problems:
         remedies = dict.fromkeys(problem.remedy for problem in problems if problem.remedy)
         return "stranded", tuple(problem.text for problem in problems), tuple(remedies)
-    names = [record.name for record in run.steps if record.name in newest.renames]
+    names = renamed_leaves(run, newest.renames)
     if names:
         return "continues under a mapping", tuple(f"{name} is {newest.renames[name]}" for name in names), ()
     return _continued(catalog, run, newest)

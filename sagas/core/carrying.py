@@ -61,6 +61,13 @@ def renamed(renames: Mapping[str, str], name: str, mark: str = ITEM_MARK) -> str
     return f"{renames[leaf]}{name[len(leaf) :]}" if leaf in renames else name
 
 
+def renamed_leaves(instance: Instance, renames: Mapping[str, str]) -> list[str]:
+    """Those of its steps, waits, delays and decisions that have another name now."""
+    where = (name for state in (instance.state, instance.stuck_from) for name, _ in marks_of(state))
+    been = (*(leaf_of(record.name) for record in instance.steps), *(leaf for leaf, _ in instance.marks))
+    return [leaf for leaf in dict.fromkeys((*been, *where)) if leaf in renames]
+
+
 def renamed_input(renames: Mapping[str, str], message: Input) -> Input:
     """The input with the step's name of today: answers and timers keep the name their step had when it was sent."""
     if isinstance(message, Reply | Fire):
@@ -82,7 +89,7 @@ def problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instanc
             found.update(_lost_state(old, new, renames, where))
     for record in instance.steps:
         found.update((problem.text, problem) for problem in _step_problems(old, new, renames, record))
-    found.update((text, Problem(text=text)) for text in _wait_problems(old, new, instance))
+    found.update((text, Problem(text=text)) for text in _wait_problems(old, new, renames, instance))
     found.update((text, Problem(text=text)) for text in _asked_problems(old, new, renames, instance))
     if not found:
         texts = _course_problems(old, new, renames, instance)
@@ -90,10 +97,11 @@ def problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instanc
     return list(found.values())
 
 
-def _wait_problems(old: SagaShape, new: SagaShape, instance: Instance) -> Iterable[str]:
+def _wait_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instance: Instance) -> Iterable[str]:
     """Why a signal it waits for, or has had too early, would not be taken any more."""
-    names = {name for name, phase in marks_of(instance.state) if phase == "waiting"} | {s[0] for s in instance.signals}
-    for was, now in ((old.wait(name), new.wait(name)) for name in sorted(names)):
+    marks = [*marks_of(instance.state), *marks_of(instance.stuck_from)]  # a signal frees a run that is held at its wait
+    names = {name for name, phase in marks if phase == "waiting"} | {signal[0] for signal in instance.signals}
+    for was, now in ((old.wait(name), new.wait(renames.get(name, name))) for name in sorted(names)):
         if was is None or now is None:
             continue  # without it, its state is gone
         if was.topic != now.topic:
@@ -263,8 +271,7 @@ def carry_over(turn: Turn, message: CarryOver) -> None:
         cause=_renamed_text(instance.cause, renames),
         reason=_renamed_text(instance.reason, renames),
     )
-    leaves = dict.fromkeys(leaf_of(record.name) for record in instance.steps)
-    said = [f"{leaf} is {renames[leaf]}" for leaf in leaves if leaf in renames]
+    said = [f"{leaf} is {renames[leaf]}" for leaf in renamed_leaves(instance, renames)]
     turn.note = f"from version {instance.version} to {definition.version}" + (f": {', '.join(said)}" if said else "")
 
 

@@ -1,9 +1,8 @@
-"""What a new version of a saga does to runs of the old one, before it is deployed: step by step, message by message.
+"""What a new version of a saga does to runs of the old one, before it is deployed: step by step.
 
-Theory of operation. For each step of the old version a run is imagined that stands there, with the steps behind it
-that it must have done, and is held against the new version as a real one would be when it is loaded
-(`carrying.py`). Messages are compared by shape: what the old release has put into the topics must be
-read by the new one, and while both are deployed the other way round, too.
+Theory of operation. For each step, wait and delay of the old version a run is imagined that stands there, with the
+steps behind it that it must have done, and is held against the new version as a real one would be when it is loaded
+(`carrying.py`). What becomes of the messages between the two is said by `crossing.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,14 +10,13 @@ from typing import Literal
 
 import msgspec
 
-from sagas.core.carrying import Problem, marks_of, problems, reachable, renamed
+from sagas.core.carrying import Problem, marks_of, problems, reachable, renamed, renamed_leaves
 from sagas.core.code import changed_code
-from sagas.core.compatibility import is_upcast, message_problems, missing_replies, type_problems
+from sagas.core.compatibility import type_problems
 from sagas.core.definition import Definition
 from sagas.core.instance import Instance, StepRecord
 from sagas.core.machine import NEW
-from sagas.core.messages import tag_of
-from sagas.core.shape import MessageShape, SagaShape, StepShape, shape_of
+from sagas.core.shape import SagaShape, StepShape, WaitShape, shape_of
 
 Verdict = Literal[
     "continues unchanged",
@@ -38,16 +36,12 @@ stranded                     nobody would move it again; the orchestrator would 
 
 Change = Literal["unchanged", "changed", "renamed", "removed", "added"]
 
-Reading = Literal["as it is", "by an upcaster", "not at all"]
-"""How a message is read by the other side."""
-
-
-_CLIENTS = "clients of the old release"
-_NEW = "the new orchestrator"
+_BEGINS = ("pending", "waiting", "delaying")
+"""The phases in which a run comes to a leaf."""
 
 
 class StepReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A step: what was changed, and what becomes of a run that stands there ("" for a step that is new)."""
+    """A step, wait, delay or decision: what was changed, and what becomes of a run there ("" for one that is new)."""
 
     step: str
     change: Change
@@ -56,62 +50,55 @@ class StepReport(msgspec.Struct, frozen=True, kw_only=True):
     remedies: tuple[str, ...] = ()
 
 
-class MessageReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A message between the releases: who wrote it, who reads it, and how."""
-
-    tag: str
-    written_by: str
-    read_by: str
-    reading: Reading
-    reasons: tuple[str, ...] = ()
-
-
 def step_reports(old: Definition, new: Definition | None, *, is_old_kept: bool) -> list[StepReport]:
-    """A report on each step of either version. `new` is None when no version is deployed any more."""
+    """A report on each step, wait and delay of either version, and on decisions whose predicate was changed.
+
+    `new` is None when no version is deployed any more.
+    """
     before = shape_of(old)
     if new is None:
         gone = f"saga {old.name!r} is not deployed any more"
-        return [_gone(step.name, gone, is_old_kept=is_old_kept) for step in before.steps]
+        return [_gone(leaf, gone, is_old_kept=is_old_kept) for leaf in _leaves(before)]
     after = shape_of(new)
-    found = [_step_report(before, after, new, step, is_old_kept=is_old_kept) for step in before.steps]
-    found += _other_reports(before, after, new, is_old_kept=is_old_kept)
-    taken = {new.renames.get(step.name, step.name) for step in before.steps}
-    fresh = [StepReport(step=s.name, change="added", verdict="") for s in after.steps if s.name not in taken]
+    found = [_report_on(before, after, new, leaf, is_old_kept=is_old_kept) for leaf in _leaves(before)]
+    found += _decisions(before, after, new, is_old_kept=is_old_kept)
+    taken = {new.renames.get(leaf, leaf) for leaf in _leaves(before)}
+    fresh = [StepReport(step=leaf, change="added", verdict="") for leaf in _leaves(after) if leaf not in taken]
     return [*found, *fresh]
 
 
-def _other_reports(before: SagaShape, after: SagaShape, new: Definition, *, is_old_kept: bool) -> Iterator[StepReport]:
-    """The waits, delays and decisions whose function was changed."""
+def _leaves(shape: SagaShape) -> list[str]:
+    """Where runs can stand: its steps, then its waits, then its delays."""
+    delays = {leaf for state in shape.states for leaf, phase in marks_of(state) if phase == "delaying"}
+    return [*(step.name for step in shape.steps), *(wait.name for wait in shape.waits), *sorted(delays)]
+
+
+def _decisions(before: SagaShape, after: SagaShape, new: Definition, *, is_old_kept: bool) -> Iterator[StepReport]:
+    """Those whose predicate was changed: no run stands there."""
     verdict: Verdict = "finishes on the old version" if is_old_kept else "continues under the new code"
-    for name in changed_code(_renamed_code(before, new), after.code):
-        leaf, _, what = name.partition(".")
-        if after.step(leaf) is None:
-            reason = f"its {what} has other code" if what else "its function has other code"
-            yield StepReport(step=leaf, change="changed", verdict=verdict, reasons=(reason,))
+    for name in changed_code(renamed_code(before, new), after.code):
+        if name in new.choices:
+            yield StepReport(step=name, change="changed", verdict=verdict, reasons=("its function has other code",))
 
 
-def _renamed_code(before: SagaShape, new: Definition) -> dict[str, str]:
+def renamed_code(before: SagaShape, new: Definition) -> dict[str, str]:
     """The code of the old version under the names of the new one."""
     return {renamed(new.renames, name, mark="."): code for name, code in before.code.items()}
 
 
-def _gone(step: str, reason: str, *, is_old_kept: bool) -> StepReport:
+def _gone(leaf: str, reason: str, *, is_old_kept: bool) -> StepReport:
     verdict: Verdict = "finishes on the old version" if is_old_kept else "stranded"
-    return StepReport(step=step, change="removed", verdict=verdict, reasons=(reason,))
+    return StepReport(step=leaf, change="removed", verdict=verdict, reasons=(reason,))
 
 
-def _step_report(
-    before: SagaShape, after: SagaShape, new: Definition, step: StepShape, *, is_old_kept: bool
-) -> StepReport:
-    name = new.renames.get(step.name, step.name)
-    there = after.step(name)
-    codes = [c for c in changed_code(_renamed_code(before, new), after.code) if c.partition(".")[0] == name]
-    change: Change = "removed" if there is None else _change(step, there)
+def _report_on(before: SagaShape, after: SagaShape, new: Definition, leaf: str, *, is_old_kept: bool) -> StepReport:
+    runs = list(_runs_at(before, leaf))
+    codes = [c for c in _codes(before, new) if c.partition(".")[0] == new.renames.get(leaf, leaf)]
+    found = list(_problems_of(before, after, new, runs))
+    change, said = _change(before, after, new, leaf)
     if change == "unchanged" and codes:
         change = "changed"
-    found = list(_problems_at(before, after, new, step))
-    said = _changes(step, there) if there is not None else []
-    said += [f"its {code.partition('.')[2]} has other code" for code in codes]
+    said += [f"its {code.partition('.')[2] or 'function'} has other code" for code in codes]
     verdict: Verdict
     if is_old_kept:
         verdict = "finishes on the old version"
@@ -126,10 +113,11 @@ def _step_report(
         verdict = "stranded"
     else:
         same: Verdict = "continues under the new code" if codes else "continues unchanged"
-        verdict = "continues under a mapping" if _is_mapped(before, new, step) else same
+        is_mapped = any(renamed_leaves(run, new.renames) for run in runs)
+        verdict = "continues under a mapping" if is_mapped else same
     texts = [problem.text for problem in found]
     return StepReport(
-        step=step.name,
+        step=leaf,
         change=change,
         verdict=verdict,
         reasons=tuple(dict.fromkeys((*texts, *said))),
@@ -141,21 +129,36 @@ def _raise(after: SagaShape) -> str:
     return f"raise it to version={after.version + 1}"
 
 
-def _is_mapped(before: SagaShape, new: Definition, step: StepShape) -> bool:
-    return any(name in new.renames for name in (*_behind(before, step.name), step.name))
+def _codes(before: SagaShape, new: Definition) -> list[str]:
+    return changed_code(renamed_code(before, new), shape_of(new).code)
 
 
-def _change(old: StepShape, new: StepShape) -> Change:
-    if old.name != new.name:
-        return "renamed"
-    return "unchanged" if old == new else "changed"
+# --------------------------------------------------------------------------- what was changed
 
 
-def _changes(old: StepShape, new: StepShape) -> list[str]:
+def _change(before: SagaShape, after: SagaShape, new: Definition, leaf: str) -> tuple[Change, list[str]]:
+    """What was done to a leaf, and what is other about it, whether or not it stands in a run's way."""
+    name = new.renames.get(leaf, leaf)
+    pairs = (before.step(leaf), after.step(name)), (before.wait(leaf), after.wait(name))
+    said: list[str] = []
+    match next(((was, now) for was, now in pairs if was is not None), (None, None)):
+        case (StepShape() as was, StepShape() as now):
+            said, is_same = _step_changes(was, now), was == now
+        case (WaitShape() as was, WaitShape() as now):
+            said, is_same = _wait_changes(was, now), was == now
+        case (None, None) if name in new.delays:
+            is_same = True
+        case _:
+            return "removed", []
+    if leaf != name:
+        return "renamed", [f"is called {name!r} now", *said]
+    return "unchanged" if is_same else "changed", said
+
+
+def _step_changes(old: StepShape, new: StepShape) -> list[str]:
     """What is other about a step, whether or not it stands in a run's way."""
-    found = [f"is called {new.name!r} now"] if old.name != new.name else []
     pairs = (("kind", old.kind, new.kind), ("participant", old.participant, new.participant))
-    found += [
+    found = [
         f"{what}: {was} → {now}" for what, was, now in (*pairs, ("unknown", old.unknown, new.unknown)) if was != now
     ]
     if old.command != new.command:
@@ -167,91 +170,42 @@ def _changes(old: StepShape, new: StepShape) -> list[str]:
     return found
 
 
-def _problems_at(before: SagaShape, after: SagaShape, new: Definition, step: StepShape) -> Iterator[Problem]:
-    """What a run lacks that stands at `step`, whatever it is doing there."""
-    behind = [StepRecord(name=name, effect="done") for name in _behind(before, step.name)]
-    here = StepRecord(name=step.name, effect="unknown")
+def _wait_changes(old: WaitShape, new: WaitShape) -> list[str]:
+    """What is other about a wait, whether or not it stands in a run's way."""
+    pairs = (("topic", old.topic, new.topic), ("absence", old.absence, new.absence))
+    found = [f"{what}: {was} → {now}" for what, was, now in pairs if was != now]
+    return [*found, *(["signals have another shape"] if old.signals != new.signals else [])]
+
+
+# --------------------------------------------------------------------------- who stands there
+
+
+def _runs_at(before: SagaShape, leaf: str) -> Iterator[Instance]:
+    """Runs that stand at `leaf` and nowhere else, one for each thing they can be doing there."""
+    records = [StepRecord(name=name, effect="done") for name in _behind(before, leaf)]
+    if before.step(leaf) is not None:
+        records.append(StepRecord(name=leaf, effect="unknown"))
     for state in before.states:
-        if [name for name, _ in marks_of(state)] == [step.name]:
-            run = Instance(
-                id="", saga=before.saga, version=before.version, key="", state=state, data=b"", steps=(*behind, here)
+        if [name for name, _ in marks_of(state)] == [leaf]:
+            yield Instance(
+                id="", saga=before.saga, version=before.version, key="", state=state, data=b"", steps=tuple(records)
             )
-            yield from problems(before, after, new.renames, run)
+
+
+def _problems_of(before: SagaShape, after: SagaShape, new: Definition, runs: Sequence[Instance]) -> Iterator[Problem]:
+    """What such runs lack under the new version."""
+    for run in runs:
+        yield from problems(before, after, new.renames, run)
     for text in type_problems(before.data, after.data, "its data"):
         yield Problem(text=f"{text.replace('its data.', 'its data: ')}", remedy="give the new field a default")
 
 
-def _behind(shape: SagaShape, step: str) -> list[str]:
-    """The steps that every run which stands at `step` has done."""
-    pending = [state for state in shape.states if (step, "pending") in marks_of(state)]
-    reached = reachable(shape.forward, NEW, set())
-    there = [state for state in pending if state in reached]
+def _behind(shape: SagaShape, leaf: str) -> list[str]:
+    """The steps that every run which stands at `leaf` has done."""
+    begun = {state for state in shape.states if any(m[0] == leaf and m[1] in _BEGINS for m in marks_of(state))}
+    there = begun & reachable(shape.forward, NEW, set())
     return [
         other.name
         for other in shape.steps
-        if other.name != step and there and not reachable(shape.forward, NEW, {other.name}) & set(there)
+        if other.name != leaf and there and not reachable(shape.forward, NEW, {other.name}) & there
     ]
-
-
-# --------------------------------------------------------------------------- messages
-
-
-def start_reports(old: Definition, deployed: Sequence[Definition]) -> list[MessageReport]:
-    """How the starts that clients of the old release have published are read by what is deployed."""
-    before = shape_of(old)
-    readers = [d for d in deployed if (d.start.topic, tag_of(d.start.event_type)) == _start_of(before)]
-    if not readers:
-        reason = f"nothing is started by it on {before.start_topic!r} any more"
-        return [_report(before.start, _CLIENTS, _NEW, [reason])]
-    newest = max(readers, key=lambda definition: definition.version)
-    return [_compared(before.start, shape_of(newest).start, _CLIENTS, _NEW)]
-
-
-def _start_of(shape: SagaShape) -> tuple[str, str]:
-    return shape.start_topic, shape.start.tag
-
-
-def message_reports(old: Definition, new: Definition) -> list[MessageReport]:
-    """How the commands and answers that one release writes are read by the other."""
-    before, after = shape_of(old), shape_of(new)
-    found: list[MessageReport] = []
-    for was in before.steps:
-        now = after.step(new.renames.get(was.name, was.name))
-        if now is not None:
-            found += _answers(was.replies, now.replies)
-            found += _answers(was.undo_replies, now.undo_replies)
-            found += _commands(was.command, now.command, now.participant)
-            if was.undo is not None and now.undo is not None:
-                found += _commands(was.undo, now.undo, now.participant)
-    return list(dict.fromkeys(found))
-
-
-def _answers(written: Sequence[MessageShape], read: Sequence[MessageShape]) -> Iterator[MessageReport]:
-    expected = {message.tag: message for message in read}
-    for message in written:
-        known = expected.get(message.tag)
-        if known is None:
-            reasons = missing_replies([message], read)
-            yield _report(message, "the old participants", _NEW, reasons)
-        else:
-            yield _compared(message, known, "the old participants", _NEW)
-
-
-def _commands(was: MessageShape, now: MessageShape, participant: str) -> Iterator[MessageReport]:
-    if was.tag != now.tag:
-        reason = f"the old {participant} does not know {now.tag!r}: deploy {participant} first"
-        yield _report(now, "the new orchestrator", f"the old {participant}", [reason])
-        return
-    yield _compared(was, now, "the old orchestrator", f"the new {participant}")
-    yield _compared(now, was, "the new orchestrator", f"the old {participant}")
-
-
-def _compared(written: MessageShape, read: MessageShape, writer: str, reader: str) -> MessageReport:
-    return _report(written, writer, reader, message_problems(written, read), is_raised=is_upcast(written, read))
-
-
-def _report(
-    message: MessageShape, writer: str, reader: str, reasons: Sequence[str], *, is_raised: bool = False
-) -> MessageReport:
-    reading: Reading = "not at all" if reasons else "by an upcaster" if is_raised else "as it is"
-    return MessageReport(tag=message.tag, written_by=writer, read_by=reader, reading=reading, reasons=tuple(reasons))

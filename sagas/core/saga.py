@@ -36,7 +36,8 @@ class Saga(Generic[D]):
 
     `key` is the field that holds the business key in every message, "<name>_id" when not given.
     `deadline` in seconds bounds the way to the pivot: past it a run turns back; None: no bound. `renames` says what
-    earlier versions called a step: `renames={"pay": "charge"}`, so that their runs can go on under this one.
+    earlier versions called a step, wait, delay or decision: `renames={"pay": "charge"}`, so that their runs can go on
+    under this one.
     """
 
     def __init__(

@@ -10,10 +10,11 @@ import pytest
 from sagas import Command, Rejection, upcast
 from sagas.cli.rollout import judged, report
 from sagas.core.carrying import marks_of
+from sagas.core.crossing import message_reports, start_reports
 from sagas.core.definition import Definition
 from sagas.core.instance import Instance
 from sagas.core.messages import Event
-from sagas.core.rollout import Verdict, message_reports, start_reports
+from sagas.core.rollout import Verdict
 from sagas.runtime.admission import StrandedInstances, admit
 from sagas.runtime.catalog import Catalog
 from sagas.store.sqlite import SqliteStore
@@ -66,7 +67,12 @@ def pay_answering(**fields: type[str] | tuple[type[str], str]) -> Plan:
 
 _SHIP_ANSWERS: Any = an_answer("ship") | an_answer("ship", base=Rejection)
 SHIP_2 = a_message("Ship", "ship", base=Command[_SHIP_ANSWERS], version=2)
-upcast(SHIP_2, from_version=1)(lambda data: data)
+
+
+@upcast(SHIP_2, from_version=1)
+def _(data: dict[str, object]) -> dict[str, object]:
+    return data
+
 
 TABLE = [
     Row("only timeouts differ", do("pack"), [variant(2, PACK._replace(timeout=1), PAY, SHIP)], "continues unchanged"),

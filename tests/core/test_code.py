@@ -147,6 +147,7 @@ def test_a_rollout_says_of_each_leaf_whose_code_was_changed_how_runs_continue() 
         ("a", "changed", "continues under the new code"),
         ("b", "unchanged", "continues unchanged"),
         ("is_large", "changed", "continues under the new code"),
+        ("pause", "unchanged", "continues unchanged"),
     }
     assert found.verdict == "continues under the new code"
 

@@ -38,6 +38,10 @@ class Node:
         self._take(key, tag, f"{step} {operation} {tag}", headers, self._topic_of(step))
         return self.instance(key)
 
+    def signal(self, key: str, tag: str, topic: str) -> Instance:
+        self._take(key, tag, f"signal {tag}", {}, topic)
+        return self.instance(key)
+
     def fire(self) -> None:
         self.now_ms += 3_600_000
         self._orchestrator.fire(self.now_ms, self.now_ms)
