@@ -2,30 +2,38 @@
 
 Theory of operation. A hash of byte code would differ from one Python to the next, and one of the text with every
 comment. So the syntax tree is read: the parameters' names and the body, without positions, docstrings, annotations
-and decorators. What a function reads from its module counts, too: the functions it calls, as deep as they
-are the author's own, and plain values. A function whose source cannot be read is told by the names and constants in it.
+and decorators. A function whose source cannot be read is told by the names and constants in it.
+
+What a function reads from around it counts, too (`code_values.py`), and of the functions among that the same is asked.
+They are gone through breadth first, each once: where it is come to again it is told by its number. What Python and
+msgspec bring along is told by its name. Not noticed is what no name leads to: a method of an object that came out of a
+call, an attribute whose name is made at run time.
 """
 
 import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from enum import Enum
+from types import CodeType, FunctionType
 from typing import Any, cast
 
 import msgspec
 
+from sagas.core.code_values import PLAIN, Values, codes_of, read_by
 from sagas.core.definition import ChoiceSpec, Definition, DelaySpec, StepSpec, WaitSpec
 from sagas.core.hashing import short_hash
 
-_DEPTH_MAX = 8
-_PLAIN = (str, bytes, int, float, bool, type(None))
+FUNCTIONS_MAX = 200
+"""Told behind one function of a definition; what is farther away is told by its name."""
+
 _NOT_CODE = ("ctx", "kind", "type_comment", "type_params", "annotation", "returns", "decorator_list")
+_Trees = dict[CodeType, ast.FunctionDef | None]
 
 
 def code_of(definition: Definition) -> dict[str, str]:
     """The hashes of its functions: `reserve.fold`, `reserve.undo`, `is_large`; 16 hexadecimal digits each."""
-    return {name: _hash(functions) for name, functions in _functions(definition)}
+    trees: _Trees = {}
+    return {name: _hash(functions, trees) for name, functions in _functions(definition)}
 
 
 def _functions(definition: Definition) -> Iterator[tuple[str, tuple[Callable[..., Any], ...]]]:
@@ -52,28 +60,44 @@ def changed_code(old: dict[str, str], new: dict[str, str]) -> list[str]:
     return [name for name, code in new.items() if old.get(name, code) != code]
 
 
-def _hash(functions: tuple[Callable[..., Any], ...]) -> str:
-    told = [_told(function, 0) for function in functions]
-    return short_hash(msgspec.json.encode(told))[:8].hex()
+def _hash(functions: tuple[Callable[..., Any], ...], trees: _Trees) -> str:
+    found: list[FunctionType] = []
+    numbers: dict[int, int] = {}
+
+    def number(function: FunctionType) -> int | str:
+        if id(function) not in numbers:
+            if len(found) == FUNCTIONS_MAX:
+                return function.__qualname__
+            numbers[id(function)] = len(found)
+            found.append(function)
+        return numbers[id(function)]
+
+    values = Values(number)
+    first = [values.told(function) for function in functions]
+    told = [_told(function, values, trees) for function in found]  # it grows meanwhile, by what is read
+    return short_hash(msgspec.json.encode([first, told]))[:8].hex()
 
 
-def _told(function: Callable[..., Any], depth: int) -> Any:
-    code = getattr(function, "__code__", None)
-    if code is None or depth > _DEPTH_MAX:
-        return getattr(function, "__qualname__", type(function).__name__)
-    tree = _parsed(function)
+def _told(function: FunctionType, values: Values, trees: _Trees) -> Any:
+    code = function.__code__
+    if code not in trees:
+        trees[code] = _parsed(code)
+    tree = trees[code]
     if tree is None:
-        body: Any = [sorted(code.co_names), [repr(c) for c in code.co_consts if isinstance(c, _PLAIN)]]
+        body: Any = [
+            [sorted(c.co_names), [repr(v) for v in c.co_consts if isinstance(v, PLAIN)]] for c in codes_of(code)
+        ]
     else:
         # The docstring is for people.
         told = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
         body = [_node(tree.args), [_node(statement) for statement in told]]
-    return [body, [[name, _value(value, depth)] for name, value in _read(function)]]
+    return [body, [[name, values.told(value)] for name, value in read_by(function)]]
 
 
-def _parsed(function: Callable[..., Any]) -> ast.FunctionDef | None:
+def _parsed(code: CodeType) -> ast.FunctionDef | None:
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        # Of the code: of a function that wraps another the other's source would be given.
+        tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
     except (OSError, TypeError, SyntaxError):
         return None
     return tree.body[0] if tree.body and isinstance(tree.body[0], ast.FunctionDef) else None
@@ -87,23 +111,3 @@ def _node(node: Any) -> Any:
     if isinstance(node, list):
         return [_node(each) for each in cast("Sequence[Any]", node)]
     return None if node is None else repr(node)
-
-
-def _read(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
-    """What it reads from around it, by name: of its module, and of the function it was made in."""
-    around = getattr(function, "__globals__", {})
-    code = cast("Any", function).__code__
-    yield from ((name, around[name]) for name in sorted(code.co_names) if name in around)
-    for name, cell in zip(code.co_freevars, getattr(function, "__closure__", None) or (), strict=False):
-        try:
-            yield name, cell.cell_contents
-        except ValueError:
-            continue  # not filled yet: a function that calls itself
-
-
-def _value(value: Any, depth: int) -> Any:
-    if isinstance(value, Enum) or not callable(value):
-        plain = isinstance(value, (*_PLAIN, tuple, frozenset, Enum))
-        return repr(cast("object", value)) if plain else type(value).__name__
-    is_own = inspect.isfunction(value) and not (value.__module__ or "").startswith("msgspec")
-    return _told(value, depth + 1) if is_own else getattr(value, "__qualname__", "")
