@@ -1,7 +1,7 @@
 """`sagas rollout`: what a new version of a saga does to the runs of the old one, before it is deployed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -11,12 +11,12 @@ from rich_click import RichCommand
 from sagas.cli.definitions import load
 from sagas.cli.instances import database_option, reading
 from sagas.cli.output import explained, plain, say, say_json, table
-from sagas.core.carrying import renamed_leaves
+from sagas.core.carrying import asked_for, renamed_leaves
 from sagas.core.code import changed_code
 from sagas.core.crossing import MessageReport, message_reports, start_reports
 from sagas.core.definition import Definition
-from sagas.core.instance import Instance
-from sagas.core.rollout import StepReport, Verdict, step_reports
+from sagas.core.instance import Instance, Operation
+from sagas.core.rollout import StepReport, Verdict, renamed_code, step_reports
 from sagas.core.shape import encode_shape, shape_of
 from sagas.records import DefinitionRow
 from sagas.runtime.admission import live_instances, stranding
@@ -32,6 +32,13 @@ _ORDER: Sequence[Verdict] = (
     "continues under the new code",
     "continues unchanged",
 )
+
+
+_KEEPS_TO_IT = "if it says something else now, its participant keeps to what it was asked first, and the run waits"
+_ASKED_AGAIN: Mapping[Operation, str] = {
+    "do": f"step '{{}}' is asked for until it answers, and its command has other code: {_KEEPS_TO_IT}",
+    "undo": f"step '{{}}' is being undone, and its undo has other code: {_KEEPS_TO_IT}",
+}
 
 
 class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +180,8 @@ def judged(catalog: Catalog, run: Instance) -> tuple[Verdict, tuple[str, ...], t
         return "stranded", tuple(problem.text for problem in problems), tuple(remedies)
     names = renamed_leaves(run, newest.renames)
     if names:
-        return "continues under a mapping", tuple(f"{name} is {newest.renames[name]}" for name in names), ()
+        said = [f"{name} is {newest.renames[name]}" for name in names]
+        return "continues under a mapping", (*said, *_other_code(catalog, run, newest)), ()
     return _continued(catalog, run, newest)
 
 
@@ -181,11 +189,20 @@ def _continued(
     catalog: Catalog, run: Instance, definition: Definition
 ) -> tuple[Verdict, tuple[str, ...], tuple[str, ...]]:
     """The verdict on a run that goes on as it is: unchanged, or by functions that do something else now."""
-    before = catalog.shape_before(run)
-    changed = changed_code(before.code, shape_of(definition).code) if before is not None else []
-    if changed:
-        return "continues under the new code", (f"other code: {', '.join(changed)}",), ()
-    return "continues unchanged", (), ()
+    reasons = _other_code(catalog, run, definition)
+    return ("continues under the new code" if reasons else "continues unchanged"), reasons, ()
+
+
+def _other_code(catalog: Catalog, run: Instance, definition: Definition) -> tuple[str, ...]:
+    """Which functions do something else now, and which of them say again what its participant was asked before."""
+    before, after = catalog.shape_before(run), catalog.shape(definition)
+    changed = changed_code(renamed_code(before, definition), after.code) if before is not None else []
+    asked = [
+        _ASKED_AGAIN[operation].format(step.name)
+        for _, step, operation in asked_for(after, definition.renames, run)
+        if f"{step.name}.{'undo' if operation == 'undo' else 'command'}" in changed
+    ]
+    return (f"other code: {', '.join(changed)}", *asked) if changed else ()
 
 
 # --------------------------------------------------------------------------- told

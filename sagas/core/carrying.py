@@ -12,14 +12,14 @@ knows it by that, and under another would carry it out a second time and find no
 under the old name, and `decide` reads them under the new one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from sagas.core.compatibility import missing_replies, type_problems
 from sagas.core.course import BACKWARD
 from sagas.core.effects import CarryOver, Fire, Input, Move, Reply
-from sagas.core.instance import ITEM_MARK, STUCK, Instance, StepRecord, leaf_of
+from sagas.core.instance import ITEM_MARK, STUCK, Instance, Operation, StepRecord, leaf_of
 from sagas.core.machine import NEW
 from sagas.core.shape import MessageShape, SagaShape, StepShape
 from sagas.core.turn import Turn
@@ -201,15 +201,26 @@ def _course_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str],
 
 def _asked_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instance: Instance) -> Iterable[str]:
     """What is sent again until it is answered, and would be another message: its participant answers the first only."""
-    for name, phase in marks_of(instance.stuck_from if instance.state == STUCK else instance.state):
-        was, now = old.step(name), new.step(renames.get(name, name))
-        if was is None or now is None:
-            continue  # without it, its state is gone, or it is none
-        if phase in BACKWARD and was.undo is not None and now.undo is not None:
-            if _is_another(was.undo, now.undo):
-                yield f"step {now.name!r} is being undone, and its undo is another message now"
-        elif phase in _ASKING and now.unknown in ("ask", "resend") and _is_another(was.command, now.command):
+    for name, now, operation in asked_for(new, renames, instance):
+        was = old.step(name)
+        if was is None:
+            continue
+        if operation == "undo" and was.undo is not None and now.undo is not None and _is_another(was.undo, now.undo):
+            yield f"step {now.name!r} is being undone, and its undo is another message now"
+        if operation == "do" and _is_another(was.command, now.command):
             yield f"step {now.name!r} is asked for until it answers, and its command is another message now"
+
+
+def asked_for(
+    new: SagaShape, renames: Mapping[str, str], instance: Instance
+) -> Iterator[tuple[str, StepShape, Operation]]:
+    """What is sent again until it is answered: the step's name in the run, that step now, do or undo."""
+    for name, phase in marks_of(instance.stuck_from if instance.state == STUCK else instance.state):
+        now = new.step(renames.get(name, name))
+        if now is not None and phase in BACKWARD and now.undo is not None:
+            yield name, now, "undo"
+        elif now is not None and phase in _ASKING and now.unknown in ("ask", "resend"):
+            yield name, now, "do"
 
 
 def _is_another(was: MessageShape, now: MessageShape) -> bool:

@@ -76,7 +76,7 @@ class Catalog:
         if old is None:
             what = f"version {instance.version} of saga {instance.saga!r}"
             return [Problem(text=f"what {what} was is not known here", remedy=f"load {what}")]
-        found = problems(old, self._shape(definition), definition.renames, instance)
+        found = problems(old, self.shape(definition), definition.renames, instance)
         if not found:
             try:
                 definition.decode_data(instance.data)
@@ -97,7 +97,8 @@ class Catalog:
                 self._old.setdefault((row.saga, row.version, ""), shape)
         return self._old.get(key)
 
-    def _shape(self, definition: Definition) -> SagaShape:
+    def shape(self, definition: Definition) -> SagaShape:
+        """The shape of a definition that is loaded, made once."""
         key = (definition.name, definition.version)
         if key not in self._shapes:
             self._shapes[key] = shape_of(definition)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -296,6 +297,68 @@ def test_renames_stay_for_as_long_as_a_run_lives_that_was_sent_under_the_old_nam
     assert judged(Catalog([both], store), instance)[0] == "continues under a mapping"
     back = variant(3, PACK, PAY, SHIP, renames={"charge": "pay"})
     assert judged(Catalog([back], store), instance)[0] == "continues under a mapping"
+    store.close()
+
+
+def with_other_code(definition: Definition, step: str, *, undo: bool = False) -> Definition:
+    """The same, its command or undo built by another function."""
+    spec = definition.steps[step]
+    command_type: Any = spec.undo.command_type if undo and spec.undo is not None else spec.command_type
+
+    def build(run: Any) -> Any:
+        return command_type(k=run.k)
+
+    if undo:
+        assert spec.undo is not None
+        changed = replace(spec, undo=replace(spec.undo, build=build))
+    else:
+        changed = replace(spec, build=build)
+    return replace(definition, steps={**definition.steps, step: changed})
+
+
+ASKED = "if it says something else now, its participant keeps to what it was asked first, and the run waits"
+RENAMED = variant(2, PACK, CHARGE, SHIP, renames={"pay": "charge"})
+SAID_AGAIN: list[tuple[Any, Definition, Verdict, tuple[str, ...]]] = [
+    (
+        do("pack", "pay"),
+        with_other_code(V1, "ship"),
+        "continues under the new code",
+        (
+            "other code: ship.command",
+            f"step 'ship' is asked for until it answers, and its command has other code: {ASKED}",
+        ),
+    ),
+    (do("pack"), with_other_code(V1, "ship"), "continues under the new code", ("other code: ship.command",)),
+    (do("pack"), with_other_code(V1, "pay"), "continues under the new code", ("other code: pay.command",)),
+    (do("pack"), with_other_code(V1, "pay", undo=True), "continues under the new code", ("other code: pay.undo",)),
+    (
+        REFUSED,
+        with_other_code(V1, "pay", undo=True),
+        "continues under the new code",
+        ("other code: pay.undo", f"step 'pay' is being undone, and its undo has other code: {ASKED}"),
+    ),
+    (
+        REFUSED,
+        with_other_code(RENAMED, "charge", undo=True),
+        "continues under a mapping",
+        (
+            "pay is charge",
+            "other code: charge.undo",
+            f"step 'charge' is being undone, and its undo has other code: {ASKED}",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("answers", "new", "verdict", "reasons"), SAID_AGAIN)
+def test_other_code_of_what_a_run_is_asking_again_is_told_with_what_comes_of_it(
+    answers: Any, new: Definition, verdict: Verdict, reasons: tuple[str, ...], tmp_path: Path
+) -> None:
+    store = under_way(tmp_path, Row("", answers, [], verdict))
+    instance = store.instance("tale", "o-1")
+    assert instance is not None
+
+    assert judged(Catalog([new], store), instance) == (verdict, reasons, ())
     store.close()
 
 
