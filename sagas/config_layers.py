@@ -191,10 +191,13 @@ def _secret_in(row: Setting, name: str, path: str) -> str:
     except UnicodeDecodeError:
         text = ""
     text = text.removesuffix("\n").removesuffix("\r")
-    if not text or len(content) > FILE_BYTES_MAX:
-        raise SettingsError(f"{where}: expected a file with {row.expected} in one line")
-    _refuse_controls(f"the content of {where}", text)
-    return text
+    if text and len(content) <= FILE_BYTES_MAX:
+        _refuse_controls(f"the content of {where}", text)
+        try:
+            return _connection_string(text).reveal()
+        except ValueError:
+            pass
+    raise SettingsError(f"{where}: expected a file with {row.expected} in one line")
 
 
 def _refuse_controls(name: str, text: str) -> None:
