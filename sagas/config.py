@@ -21,6 +21,9 @@ from typing import Annotated, Literal, cast
 
 import msgspec
 
+from sagas.errors import SettingsError
+from sagas.records import DAY_S, TRANSIENT_S
+
 CONNECTION_STRING_DEFAULT = "iggy://iggy:iggy@127.0.0.1:8090"
 PARTITIONS_MAX = 1000
 KEPT_DAYS_MAX = 36_500
@@ -258,9 +261,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 5_000
 
     def __post_init__(self) -> None:
-        """A connection string that was given as plain text hides itself from here on."""
+        """A connection string hides itself from here on. Raises SettingsError for values that do not go together."""
         if not isinstance(cast("str", self.connection_string), Secret):
             msgspec.structs.force_setattr(self, "connection_string", Secret(self.connection_string))
+
+        days = TRANSIENT_S // DAY_S
+        if 0 < self.runs_days <= days:
+            raise SettingsError(
+                f"SAGAS_RUNS_DAYS={self.runs_days}: a topic keeps messages for {days} days, and an answer could still "
+                f"come to a run that is gone; expected 0 (for ever) or {days + 1} at least"
+            )
+        if 0 < self.barrier_days < self.inbox_days:
+            raise SettingsError(
+                f"SAGAS_BARRIER_DAYS={self.barrier_days}: a command can come again for SAGAS_INBOX_DAYS="
+                f"{self.inbox_days} days; expected 0 (for ever) or no fewer than that"
+            )
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, stream: str = "sagas") -> "Settings":

@@ -42,6 +42,28 @@ def test_a_connection_string_is_shown_without_any_part_of_its_credentials(text: 
     assert CANARY not in shown
 
 
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"SAGAS_RUNS_DAYS": "3"}, "SAGAS_RUNS_DAYS=3: a topic keeps messages for 7 days"),
+        ({"SAGAS_BARRIER_DAYS": "5"}, "SAGAS_BARRIER_DAYS=5: a command can come again for SAGAS_INBOX_DAYS=30 days"),
+        ({"SAGAS_INBOX_DAYS": "31"}, "SAGAS_BARRIER_DAYS=30: a command can come again for SAGAS_INBOX_DAYS=31 days"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused_where_they_are_read(environ: Mapping[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        read_settings(environ)
+    shown = CliRunner().invoke(cli, ["config"], env=environ)
+    assert shown.exit_code != 0
+    assert said in " ".join(shown.output.split())
+
+
+def test_days_that_go_together_are_taken() -> None:
+    environ = {"SAGAS_RUNS_DAYS": "8", "SAGAS_BARRIER_DAYS": "0", "SAGAS_INBOX_DAYS": "31"}
+    settings = read_settings(environ).settings
+    assert (settings.runs_days, settings.barrier_days, settings.inbox_days) == (8, 0, 31)
+
+
 def test_what_is_not_set_has_its_default() -> None:
     settings = Settings.from_environ({}, stream="shop")
     assert (settings.stream, settings.partitions, settings.data_dir) == ("shop", 3, Path(".sagas"))
@@ -202,8 +224,12 @@ def test_a_file_without_a_secret_in_one_line_is_refused_and_not_quoted(tmp_path:
 
     with pytest.raises(SettingsError) as caught:
         read_settings({"IGGY_CONNECTION_STRING_FILE": str(path)})
+    with pytest.raises(SettingsError) as typed:
+        read_settings({}, options={"connection_string": str(path)})
 
-    assert CANARY not in str(caught.value)
+    assert CANARY not in f"{caught.value} {typed.value}"
+    assert f"IGGY_CONNECTION_STRING_FILE={str(path)!r}" in str(caught.value)
+    assert f"--connection-string-file={str(path)!r}" in str(typed.value)
 
 
 def test_a_secret_has_one_place(tmp_path: Path) -> None:
