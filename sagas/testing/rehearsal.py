@@ -112,9 +112,7 @@ class Rehearsal:
 
     def answer(self, step: str, operation: Operation, reply: Event) -> Entry:
         """Let a participant answer one operation of a step."""
-        key = str(getattr(reply, self.definition.key, self.instance.key))
-        if key != self.instance.key:
-            raise AssertionError(f"the story is about {self.instance.key!r}, the reply about {key!r}: {_shown(reply)}")
+        key = self._own_key(reply, "reply")
         self.last_answer = (step, operation, reply)
         message_id = derived_id(self.instance.id, step, operation, "answer")
         envelope, _ = self._carried(reply, message_id, key)
@@ -153,7 +151,7 @@ class Rehearsal:
 
     def signal(self, signal: Event) -> None:
         """Let an event from outside arrive."""
-        key = self.instance.key
+        key = self._own_key(signal, "signal")
         envelope, _ = self._carried(signal, derived_id(self.instance.id, tag_of(type(signal))), key)
         self._feed(Signal(event_type=envelope.event_type, data=envelope.data), f"signal {_shown(signal)}")
 
@@ -163,6 +161,14 @@ class Rehearsal:
         self._feed(message, f"{who}: {action}")
 
     # ----------------------------------------------------------------- how it is carried out
+
+    def _own_key(self, message: Event, what: str) -> str:
+        """The run's key. Raises AssertionError for a message with another: it would come to another run."""
+        own = self.instance.key
+        key = str(getattr(message, self.definition.key, own))
+        if key != own:
+            raise AssertionError(f"the story is about {own!r}, the {what} about {key!r}: {_shown(message)}")
+        return key
 
     def _feed(self, message: Input, what: str) -> Entry:
         read: Input = msgspec.json.decode(msgspec.json.encode(message), type=Input)

@@ -172,7 +172,10 @@ class Scenario(Generic[D]):
         return self
 
     def signal(self, signal: Event) -> "Scenario[D]":
-        """An event from outside arrives, which a wait may take; see `expect_verdict` for how it was taken."""
+        """An event from outside arrives, which a wait may take; see `expect_verdict` for how it was taken.
+
+        Raises AssertionError if it is about another run.
+        """
         __tracebackhide__ = True
         self._rehearsal.signal(signal)
         return self

@@ -17,6 +17,7 @@ from services.contracts import (
     ReserveInventory,
 )
 from services.orders.saga import order_saga
+from tests.core.courses import Agreed, Data, Maker
 from tests.core.trip import Trip
 from tests.core.trip import trip_saga as hotel_saga
 from tests.scenarios.order_parts import PLACED, RESERVED, SHIPPED, created, paid, placed, reserved
@@ -127,6 +128,16 @@ def test_an_answer_the_step_does_not_declare_fails() -> None:
 def test_an_answer_about_another_order_fails() -> None:
     with pytest.raises(AssertionError, match="the story is about 'o-1', the reply about 'o-2'"):
         created().expect(ReserveInventory).reply(InventoryReserved(order_id="o-2"))
+
+
+def test_a_signal_about_another_run_fails() -> None:
+    m = Maker()
+    m.close(m.wait(absence="refusal") >> m.step("a"))
+    story = Scenario(m.saga).given(Data("k-1"))
+    with pytest.raises(AssertionError, match="the story is about 'k-1', the signal about 'k-2'"):
+        story.signal(Agreed(k="k-2"))
+    story.signal(Agreed(k="k-1"))
+    assert story.state == "a.pending"
 
 
 def test_a_message_that_would_not_survive_the_wire_fails() -> None:
