@@ -16,6 +16,7 @@ with the line that repeats it and a sequence diagram. From the command line:
     pytest --sim-seed 4711             this one only
 """
 
+import argparse
 from collections.abc import Callable
 
 import pytest
@@ -32,8 +33,15 @@ Simulate = Callable[[Subject], Tally]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options."""
     group = parser.getgroup("sagas", "simulation of sagas")
-    group.addoption("--sim-seeds", type=int, default=SEEDS_USUAL, help="how many seeds a simulation runs")
+    group.addoption("--sim-seeds", type=_count, default=SEEDS_USUAL, help="how many seeds a simulation runs")
     group.addoption("--sim-seed", type=int, default=None, help="the only seed that simulations run")
+
+
+def _count(text: str) -> int:
+    # A test that runs no seed passes, and says nothing.
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"invalid count {text!r}: expected a whole number from 1")
+    return int(text)
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
-"""The pytest plugin for users' own sagas."""
+"""The pytest plugin for users' own sagas, and the command beside it."""
 
 import pytest
+from click.testing import CliRunner
+
+from sagas.testing.simulation.__main__ import main
 
 pytest_plugins = ["pytester"]
 
@@ -28,3 +31,15 @@ def test_a_broken_promise_fails_with_the_line_that_repeats_it(pytester: pytest.P
     result = pytester.runpytest_subprocess("-p", "sagas.testing.plugin", "--sim-seed", "5")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*shop: money is missing", "*sequenceDiagram*", "*repeat: pytest --sim-seed 5"])
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "many"])
+def test_a_number_of_seeds_that_would_run_nothing_is_refused(pytester: pytest.Pytester, count: str) -> None:
+    pytester.makepyfile(TEST)
+
+    result = pytester.runpytest_inprocess("-p", "sagas.testing.plugin", f"--sim-seeds={count}")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--sim-seeds: *'{count}'*"])
+    shown = CliRunner().invoke(main, [f"--seeds={count}"])
+    assert (shown.exit_code, "--seeds" in shown.output) == (2, True)

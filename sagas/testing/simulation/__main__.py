@@ -19,7 +19,7 @@ FAILURES_SHOWN_MAX = 3
 
 
 @click.command()
-@click.option("--seeds", default=100, show_default=True, help="How many seeds to run.")
+@click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many seeds to run.")
 @click.option("--first", default=0, show_default=True, help="The first of them.")
 @click.option("--seed", "only", type=int, help="Run this one, and say everything about it.")
 @click.option(
@@ -30,7 +30,7 @@ FAILURES_SHOWN_MAX = 3
     multiple=True,
     help="The subject, as module:name. Several are gone through in turn.",
 )
-@click.option("--jobs", default=2, show_default=True, help="Processes.")
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
 @click.option("--sweep", "is_sweep", is_flag=True, help="Crash at every port call of every story instead.")
 def main(seeds: int, first: int, only: int | None, paths: Sequence[str], jobs: int, is_sweep: bool) -> None:
     """Run sagas under every fault, in virtual time."""
