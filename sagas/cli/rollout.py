@@ -57,7 +57,8 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
 class SagaReport(msgspec.Struct, frozen=True, kw_only=True):
     """One saga between two releases.
 
-    `new_version` is 0 when none is deployed any more, `instances` null when no database was named.
+    `old_version` is 0 when only the database and the new release have it, `new_version` when none is deployed any
+    more; `instances` is null when no database was named.
     """
 
     saga: str
@@ -103,7 +104,8 @@ def command(old: str, new: str, db: Path | None, as_json: bool) -> None:
     """
     before, after = load([old]), load([new])
     instances = None if db is None else _live(db, before, after)
-    reports = [report(saga, before, after, instances) for saga in dict.fromkeys(d.name for d in before)]
+    sagas = dict.fromkeys((*(d.name for d in before), *(each.saga for each in instances or ())))
+    reports = [report(saga, before, after, instances) for saga in sagas]
     if as_json:
         say_json(reports)
     else:
@@ -116,15 +118,15 @@ def command(old: str, new: str, db: Path | None, as_json: bool) -> None:
 def report(
     saga: str, before: Sequence[Definition], after: Sequence[Definition], instances: list[InstanceReport] | None
 ) -> SagaReport:
-    """The report on one saga that the old release has."""
-    old = max((d for d in before if d.name == saga), key=lambda d: d.version)
+    """The report on one saga; of one that the old release has not, on its live instances only."""
+    old = max((d for d in before if d.name == saga), key=lambda d: d.version, default=None)
     candidates = [d for d in after if d.name == saga]
     new = max(candidates, key=lambda d: d.version, default=None)
-    is_old_kept = new is not None and any(
+    is_old_kept = old is not None and any(
         d is not new and (d.version, d.content) == (old.version, old.content) for d in candidates
     )
-    steps = step_reports(old, new, is_old_kept=is_old_kept)
-    starts = start_reports(old, candidates)
+    steps = step_reports(old, new, is_old_kept=is_old_kept) if old is not None else []
+    starts = start_reports(old, candidates) if old is not None else []
     mine = None if instances is None else [each for each in instances if each.saga == saga]
     found = {each.verdict for each in (steps if mine is None else mine)}
     if any(each.reading == "not at all" for each in starts):
@@ -132,21 +134,30 @@ def report(
     worst = min((_ORDER.index(verdict) for verdict in found if verdict), default=len(_ORDER) - 1)
     return SagaReport(
         saga=saga,
-        old_version=old.version,
+        old_version=old.version if old is not None else 0,
         new_version=new.version if new is not None else 0,
         is_old_kept=is_old_kept,
         verdict=_ORDER[worst],
         steps=steps,
-        messages=[*starts, *(message_reports(old, new) if new is not None else [])],
+        messages=[*starts, *(message_reports(old, new) if old is not None and new is not None else [])],
         instances=mine,
     )
 
 
 def _live(db: Path, before: Sequence[Definition], after: Sequence[Definition]) -> list[InstanceReport]:
+    """The live instances that this deployment is about. Rows without a version are damaged, and for `sagas verify`."""
     with reading(db) as store:
         catalog = Catalog(after, _Book(before, store.definitions()))
-        known = {definition.name for definition in before}
-        found = [_instance(catalog, run) for run in live_instances(store) if run.saga in known and run.version]
+        known = {definition.name for definition in (*before, *after)}
+        found: list[InstanceReport] = []
+        others = 0
+        for run in live_instances(store):
+            if run.version and run.saga in known:
+                found.append(_instance(catalog, run))
+            elif run.version:
+                others += 1
+    if others:
+        click.echo(f"{others} live instances of sagas that neither release has: not looked at", err=True)
     return sorted(found, key=lambda each: _ORDER.index(each.verdict))
 
 
@@ -211,11 +222,13 @@ def _other_code(catalog: Catalog, run: Instance, definition: Definition) -> tupl
 def _tell(each: SagaReport) -> None:
     new = f"version {each.new_version}" if each.new_version else "nothing"
     kept = f", version {each.old_version} kept beside it" if each.is_old_kept else ""
-    say(plain(f"{each.saga}   version {each.old_version} → {new}{kept}   {each.verdict}"))
-    table(
-        ("step", "change", "a run that stands there", "why"),
-        [(s.step, s.change, s.verdict or "comes to it later", _why(s.reasons, s.remedies)) for s in each.steps],
-    )
+    old = f"version {each.old_version}" if each.old_version else "not in the old release"
+    say(plain(f"{each.saga}   {old} → {new}{kept}   {each.verdict}"))
+    if each.steps:
+        table(
+            ("step", "change", "a run that stands there", "why"),
+            [(s.step, s.change, s.verdict or "comes to it later", _why(s.reasons, s.remedies)) for s in each.steps],
+        )
     changed = [message for message in each.messages if message.reading != "as it is"]
     if changed:
         say()

@@ -498,6 +498,32 @@ def test_with_a_database_its_live_runs_decide(terminal: Terminal, folders: tuple
     assert 'renames={"pay": "charge"}' in saga["instances"][0]["remedies"][0]
 
 
+def test_runs_of_a_saga_that_only_the_new_release_has_get_their_verdict_too(
+    terminal: Terminal, folders: tuple[str, str], tmp_path: Path
+) -> None:
+    store = SqliteStore(terminal.database)
+    Node(store, V1).start("o-1")
+    store.close()
+    other = tmp_path / "other.py"
+    other.write_text("from tests.core.courses import Maker\nm = Maker()\nm.close(m.step('a'))\ncourse = m.saga\n")
+    both = tmp_path / "both.py"
+    both.write_text(other.read_text() + NEW.replace("PACK, CHARGE", "CHARGE"))
+    database = ("--db", str(terminal.database))
+
+    told = terminal.type("rollout", str(other), str(both), *database)
+    shape = terminal.type("rollout", str(other), str(both), "--json", *database)
+    nobodys = terminal.type("rollout", str(other), str(other), *database)
+
+    assert told.exit_code == shape.exit_code == 1, told.output
+    assert "tale   not in the old release → version 2   stranded" in told.stdout
+    course, tale = json.loads(shape.stdout)
+    assert (course["saga"], course["instances"]) == ("course", [])
+    assert (tale["saga"], tale["old_version"], tale["new_version"], tale["verdict"]) == ("tale", 0, 2, "stranded")
+    assert [(run["key"], run["verdict"]) for run in tale["instances"]] == [("o-1", "stranded")]
+    assert nobodys.exit_code == 0
+    assert "1 live instances of sagas that neither release has: not looked at" in nobodys.stderr
+
+
 def test_what_cannot_be_compared_is_said(terminal: Terminal, folders: tuple[str, str]) -> None:
     missing = terminal.type("rollout", "nowhere.py", folders[1])
 
