@@ -31,16 +31,21 @@ REST_MS = 60_000
 
 
 class Keeping(msgspec.Struct, frozen=True, kw_only=True):
-    """How long things are kept, in ms; 0: for ever.
+    """How long things are kept, in ms; 0: for ever, but for `processed_ms`, which has to have a length.
 
     `processed_ms`: the ids of messages that were dealt with. `journal_ms`: the journals of runs, from their end
-    on. `runs_ms`: the runs themselves. `barrier_ms`: what a participant did, and its answers.
+    on. `runs_ms`: the runs themselves. `barrier_ms`: what a participant did, and its answers. Raises ValueError for
+    `processed_ms` below 1: every id would be forgotten at once, and no message be known again.
     """
 
     processed_ms: int = PROCESSED_KEPT_MS
     journal_ms: int = 90 * DAY_MS
     runs_ms: int = 0
     barrier_ms: int = 30 * DAY_MS
+
+    def __post_init__(self) -> None:
+        if self.processed_ms < 1:
+            raise ValueError(f"processed_ms={self.processed_ms}: expected milliseconds, PROCESSED_KEPT_MS as a rule")
 
 
 class RunsCleaner(Protocol):

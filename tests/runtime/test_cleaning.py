@@ -101,6 +101,11 @@ def test_nothing_is_forgotten_as_long_as_its_topic_can_bring_it_again() -> None:
     assert keeping_of(Settings()) == keeping
 
 
+def test_the_ids_of_messages_are_kept_for_some_time() -> None:
+    with pytest.raises(ValueError, match="processed_ms=0"):
+        Keeping(processed_ms=0)
+
+
 def test_a_time_in_which_a_message_could_come_again_is_refused() -> None:
     with pytest.raises(SettingsError, match="SAGAS_RUNS_DAYS=7: a topic keeps messages for 7 days"):
         keeping_of(Settings(runs_days=7))
