@@ -33,7 +33,10 @@ class Instruments:
         self.registry = registry
         self.build = gauge("build_info", "1, with the release and the process in its labels.", "version", "process")
         self.started = counter("started", "Instances that were started.", "saga")
-        self.ended = counter("ended", "Instances that came to rest, by the state they rest in.", "saga", "state")
+        ended = (
+            "Instances that this process brought to rest, by the state they rest in: none that `sagas abandon` ended."
+        )
+        self.ended = counter("ended", ended, "saga", "state")
         self.got_stuck = counter("got_stuck", "Times an instance began to wait for a person.", "saga")
         self.duration_s = histogram("duration_seconds", "From an instance's start to its end.", STEP_S, "saga", "state")
         self.step_s = histogram(

@@ -1,10 +1,10 @@
 """A whole system in one process: orchestrator, participants and broker, on virtual time and real SQLite.
 
-Theory of operation. Every process is a `Node`: its database outlives it, everything else is made anew
-when it is restarted. A world is driven turn by turn, so a test decides what happens between any two:
-`settle` lets everybody work until nobody has anything to do, and moves the clock to the next timer
-only then. What runs is what runs in production: the same worker, relay, orchestrator and barrier; the
-broker is `MemoryBroker`, which passes the contract suite of the real one.
+Theory of operation. Every process is a `Node`: its database outlives it, and what the engine has beside it is made
+anew when it is restarted. What handlers themselves remember (a global, a closure) is the test's own and stays. A world
+is driven turn by turn, so a test decides what happens between any two: `settle` lets everybody work until nobody has
+anything to do, and moves the clock to the next timer only then. What runs is what runs in production: the same
+worker, relay, orchestrator and barrier; the broker is `MemoryBroker`, which passes the contract suite of the real one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
