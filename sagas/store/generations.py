@@ -1,18 +1,21 @@
 """The files of a projection: one is current, a replay makes the next, and a pointer is swapped between them.
 
 Theory of operation. A generation is a number, the time it was begun at, and never given twice; its file is
-`NAME-NUMBER.db`, and its consumer group `NAME-NUMBER`. So a new file is always read into from the beginning: no broker
-has an offset stored for its group yet, also when the folder was emptied and the topics were not. Which one is current
-stands in `NAME.current`, a file that is replaced as a whole: readers see the old number or the new one. The
-process that writes the current generation removes the older ones once it has turned to it.
+`NAME-NUMBER.projection`, and its consumer group `NAME-NUMBER`. So a new file is always read into from the beginning: no
+broker has an offset stored for its group yet, also when the folder was emptied and the topics were not. Which one is
+current stands in `NAME.current`, a file that is replaced as a whole: readers see the old number or the new one. The
+process that writes the current generation removes the older ones once it has turned to it. No other process has a file
+that ends so: theirs end in `.db`, and one of them may well be called `NAME-2`.
 """
 
 import os
 from collections.abc import Iterator
+from glob import escape
 from pathlib import Path
 
 from sagas.errors import StoreError
 
+_ENDING = ".projection"
 _SUFFIXES = ("", "-wal", "-shm")
 
 
@@ -46,7 +49,7 @@ class Generations:
 
     def path(self, generation: int) -> Path:
         """The file of a generation."""
-        return self._folder / f"{self._name}-{generation}.db"
+        return self._folder / f"{self._name}-{generation}{_ENDING}"
 
     def group(self, generation: int) -> str:
         """The consumer group that reads for a generation."""
@@ -80,7 +83,7 @@ class Generations:
                 self.remove(number)
 
     def _numbers(self) -> Iterator[int]:
-        for path in self._folder.glob(f"{self._name}-*.db"):
+        for path in self._folder.glob(f"{escape(self._name)}-*{_ENDING}"):
             number = path.stem.removeprefix(f"{self._name}-")
             if number.isdecimal():
                 yield int(number)

@@ -121,7 +121,7 @@ class Ledger:
 
     def files(self) -> list[str]:
         """What is there; logs of SQLite's come and go with readers."""
-        return sorted(path.name for path in self.folder.iterdir() if path.suffix in (".db", ".current"))
+        return sorted(path.name for path in self.folder.iterdir() if path.suffix in (".projection", ".current"))
 
     def spoil(self) -> None:
         """Change a row of the current generation by hand."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sagas.config import Settings
 from sagas.errors import StoreError
 from sagas.store.generations import Generations
 
@@ -22,7 +23,7 @@ def test_a_new_generation_is_above_all_that_are_there_whatever_the_clock_says(tm
     assert generations.new(5) == 5
     generations.path(5).touch()
     generations.path(90).touch()
-    (tmp_path / "view-notes.db").touch()
+    (tmp_path / "view-notes.projection").touch()
     assert generations.new(6) == 91
     assert generations.group(91) == "view-91"
 
@@ -34,11 +35,29 @@ def test_older_generations_are_removed_with_their_logs_and_newer_ones_stay(tmp_p
         Path(f"{generations.path(number)}-wal").touch()
     generations.remove_older(2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "view-2.db",
-        "view-2.db-wal",
-        "view-3.db",
-        "view-3.db-wal",
+        "view-2.projection",
+        "view-2.projection-wal",
+        "view-3.projection",
+        "view-3.projection-wal",
     ]
+
+
+@pytest.mark.parametrize("name", ["view-2", "view-2.projection", "view-notes"])
+def test_the_database_of_another_process_is_no_generation_however_it_is_called(tmp_path: Path, name: str) -> None:
+    database = Settings(data_dir=tmp_path).database(name)
+    database.touch()
+    generations = Generations(tmp_path, "view")
+    generations.remove_older(9)
+    assert database.exists()
+    assert generations.new(1) == 1
+
+
+def test_a_name_is_taken_as_it_is_written(tmp_path: Path) -> None:
+    theirs, mine = Generations(tmp_path, "view"), Generations(tmp_path, "v[i]ew")
+    for generations in (theirs, mine):
+        generations.path(1).touch()
+    mine.remove_older(2)
+    assert [path.name for path in tmp_path.iterdir()] == [theirs.path(1).name]
 
 
 @pytest.mark.parametrize("text", ["", "seven", "-1", "9" * 40, "1 2"])
