@@ -66,6 +66,8 @@ class Header:
     """Unix time in ms at which the step's command was first sent; said of undos and of commands that are sent again."""
     RETRY_COUNT = "retry-count"
     """How often the message was published again because the engine failed on it."""
+    FIRST_ID = "first-id"
+    """The id that a message had before it was published again; `republished.py` reads it."""
 
 
 class Undecodable(msgspec.Struct, frozen=True):

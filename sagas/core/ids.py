@@ -37,6 +37,11 @@ def is_instance_id(text: str) -> bool:
     return isinstance(packed(text), bytearray)
 
 
+def is_message_id(text: str) -> bool:
+    """The same of a text of any length, which anybody may have written: a long one is not remembered."""
+    return len(text) == _LENGTH and is_instance_id(text)
+
+
 @lru_cache(maxsize=_REMEMBERED)
 def packed(text: str) -> bytearray | str:
     """The 16 bytes of a UUID that is spelled as we spell it, any other text as it is.

@@ -2,11 +2,13 @@
 
 Theory of operation. Two promises are possible, and each consumer chooses one (`Delivery`).
 
-    at-least-once   offsets are stored after the work. A crash between repeats messages: each event's id goes into
-                    `processed_events` in the transaction that holds what the handler wrote, and a repeat is passed
-                    over. So a change happens once, though its message may come more often.
+    at-least-once   offsets are stored after the work. A crash between repeats messages: each event's first id
+                    (`core/republished.py`) goes into `processed_events` in the transaction that holds what the handler
+                    wrote, and a repeat is passed over, as is what others had published again. So a change happens
+                    once, though its message may come more often.
     at-most-once    offsets are stored before the work. A crash between loses what was read and not dealt with, and
-                    nothing comes twice; so nothing is remembered, and there is nothing to clean.
+                    nothing comes twice; so nothing is remembered, and there is nothing to clean. What the engine
+                    published again by itself was there before and is passed over; what a person requeues comes again.
 
 What a handler returns goes to the consumer's outbox in the same transaction, and is published by its relay. What
 cannot be read, or makes the handler fail, is kept as a dead letter, and its partition goes on.
@@ -22,16 +24,20 @@ import msgspec
 
 from sagas.core.envelope import Undecodable, decode_envelope
 from sagas.core.participants import Participant
+from sagas.core.republished import first_id
 from sagas.ports import CaughtUp, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, Sql, TopicSpec
 from sagas.runtime.cleaning import PROCESSED_KEPT_MS, processed_cleaning
-from sagas.runtime.dead_letters import dead_letter
+from sagas.runtime.dead_letters import dead_letter, retry_count
 from sagas.runtime.worker import Delivery
 
 _log = logging.getLogger("sagas.consumer")
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as a handler is given it: `data` is its JSON, `at_ms` its own time, `payload` the whole of it."""
+    """An event as a handler is given it: `data` is its JSON, `at_ms` its own time, `payload` the whole of it.
+
+    `id` is the one under which it came first: the same when it is published again.
+    """
 
     id: str
     topic: str
@@ -86,10 +92,14 @@ class Consumer:
             reason = incoming.defect or (envelope.reason if isinstance(envelope, Undecodable) else "")
             self.bury(transaction, incoming, reason, now_ms)
             return True
-        if self.delivery == "at-least-once" and not transaction.processed(incoming.id, envelope.event_type, now_ms):
+        counted = first_id(incoming.id, incoming.headers)
+        if self.delivery == "at-most-once":
+            if retry_count(incoming):
+                return False
+        elif not transaction.processed(counted, envelope.event_type, now_ms):
             return False
         seen = Seen(
-            id=incoming.id,
+            id=counted,
             topic=incoming.topic,
             partition=incoming.partition,
             offset=incoming.offset,

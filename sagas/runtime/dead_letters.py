@@ -5,8 +5,8 @@ better later. A message on which this engine itself fails is published again to 
 with `retry-count` one higher, and is a dead letter once that stands at `RETRIES_MAX`. It goes to the end
 of its partition, so what stood behind it under the same key comes first. Nothing depends on that order:
 the kernel tells late, early and duplicate apart, and the barrier knows an undo that overtook its do. The
-row has an id of its own, for the inbox would take the old one for a repeat; the payload, with the id in
-the envelope, is the same bytes, so that other readers of the topic can tell that they have it already.
+row has an id of its own, for the inbox would take the old one for a repeat; the payload is the same bytes, and the
+header `first-id` says the old id, by which other readers of the topic tell that they have it already.
 
 A dead letter is written to a table, and as a message to the topic `dead-letters`, both in the
 transaction that gives up on it. Both hold the original bytes up to a bound: whoever can fill a topic
@@ -21,6 +21,7 @@ import msgspec
 from sagas.core.envelope import Envelope, Header, decode_envelope, encode_envelope
 from sagas.core.ids import timed_id
 from sagas.core.messages import TEXT_LENGTH_MAX
+from sagas.core.republished import first_id
 from sagas.ports import DeadLetter, Incoming, OutboxRow
 
 DEAD_LETTERS = "dead-letters"
@@ -90,7 +91,7 @@ def published_again(incoming: Incoming, now_ms: int, *, read_by: str, key_field:
     if count >= RETRIES_MAX or incoming.defect or not incoming.payload:
         return None  # without its headers it would be another message, and an empty one cannot be sent
     if _bounded(incoming.headers) != incoming.headers:
-        return None  # one header more might be one too many for the broker
+        return None  # two headers more might be too many for the broker
     key = _key_of(incoming, key_field)
     return OutboxRow(
         id=_own_id(incoming, read_by, "retry"),
@@ -101,7 +102,11 @@ def published_again(incoming: Incoming, now_ms: int, *, read_by: str, key_field:
         aggregate_id=key,
         topic=incoming.topic,
         key=key,
-        headers={**incoming.headers, Header.RETRY_COUNT: str(count + 1)},
+        headers={
+            **incoming.headers,
+            Header.RETRY_COUNT: str(count + 1),
+            Header.FIRST_ID: first_id(incoming.id, incoming.headers),
+        },
     )
 
 

@@ -1,9 +1,10 @@
 """A projection: events folded into tables of its own, a read model (CQRS), in any order and however often they come.
 
 Theory of operation. A projection reads topics as a consumer group of its own. A batch is one transaction: each event's
-id goes into `processed_events`, what its handler writes goes beside it, and how far each partition was read goes into
-`projection_positions`. So a repeat changes nothing, and the file itself says which messages it is made of: two files
-with the same positions have to be equal, which is what a replay (`replay.py`) compares.
+first id (`core/republished.py`) goes into `processed_events`, what its handler writes goes beside it, and how far each
+partition was read goes into `projection_positions`. So a repeat changes nothing, nor does an event that others had
+published again, and the file itself says which messages it is made of: two files with the same positions have to be
+equal, which is what a replay (`replay.py`) compares.
 
 Within a partition events come in order; between partitions and topics they do not. A handler must therefore write
 so that the order between topics does not matter: each topic its own columns, or a rule by which one of two values
@@ -24,6 +25,7 @@ import msgspec
 from sagas.core.envelope import Envelope, Undecodable, decode_data, decode_envelope
 from sagas.core.messages import Event, tag_of
 from sagas.core.participants import Participant
+from sagas.core.republished import first_id
 from sagas.errors import SagaError
 from sagas.ports import CaughtUp, Incoming, Migration, ParticipantStore, ParticipantTransaction, Sql
 from sagas.runtime.cleaning import processed_cleaning
@@ -47,7 +49,10 @@ class ProjectionError(SagaError):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a handler may know of a message besides its event: `at_ms` is the event's own time, in Unix ms."""
+    """What a handler may know of a message besides its event: `at_ms` is the event's own time, in Unix ms.
+
+    `id` is the one under which it came first: the same when it is published again.
+    """
 
     id: str
     topic: str
@@ -115,13 +120,16 @@ class Projection:
             self._bury(transaction, incoming, incoming.defect or cast(Undecodable, envelope).reason, now_ms)
             return
         handler = self._handlers.get((incoming.topic, envelope.event_type))
-        if handler is None or not transaction.processed(incoming.id, envelope.event_type, now_ms):
+        if handler is None:
+            return
+        counted = first_id(incoming.id, incoming.headers)
+        if not transaction.processed(counted, envelope.event_type, now_ms):
             return
         event = decode_data(handler.event_type, key_field, envelope.key, envelope.data)
         if isinstance(event, Undecodable):
             self._bury(transaction, incoming, event.reason, now_ms)
             return
-        handler.function(transaction.sql, event, _seen(incoming, envelope))
+        handler.function(transaction.sql, event, _seen(incoming, envelope, counted))
 
     def _bury(self, transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int) -> None:
         letter, notice = dead_letter(
@@ -194,9 +202,9 @@ def _note_positions(sql: Sql, batch: Sequence[Incoming]) -> None:
         sql.execute(_POSITION, (topic, partition, offset))
 
 
-def _seen(incoming: Incoming, envelope: Envelope) -> Seen:
+def _seen(incoming: Incoming, envelope: Envelope, counted: str) -> Seen:
     return Seen(
-        id=incoming.id,
+        id=counted,
         topic=incoming.topic,
         partition=incoming.partition,
         offset=incoming.offset,

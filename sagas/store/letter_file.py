@@ -4,7 +4,8 @@ Theory of operation. A participant's file has tables of its own besides, made by
 program knows; so this looks at the kit's migrations alone. Sending a letter again is a row in the file's
 own outbox, in the transaction that settles the letter: the process that the file belongs to publishes it,
 and a letter cannot be sent twice. The message goes out under an id of its own, derived from the old one and
-its place in the log: under the old id it would be taken for a repeat.
+its place in the log: under the old id it would be taken for a repeat. The header `first-id` says the old one, for
+whoever else reads the topic.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from sagas.core.envelope import Header
 from sagas.core.ids import timed_id
+from sagas.core.republished import first_id
 from sagas.errors import SchemaMismatch, StoreError
 from sagas.ports import DeadLetter, OutboxRow
 from sagas.records import Settled
@@ -97,7 +99,7 @@ def refuse_requeue(letter: DeadLetter) -> None:
 
 
 def requeued(letter: DeadLetter, now_ms: int) -> OutboxRow:
-    """The row that publishes a letter again: the same bytes and headers to the same place."""
+    """The row that publishes a letter again: the same bytes and headers to the same place, and its first id."""
     key = letter.key or letter.message_id
     place = (letter.topic, str(letter.partition), str(letter.offset))
     headers = {name: value for name, value in letter.headers.items() if name != Header.RETRY_COUNT}
@@ -110,7 +112,7 @@ def requeued(letter: DeadLetter, now_ms: int) -> OutboxRow:
         aggregate_id=key,
         topic=letter.topic,
         key=key,
-        headers=headers,
+        headers={**headers, Header.FIRST_ID: first_id(letter.message_id, letter.headers)},
     )
 
 

@@ -1,7 +1,7 @@
 """The consumer: how many events of each type came in each minute.
 
 A figure for a chart. Offsets are stored before the work, so nothing has to be remembered of any single event; what
-a crash costs is the batch that was being counted.
+a crash costs is the batch that was being counted. A dead letter that a person requeues is counted as another event.
 """
 
 from collections.abc import Sequence

@@ -101,7 +101,7 @@ def test_a_requeued_letter_goes_out_as_it_came_under_an_id_of_its_own(terminal: 
     assert done["is_done"] is True
     (row,) = waiting(terminal.database)
     assert (row.topic, row.key, row.payload) == ("orders", "o-1", LETTER.payload)
-    assert row.headers == {"note": LETTER.headers["note"]}, "it is tried as often as a new one"
+    assert row.headers == {"note": LETTER.headers["note"], Header.FIRST_ID: MESSAGE_ID}, "it is tried as a new one"
     assert row.id != MESSAGE_ID
     settled = terminal.json("dlq", "list", "--all")["letters"][0]
     assert (settled["settled_as"], settled["settle_reason"]) == ("requeued", "repaired")

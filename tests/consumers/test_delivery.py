@@ -10,6 +10,7 @@ from sagas.core.ids import timed_id
 from sagas.ports import OutboxRow, Outgoing, Sql
 from sagas.runtime.cleaning import PROCESSED_KEPT_MS, STEP_MAX
 from sagas.runtime.consumer import Consumer, Seen
+from sagas.runtime.dead_letters import published_again
 from sagas.testing.world import World
 from services.analytics.consumer import MIGRATIONS as ANALYTICS_TABLES
 from services.analytics.consumer import analytics
@@ -93,6 +94,27 @@ async def test_offsets_stored_before_the_work_lose_nothing_as_long_as_nobody_die
     await pay(shop, *(f"o-{number}" for number in range(30)))
     await metrics.run()
     assert metrics.rows(COUNTED) == [(30,)]
+
+
+async def test_what_another_reader_had_published_again_is_told_once_and_counted_once(shop: World) -> None:
+    metrics, orders = await a_reader(shop, analytics), await a_reader(shop, notifications)
+    broker = MemoryBroker(shop.broker)
+    await pay(shop, "o-1", "o-2")
+    await metrics.run()
+    await orders.run()
+    (first, *_) = await (await broker.subscribe("other", [PAYMENTS.events])).poll(9)
+    again = published_again(first, 1, read_by="other", key_field=PAYMENTS.key)
+    assert again is not None
+    await broker.publish(
+        [Outgoing(id=again.id, topic=again.topic, key=again.key, payload=again.payload, headers=again.headers)]
+    )
+    await broker.close()
+    await metrics.run()
+    await orders.run()
+
+    assert metrics.rows(COUNTED) == [(2,)]
+    assert orders.rows(TOLD) == [(2, 2)]
+    assert orders.work.repeats == metrics.work.repeats == 1
 
 
 # --------------------------------------------------------------------------- idempotent consumers

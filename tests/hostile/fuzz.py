@@ -38,6 +38,7 @@ HEADERS = (
     Header.ATTEMPT,
     Header.KIND,
     Header.RETRY_COUNT,
+    Header.FIRST_ID,
     "traceparent",
 )
 CANARY = "canary-5120"

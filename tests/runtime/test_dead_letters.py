@@ -11,6 +11,7 @@ from sagas.core.definition import Definition
 from sagas.core.effects import Send
 from sagas.core.envelope import Envelope, decode_envelope
 from sagas.core.instance import Instance
+from sagas.core.republished import first_id
 from sagas.ports import Incoming, OutboxRow, Outgoing, Sql
 from sagas.runtime.dead_letters import (
     DEAD_LETTERS,
@@ -26,6 +27,7 @@ from sagas.runtime.dead_letters import (
 )
 from sagas.runtime.participant import Service
 from sagas.runtime.rows import command_row
+from sagas.store.letter_file import requeued
 from sagas.testing.world import World
 from services.contracts import PAYMENTS, PaymentRefunded, RefundPayment
 from services.inventory.handlers import inventory
@@ -234,7 +236,9 @@ async def test_a_message_the_engine_fails_on_is_tried_again_three_times_and_the_
         assert world.instance("parcel", "good-1").state == world.instance("parcel", "good-2").state == "completed"
         assert world.store.instance("parcel", "planted") is None
         (letter,) = world.store.dead_letters(9)
-        assert (letter.attempts, letter.headers) == (RETRIES_MAX + 1, {Header.RETRY_COUNT: "3"})
+        first = letter.headers[Header.FIRST_ID]
+        assert letter.message_id != first
+        assert (letter.attempts, letter.headers[Header.RETRY_COUNT]) == (RETRIES_MAX + 1, "3")
         assert letter.reason.startswith("this engine failed on it: TypeError: ")
         ((_, notice),) = await told(world)
         assert notice.attempts == RETRIES_MAX + 1
@@ -307,8 +311,28 @@ def test_a_message_published_again_has_an_id_of_its_own_the_same_after_a_crash()
     assert again is not None
     assert first.id == again.id != message.id
     assert (first.topic, first.payload) == (message.topic, message.payload)
-    assert first.headers == {"a": "b", Header.RETRY_COUNT: "1"}
+    assert first.headers == {"a": "b", Header.RETRY_COUNT: "1", Header.FIRST_ID: message.id}
     assert published_again(incoming(b"x", {"a": "b" * 20_000}), 1, read_by="o", key_field="k") is None
+
+
+@pytest.mark.parametrize("said", ["", "x", "9" * 70_000, "0199CDE2-5400-7A51-8D4C-6F1F3F0A8F11", "\0" * 36])
+def test_a_first_id_that_is_none_is_passed_over(said: str) -> None:
+    message = incoming(b'{"id":"x"}', {Header.FIRST_ID: said})
+    row = published_again(message, 1, read_by="o", key_field="k")
+    assert row is None or row.headers[Header.FIRST_ID] == message.id
+    assert first_id(message.id, message.headers) == message.id
+
+
+def test_a_message_that_is_published_again_and_again_keeps_its_first_id() -> None:
+    message = incoming(b'{"id":"x"}')
+    second = published_again(message, 1, read_by="o", key_field="k")
+    assert second is not None
+    letter, _ = dead_letter(
+        msgspec.structs.replace(message, id=second.id, headers=second.headers), "", 1, read_by="o", key_field="k"
+    )
+    third = requeued(letter, 2)
+    assert len({message.id, second.id, third.id}) == 3
+    assert first_id(third.id, third.headers) == first_id(second.id, second.headers) == message.id
 
 
 async def test_a_start_and_a_reply_out_of_the_dead_letters_are_harmless_for_a_saga_that_has_settled() -> None:

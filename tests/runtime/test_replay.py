@@ -1,7 +1,7 @@
 """A projection is built anew from its topics beside the one in use, compared at the same messages, and swapped in."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,13 @@ from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.cli.rebuilding import Rebuilt, rebuild, told
 from sagas.core.envelope import encode_message
 from sagas.core.ids import timed_id
-from sagas.ports import Migration, Outgoing, Sql, TopicSpec
+from sagas.ports import Incoming, Migration, Outgoing, Sql, TopicSpec
+from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.projection import Projection, ProjectionError, ProjectionWork, Seen
 from sagas.runtime.relay import Relay
 from sagas.runtime.worker import Worker
 from sagas.store.generations import Generations
+from sagas.store.letter_file import LetterFile, requeued
 from sagas.store.participant import SqliteParticipantStore
 from sagas.testing.clock import VirtualClock
 from sagas.testing.world import inline
@@ -46,6 +48,18 @@ def paid(sql: Sql, event: Paid, seen: Seen) -> None:
     """Add it up; 13 brings bad luck."""
     if event.cents == 13:
         raise ValueError("13")
+    sql.execute(
+        "INSERT INTO accounts VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET cents = cents + excluded.cents",
+        (event.account, event.cents),
+    )
+
+
+mended = Projection("balances", TABLES)
+
+
+@mended.on(BANK)
+def paid_by_all(sql: Sql, event: Paid, seen: Seen) -> None:
+    """Add it up; there is no bad luck."""
     sql.execute(
         "INSERT INTO accounts VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET cents = cents + excluded.cents",
         (event.account, event.cents),
@@ -219,6 +233,47 @@ async def test_an_event_whose_handler_fails_is_kept_and_the_others_go_on(ledger:
 
     assert "ValueError: 13" in letter.reason
     assert ledger.balances() == {"a": 520, "b": 700}
+
+
+async def test_a_letter_that_is_requeued_counts_once_for_every_reader_and_in_a_replay(ledger: Ledger) -> None:
+    # The projection in use had no trouble; another reader of the topic has its letter published again.
+    message = (await _all_of(ledger))[0]
+    letter, _ = dead_letter(message, "no", 1, read_by="other", key_field=BANK.key)
+    row = requeued(letter, 2)
+    await ledger.broker.publish(
+        [Outgoing(id=row.id, topic=row.topic, key=row.key, payload=row.payload, headers=row.headers)]
+    )
+    await ledger.catch_up()
+    assert ledger.balances() == {"a": 520, "b": 700}
+
+    rebuilt = await ledger.rebuild()
+    assert (rebuilt.is_equal, rebuilt.messages) == (True, 5)
+
+
+async def test_a_letter_of_its_own_that_is_requeued_takes_effect_when_its_handler_is_mended(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.runtime.test_replay.view", mended)
+    current = ledger.generations.current()
+    assert current is not None
+    with closing(LetterFile(ledger.generations.path(current), read_only=False)) as letters:
+        letters.requeue([1], "ann", "mended", 2)
+    store = SqliteParticipantStore(ledger.generations.path(current), view.migrations)
+    await Relay(store, ledger.broker, ledger.clock, inline).drain()
+    store.close()
+    await ledger.catch_up()
+    assert ledger.balances() == {"a": 520, "b": 713}
+
+    # A replay reads both: the one that was unlucky then, and the one that was published again.
+    rebuilt = await ledger.rebuild()
+    assert (rebuilt.is_equal, ledger.balances()) == (True, {"a": 520, "b": 713})
+
+
+async def _all_of(ledger: Ledger) -> Sequence[Incoming]:
+    reader = MemoryBroker(ledger.world)
+    found = await (await reader.subscribe("all", [BANK.events])).poll(99)
+    await reader.close()
+    return found
 
 
 def test_a_handler_that_is_written_wrong_is_refused_with_its_name() -> None:
