@@ -23,6 +23,7 @@ from sagas.errors import SagaError
 from sagas.garbage import expect_batches
 from sagas.measuring import measured_broker, measured_participant_store, measured_store, watching_of
 from sagas.ports import Migration, Outbox, TopicSpec
+from sagas.projecting import project
 from sagas.retention import keeping_of
 from sagas.runtime import event_store
 from sagas.runtime.admission import admit
@@ -32,7 +33,7 @@ from sagas.runtime.offload import Thread
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.participant import Service
 from sagas.runtime.process import Limits, run_until_stopped, stop_on_signals
-from sagas.runtime.projection import Projection, ProjectionWork
+from sagas.runtime.projection import Projection
 from sagas.runtime.roles import OrchestratorWork, ServiceWork
 from sagas.runtime.worker import Delivery, Work
 from sagas.store.generations import Generations
@@ -46,9 +47,6 @@ ORCHESTRATOR = "orchestrator"
 """The name of the orchestrator's process, database file and consumer group."""
 
 _log = logging.getLogger("sagas.hosting")
-
-TURN_POLL_S = 0.1
-"""How soon a projection notices that another generation of it is current."""
 
 _FILE_MASK = 0o077  # what a process writes is its user's business: payloads hold customers' data
 
@@ -115,14 +113,17 @@ def host_projection(projection: Projection, *, stream: str = "sagas") -> int:
         return _fail(projection.name, error)
 
     def start() -> None:
+        generations = Generations(settings.data_dir, projection.name)
         with watching_of(projection.name, settings, has_database=False) as watching:
-            anyio.run(_host_projection, projection, settings, watching)
+            anyio.run(_host_projection, projection, generations, settings, watching)
 
     return _guarded(projection.name, settings, start)
 
 
-async def _host_projection(projection: Projection, settings: Settings, watching: "Watching | None") -> None:
-    generations, clock, stop = Generations(settings.data_dir, projection.name), SystemClock(), anyio.Event()
+async def _host_projection(
+    projection: Projection, generations: Generations, settings: Settings, watching: "Watching | None"
+) -> None:
+    stop = anyio.Event()
     broker = broker_of(settings)
     was_ready: list[None] = []
 
@@ -134,42 +135,20 @@ async def _host_projection(projection: Projection, settings: Settings, watching:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_on_signals, stop)
         try:
-            while not stop.is_set():
-                known, turn = generations.current(), anyio.Event()
-                generation = known or generations.new(clock.now_ms())
-                with closing(SqliteParticipantStore(generations.path(generation), projection.migrations)) as store:
-                    if known is None:
-                        # Only now: who reads it finds its tables there.
-                        generations.make_current(generation)
-                    generations.remove_older(generation)
-                    async with anyio.create_task_group() as turning:
-                        turning.start_soon(_turn, generations, generation, stop, turn)
-                        await run_until_stopped(
-                            work=ProjectionWork(projection, store),
-                            outbox=store,
-                            broker=measured_broker(broker, watching),
-                            clock=clock,
-                            offload=Thread(),
-                            group=generations.group(generation),
-                            topics=(),  # who writes to them makes them
-                            subscribe_to=projection.topics,
-                            stop=turn,
-                            on_ready=on_ready,
-                            limits=limits_of(settings),
-                        )
-                        turning.cancel_scope.cancel()
+            await project(
+                projection,
+                generations,
+                broker=measured_broker(broker, watching),
+                clock=SystemClock(),
+                offload=Thread(),
+                stop=stop,
+                on_ready=on_ready,
+                limits=limits_of(settings),
+            )
         finally:
             with anyio.CancelScope(shield=True):
                 await broker.close()
         tasks.cancel_scope.cancel()
-
-
-async def _turn(generations: Generations, generation: int, stop: anyio.Event, turn: anyio.Event) -> None:
-    """Set `turn` once the process is to end, or another generation is current."""
-    while not stop.is_set() and generations.current() == generation:
-        with anyio.move_on_after(TURN_POLL_S):
-            await stop.wait()
-    turn.set()
 
 
 def host_consumer(consumer: Consumer, migrations: Sequence[Migration] = (), *, stream: str = "sagas") -> int:

@@ -8,12 +8,15 @@ process that writes the current generation removes the older ones once it has tu
 that ends so: theirs end in `.db`, and one of them may well be called `NAME-2`.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from glob import escape
 from pathlib import Path
 
 from sagas.errors import StoreError
+
+_log = logging.getLogger("sagas.generations")
 
 _ENDING = ".projection"
 _SUFFIXES = ("", "-wal", "-shm")
@@ -43,9 +46,22 @@ class Generations:
             raise StoreError(f"{self.pointer}: says {text[:40]!r}, expected a number; remove it to begin a new one")
         return int(text)
 
+    def present(self) -> int | None:
+        """The current generation if its file is there, None when a new one is to be begun. Raises as `current` does.
+
+        A file that is gone is not begun anew under its number: that group stands where the file ended, so all of it
+        would be missing, and nobody would know.
+        """
+        while (current := self.current()) is not None and not self.path(current).exists():
+            # Asked once more: another process may just have turned to the next one and removed this.
+            if self.current() == current:
+                _log.warning("%s: is gone, a new generation is read from the beginning", self.path(current))
+                return None
+        return current
+
     def new(self, now_ms: int) -> int:
-        """A number for a new generation, above all that are there."""
-        return max([now_ms, *(number + 1 for number in self._numbers())])
+        """A number for a new generation, above all that are there and the one that is current."""
+        return max([now_ms, *(number + 1 for number in (self.current() or 0, *self._numbers()))])
 
     def path(self, generation: int) -> Path:
         """The file of a generation."""

@@ -28,6 +28,20 @@ def test_a_new_generation_is_above_all_that_are_there_whatever_the_clock_says(tm
     assert generations.group(91) == "view-91"
 
 
+def test_a_current_generation_whose_file_is_gone_is_none_and_its_number_is_never_given_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    generations = Generations(tmp_path, "view")
+    assert generations.present() is None
+    generations.path(7).touch()
+    generations.make_current(7)
+    assert (generations.present(), caplog.messages) == (7, [])
+    generations.path(7).unlink()
+    assert generations.present() is None
+    assert "view-7.projection: is gone" in caplog.text
+    assert generations.new(5) == 8
+
+
 def test_older_generations_are_removed_with_their_logs_and_newer_ones_stay(tmp_path: Path) -> None:
     generations = Generations(tmp_path, "view")
     for number in (1, 2, 3):

@@ -1,0 +1,70 @@
+"""A projection at work: on the generation that is current, and on the next one as soon as a replay has made one.
+
+Theory of operation. Each generation has a file and a consumer group of its own (`sagas/store/generations.py`). The
+process opens the current one, or begins one where there is none, removes the older ones, and folds until it is told
+to stop or the pointer says another number; then it turns to that one.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+
+import anyio
+
+from sagas.ports import Broker, Clock
+from sagas.runtime.offload import Offload
+from sagas.runtime.process import LIMITS, Limits, run_until_stopped
+from sagas.runtime.projection import Projection, ProjectionWork
+from sagas.store.generations import Generations
+from sagas.store.participant import SqliteParticipantStore
+
+TURN_POLL_S = 0.1
+"""How soon a projection notices that another generation of it is current."""
+
+
+async def project(
+    projection: Projection,
+    generations: Generations,
+    *,
+    broker: Broker,
+    clock: Clock,
+    offload: Offload,
+    stop: anyio.Event,
+    on_ready: Callable[[], None],
+    limits: Limits = LIMITS,
+) -> None:
+    """Fold events until `stop` is set; `on_ready` is called for each generation that is turned to.
+
+    Raises StoreError when a file, or the pointer to it, cannot be used.
+    """
+    while not stop.is_set():
+        known, turn = generations.present(), anyio.Event()
+        generation = known or generations.new(clock.now_ms())
+        with closing(SqliteParticipantStore(generations.path(generation), projection.migrations)) as store:
+            if known is None:
+                # Only now: who reads it finds its tables there.
+                generations.make_current(generation)
+            generations.remove_older(generation)
+            async with anyio.create_task_group() as turning:
+                turning.start_soon(_turn, generations, generation, stop, turn)
+                await run_until_stopped(
+                    work=ProjectionWork(projection, store),
+                    outbox=store,
+                    broker=broker,
+                    clock=clock,
+                    offload=offload,
+                    group=generations.group(generation),
+                    topics=(),  # who writes to them makes them
+                    subscribe_to=projection.topics,
+                    stop=turn,
+                    on_ready=on_ready,
+                    limits=limits,
+                )
+                turning.cancel_scope.cancel()
+
+
+async def _turn(generations: Generations, generation: int, stop: anyio.Event, turn: anyio.Event) -> None:
+    """Set `turn` once the process is to end, or another generation is current."""
+    while not stop.is_set() and generations.current() == generation:
+        with anyio.move_on_after(TURN_POLL_S):
+            await stop.wait()
+    turn.set()
