@@ -143,6 +143,7 @@ async def _host_projection(
                 offload=Thread(),
                 stop=stop,
                 on_ready=on_ready,
+                kept_ms=keeping_of(settings).processed_ms,
                 limits=limits_of(settings),
             )
         finally:
@@ -169,7 +170,7 @@ def host_consumer(consumer: Consumer, migrations: Sequence[Migration] = (), *, s
             watching_of(name, settings) as watching,
         ):
             topics = consumer.topic_specs(settings.partitions)
-            work = ConsumerWork(consumer, store)
+            work = ConsumerWork(consumer, store, kept_ms=keeping_of(settings).processed_ms)
             anyio.run(_host, name, settings, work, store, topics, consumer.topics, watching, None, consumer.delivery)
 
     return _guarded(name, settings, start)

@@ -30,10 +30,12 @@ async def project(
     offload: Offload,
     stop: anyio.Event,
     on_ready: Callable[[], None],
+    kept_ms: int,
     limits: Limits = LIMITS,
 ) -> None:
     """Fold events until `stop` is set; `on_ready` is called for each generation that is turned to.
 
+    `kept_ms` is how long it is remembered which events were read: no shorter than the topics keep them.
     Raises StoreError when a file, or the pointer to it, cannot be used.
     """
     while not stop.is_set():
@@ -47,7 +49,7 @@ async def project(
             async with anyio.create_task_group() as turning:
                 turning.start_soon(_turn, generations, generation, stop, turn)
                 await run_until_stopped(
-                    work=ProjectionWork(projection, store),
+                    work=ProjectionWork(projection, store, kept_ms=kept_ms),
                     outbox=store,
                     broker=broker,
                     clock=clock,

@@ -18,6 +18,7 @@ from sagas.config import Settings
 from sagas.core.participants import Participant
 from sagas.errors import BrokerError
 from sagas.ports import Incoming, Migration, OutboxRow, Position, Reading, Sql, Subscription
+from sagas.retention import keeping_of
 from sagas.runtime.consumer import Consumer, ConsumerWork, Seen
 from sagas.runtime.offload import Thread
 from sagas.runtime.process import run_until_stopped, stop_on_signals
@@ -106,7 +107,7 @@ def main() -> int:
     worker = sys.argv[1]
     settings = Settings.from_environ(os.environ)
     with closing(SqliteParticipantStore(settings.database(DATABASE), MIGRATIONS)) as store:
-        work = ConsumerWork(consumer_of(worker), store)
+        work = ConsumerWork(consumer_of(worker), store, kept_ms=keeping_of(settings).processed_ms)
         anyio.run(_work, settings, store, work)
     _say(f"handled {work.handled} repeats {work.repeats}")
     return 0

@@ -129,7 +129,7 @@ def service_cleaning(store: ParticipantStore, keeping: Keeping) -> Cleaning:
     return Cleaning(chores)
 
 
-def processed_cleaning(store: ParticipantStore, kept_ms: int = PROCESSED_KEPT_MS) -> Cleaning:
+def processed_cleaning(store: ParticipantStore, kept_ms: int) -> Cleaning:
     """The chore of whoever only remembers processed events."""
     return Cleaning([_processed(store, kept_ms)])
 

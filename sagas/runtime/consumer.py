@@ -26,7 +26,7 @@ from sagas.core.envelope import Undecodable, decode_envelope
 from sagas.core.participants import Participant
 from sagas.core.republished import first_id
 from sagas.ports import CaughtUp, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, Sql, TopicSpec
-from sagas.runtime.cleaning import PROCESSED_KEPT_MS, processed_cleaning
+from sagas.runtime.cleaning import processed_cleaning
 from sagas.runtime.dead_letters import dead_letter, retry_count
 from sagas.runtime.worker import Delivery
 
@@ -128,7 +128,7 @@ class Consumer:
 class ConsumerWork:
     """A consumer in the worker's loop. `handled` and `repeats` count what it did since it was made."""
 
-    def __init__(self, consumer: Consumer, store: ParticipantStore, *, kept_ms: int = PROCESSED_KEPT_MS) -> None:
+    def __init__(self, consumer: Consumer, store: ParticipantStore, *, kept_ms: int) -> None:
         self._consumer = consumer
         self._store = store
         self._cleaning = processed_cleaning(store, kept_ms)

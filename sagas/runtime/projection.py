@@ -143,12 +143,12 @@ class Projection:
 
 
 class ProjectionWork:
-    """A projection in the worker's loop."""
+    """A projection in the worker's loop, which remembers for `kept_ms` which events it has."""
 
-    def __init__(self, projection: Projection, store: ParticipantStore) -> None:
+    def __init__(self, projection: Projection, store: ParticipantStore, *, kept_ms: int) -> None:
         self._projection = projection
         self._store = store
-        self._cleaning = processed_cleaning(store)
+        self._cleaning = processed_cleaning(store, kept_ms)
 
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
         """Fold a batch."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.ports import Incoming, Migration, Position, Reading, Subscription
+from sagas.runtime.cleaning import PROCESSED_KEPT_MS
 from sagas.runtime.consumer import Consumer, ConsumerWork
 from sagas.runtime.relay import Relay
 from sagas.runtime.worker import Worker
@@ -59,7 +60,7 @@ class Reader:
 
     async def start(self) -> None:
         """A new process: nothing in memory but what the database says."""
-        self.work = ConsumerWork(self._consumer, self.store)
+        self.work = ConsumerWork(self._consumer, self.store, kept_ms=PROCESSED_KEPT_MS)
         self._broker = MemoryBroker(self._world)
         await self._broker.ensure(self._consumer.topic_specs(3))
         self._subscription = _Mortal(await self._broker.subscribe(self._consumer.name, self._consumer.topics))

@@ -1,7 +1,7 @@
 """A projection's process, from its start to its end, on a broker in memory and on virtual time."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import anyio
@@ -9,7 +9,12 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from sagas.broker.memory import MemoryBroker
+from sagas.config import Settings
 from sagas.projecting import project
+from sagas.retention import keeping_of
+from sagas.runtime.cleaning import DAY_MS, PROCESSED_KEPT_MS
+from sagas.runtime.projection import ProjectionWork
+from sagas.store.participant import SqliteParticipantStore
 from sagas.testing.clock import VirtualClock
 from sagas.testing.world import inline
 from tests.runtime.test_replay import Ledger, view
@@ -34,6 +39,7 @@ async def at_work(ledger: Ledger) -> AsyncGenerator[None]:
             offload=inline,
             stop=stop,
             on_ready=lambda: None,
+            kept_ms=PROCESSED_KEPT_MS,
         )
 
     with anyio.fail_after(WAIT_S_MAX):
@@ -86,3 +92,22 @@ async def test_a_projection_turns_to_the_generation_that_a_replay_made(tmp_path:
 
     assert first is not None
     assert not ledger.generations.path(first).exists()
+
+
+@pytest.mark.parametrize(("days", "balances"), [(400, [("a", 500)]), (30, [("a", 1_000)])])
+async def test_an_event_is_known_for_as_long_as_the_setting_says(
+    tmp_path: Path, days: int, balances: list[tuple[str, int]]
+) -> None:
+    ledger = Ledger(tmp_path)
+    await ledger.pay("a", 500)
+    reader = MemoryBroker(ledger.world)
+    batch = await (await reader.subscribe("all", view.topics)).poll(9)
+    await reader.close()
+    settings = Settings.from_environ({"SAGAS_INBOX_DAYS": str(days), "SAGAS_BARRIER_DAYS": "0"})
+    with closing(SqliteParticipantStore(":memory:", view.migrations)) as store:
+        work = ProjectionWork(view, store, kept_ms=keeping_of(settings).processed_ms)
+        work.process(batch, 0)
+        work.after_poll(None, 31 * DAY_MS)
+        work.process(batch, 31 * DAY_MS)
+        with store.transaction() as transaction:
+            assert transaction.sql.execute("SELECT account, cents FROM accounts").fetchall() == balances

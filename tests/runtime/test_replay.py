@@ -12,6 +12,7 @@ from sagas.cli.rebuilding import Rebuilt, rebuild, told
 from sagas.core.envelope import encode_message
 from sagas.core.ids import timed_id
 from sagas.ports import Incoming, Migration, Outgoing, Sql, TopicSpec
+from sagas.runtime.cleaning import PROCESSED_KEPT_MS
 from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.projection import Projection, ProjectionError, ProjectionWork, Seen
 from sagas.runtime.relay import Relay
@@ -97,7 +98,9 @@ class Ledger:
         subscription = await broker.subscribe(self.generations.group(generation), view.topics)
         relay = Relay(store, broker, self.clock, inline)
         try:
-            yield Worker(ProjectionWork(view, store), subscription, relay, self.clock, inline)
+            yield Worker(
+                ProjectionWork(view, store, kept_ms=PROCESSED_KEPT_MS), subscription, relay, self.clock, inline
+            )
         finally:
             await broker.close()
             store.close()
