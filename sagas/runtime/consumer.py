@@ -28,6 +28,7 @@ from sagas.core.republished import first_id
 from sagas.ports import CaughtUp, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, Sql, TopicSpec
 from sagas.runtime.cleaning import processed_cleaning
 from sagas.runtime.dead_letters import dead_letter, retry_count
+from sagas.runtime.handlers import HandlerError, function_problem
 from sagas.runtime.worker import Delivery
 
 _log = logging.getLogger("sagas.consumer")
@@ -58,7 +59,7 @@ Handler = Callable[[Sql, Seen], Sequence[OutboxRow]]
 class Consumer:
     """`handler` is called for every event of `sources`; `name` is that of its group and its database file.
 
-    `publishes` are the topics that its rows go to.
+    `publishes` are the topics that its rows go to. Raises HandlerError for a handler that would never run.
     """
 
     def __init__(
@@ -70,6 +71,9 @@ class Consumer:
         delivery: Delivery = "at-least-once",
         publishes: Sequence[TopicSpec] = (),
     ) -> None:
+        problem = function_problem(handler, needs_code=False)
+        if problem:
+            raise HandlerError(f"consumer {name!r}: handler {problem}")
         self.name = name
         self.delivery: Delivery = delivery
         self.publishes = tuple(publishes)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeGuard, get_args
+from typing import Any, TypeGuard, cast, get_args
 
 import msgspec
 
@@ -55,6 +55,9 @@ def read_handler(
     function: Callable[..., Event], key_field: str, operation: Operation, nothing: Callable[[Any], Event] | None
 ) -> Handler:
     """The handler that `function` is. Raises HandlerError."""
+    problem = function_problem(function)
+    if problem:
+        raise HandlerError(f"handler {problem}")
     where = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
     signature = inspect.signature(function, eval_str=True)
     parameters = list(signature.parameters.values())
@@ -68,9 +71,9 @@ def read_handler(
         raise HandlerError(f"handler {function.__name__!r} ({where}): annotate its second parameter with a command")
     if not tag_of(command_type) or key_field not in field_names(command_type):
         raise HandlerError(f"command {command_type.__name__} ({where}) needs a tag and the field {key_field!r}")
-    problem = chain_problem(command_type)
-    if problem is not None:
-        raise HandlerError(f"command {command_type.__name__} ({where}) {problem[0]}; {problem[1]}")
+    chain = chain_problem(command_type)
+    if chain is not None:
+        raise HandlerError(f"command {command_type.__name__} ({where}) {chain[0]}; {chain[1]}")
     _check_return(function.__name__, where, command_type, signature.return_annotation, operation)
     if operation == "undo" and nothing is None:
         missing = [
@@ -86,6 +89,26 @@ def read_handler(
     if operation == "do":
         replies.add(InProgress)
     return Handler(command_type, function, operation, len(parameters) == 3, nothing, frozenset(replies))
+
+
+def function_problem(function: Callable[..., object], *, needs_code: bool = True) -> str:
+    """What keeps a function from being a handler, and what to write instead; "" when nothing does.
+
+    A handler is called in the middle of a transaction and has to be done when it returns. `needs_code`: it has to be
+    one that was written with `def`, whose line can be said.
+    """
+    code = getattr(function, "__code__", None)
+    if code is None and needs_code:
+        return f"{function!r} is no function: write one with `def` that calls it"
+    calls = (function, cast("Any", function).__call__)  # of an object that can be called, the second is what counts
+    found = f"{getattr(function, '__name__', function)!r}"
+    if code is not None:
+        found += f" ({code.co_filename}:{code.co_firstlineno})"
+    if any(inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called) for called in calls):
+        return f"{found} is an `async def`, and nobody would await it: it is part of a transaction, write `def`"
+    if any(inspect.isgeneratorfunction(called) for called in calls):
+        return f"{found} has a `yield` in it, so nothing of it would ever run: write it without"
+    return ""
 
 
 def require_readable(reply: Event, key_field: str, key: str) -> None:
@@ -118,6 +141,9 @@ def _check_return(
     name: str, where: str, command_type: type[Command[Any]], returned: object, operation: Operation
 ) -> None:
     declared = {*reply_types(command_type), InProgress}
+    replies = " | ".join(r.__name__ for r in reply_types(command_type))
+    if returned is inspect.Signature.empty:
+        raise HandlerError(f"handler {name!r} ({where}) does not say what it returns; annotate it `-> {replies}`")
     for member in get_args(returned) or (returned,):
         if member is InProgress and operation == "undo":
             # `Service.settle` answers a do only: an undo remembered without an answer would hang its saga for ever.
@@ -126,7 +152,6 @@ def _check_return(
                 "answer it when it is done, or raise so that it is asked for again"
             )
         if member not in declared:
-            replies = " | ".join(r.__name__ for r in reply_types(command_type))
             raise HandlerError(
                 f"handler {name!r} ({where}) may return {getattr(member, '__name__', member)!s}, which is no reply of "
                 f"{command_type.__name__}; annotate it `-> {replies}`"

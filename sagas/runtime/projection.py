@@ -30,6 +30,7 @@ from sagas.errors import SagaError
 from sagas.ports import CaughtUp, Incoming, Migration, ParticipantStore, ParticipantTransaction, Sql
 from sagas.runtime.cleaning import processed_cleaning
 from sagas.runtime.dead_letters import dead_letter
+from sagas.runtime.handlers import function_problem
 
 POSITIONS = "projection_positions"
 """The kit's table: up to which offset, itself included, each partition is in this file."""
@@ -82,7 +83,7 @@ class Projection:
         self._handlers: dict[tuple[str, str], _Handler] = {}
 
     def on(self, source: Participant) -> Callable[[H], H]:
-        """Register a handler of events in the topic `source.events`."""
+        """Register a handler of events in the topic `source.events`. Raises ProjectionError for one written wrong."""
 
         def register(function: H) -> H:
             for event_type in _event_types(function):
@@ -215,6 +216,9 @@ def _seen(incoming: Incoming, envelope: Envelope, counted: str) -> Seen:
 
 
 def _event_types(function: Callable[..., None]) -> tuple[type[Event], ...]:
+    problem = function_problem(function)
+    if problem:
+        raise ProjectionError(f"handler {problem}")
     where = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())
     if len(parameters) != 3:

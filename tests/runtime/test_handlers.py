@@ -1,7 +1,8 @@
 """A handler that is written wrong is refused when it is registered, with its line and the remedy."""
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Annotated, Any
 
 import pytest
 from msgspec import Meta
@@ -10,7 +11,8 @@ from sagas import Command, Event, Participant, Rejection
 from sagas.core.envelope import Header, encode_message
 from sagas.core.ids import derived_id, instance_id
 from sagas.core.messages import InProgress
-from sagas.ports import Incoming, Sql
+from sagas.ports import Incoming, OutboxRow, Sql
+from sagas.runtime.consumer import Consumer, Seen
 from sagas.runtime.handlers import HandlerError
 from sagas.runtime.participant import Service
 from sagas.store.participant import SqliteParticipantStore
@@ -83,9 +85,24 @@ def right(sql: Sql, command: Sit) -> Sat | Full:
     raise AssertionError
 
 
+async def asynchronous(sql: Sql, command: Sit) -> Sat:
+    raise AssertionError
+
+
+def yielding(sql: Sql, command: Sit) -> Iterator[Sat]:
+    yield Sat(desk_id="d")
+
+
+def unsaid(sql: Sql, command: Sit):  # type: ignore[no-untyped-def]
+    raise AssertionError
+
+
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
+        (asynchronous, "is an `async def`, .* write `def`"),
+        (yielding, "has a `yield` in it"),
+        (unsaid, r"does not say what it returns; annotate it `-> Sat \| Full`"),
         (three_too_many, "takes 4 parameters"),
         (no_command, "annotate its second parameter with a command"),
         (without_the_key, "needs a tag and the field 'desk_id'"),
@@ -98,6 +115,38 @@ def test_a_handler_that_cannot_be_right_is_refused_with_its_line(function: Calla
     with pytest.raises(HandlerError, match=problem) as caught:
         Service(DESK).handles(function)
     assert f"{__file__}:{function.__code__.co_firstlineno}" in str(caught.value)
+
+
+class Callee:
+    """Something that can be called and is no function."""
+
+    def __call__(self, sql: Sql, command: Sit) -> Sat | Full:
+        """Not called."""
+        raise AssertionError
+
+
+class AsyncCallee:
+    """The same, to be awaited."""
+
+    async def __call__(self, sql: Sql, seen: Seen) -> Sequence[OutboxRow]:
+        """Not called."""
+        raise AssertionError
+
+
+@pytest.mark.parametrize("callee", [Callee(), partial(right)])
+def test_what_is_no_function_is_refused_as_a_handler(callee: Callable[..., Event]) -> None:
+    with pytest.raises(HandlerError, match="is no function: write one with `def`"):
+        Service(DESK).handles(callee)
+
+
+async def read(sql: Sql, seen: Seen) -> Sequence[OutboxRow]:
+    raise AssertionError
+
+
+@pytest.mark.parametrize("handler", [read, partial(read), AsyncCallee()])
+def test_a_consumer_refuses_a_handler_that_nobody_would_await(handler: Any) -> None:
+    with pytest.raises(HandlerError, match=r"consumer 'reader': handler .* is an `async def`"):
+        Consumer("reader", (DESK,), handler)
 
 
 def test_two_handlers_of_one_command_are_refused() -> None:

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -286,7 +288,15 @@ def test_a_handler_that_is_written_wrong_is_refused_with_its_name() -> None:
     def plain(sql: Sql, event: int, seen: Seen) -> None: ...
     def good(sql: Sql, event: Paid, seen: Seen) -> None: ...
 
-    for function, said in ((two, "takes 2 parameters"), (plain, "annotate its second parameter")):
+    async def awaited(sql: Sql, event: Paid, seen: Seen) -> None: ...
+
+    refused: list[tuple[Any, str]] = [
+        (two, "takes 2 parameters"),
+        (plain, "annotate its second parameter"),
+        (awaited, "is an `async def`"),
+        (partial(good), "is no function"),
+    ]
+    for function, said in refused:
         with pytest.raises(ProjectionError, match=said):
             broken.on(BANK)(function)
     broken.on(BANK)(good)
