@@ -19,11 +19,14 @@ from starlette.types import ASGIApp
 from sagas.errors import BrokerError, StoreError
 from sagas.ports import Broker, TopicSpec
 from sagas.runtime.relay import Relay
+from services.storefront.connection import Connection
 
 CONNECTIONS_MAX = 1_000
 """Served at once, streams of events included; more are answered 503."""
 
 KEEP_ALIVE_S = 15
+"""For a connection's next request to come, its head whole (`connection.py`)."""
+
 FINISH_S_MAX = 4
 """For the requests at hand, when told to end."""
 
@@ -59,6 +62,24 @@ def listening(host: str, port: int) -> socket.socket:
     return found
 
 
+def config_of(app: ASGIApp) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=FINISH_S_MAX,
+    )
+
+
 async def serve_until_stopped(
     app: ASGIApp,
     listener: socket.socket,
@@ -70,21 +91,7 @@ async def serve_until_stopped(
     on_ready: Callable[[], None],
 ) -> None:
     """Serve and publish until `stop` is set, then end in order."""
-    server = Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=CONNECTIONS_MAX,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=FINISH_S_MAX,
-        )
-    )
+    server = Server(config_of(app))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_publish, relay, broker, topics)
         tasks.start_soon(_end_when_told, server, stop)
