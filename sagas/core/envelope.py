@@ -87,8 +87,8 @@ class Envelope(msgspec.Struct, frozen=True):
 
     @property
     def timestamp_ms(self) -> int:
-        """When it was written, in Unix milliseconds, as its writer says."""
-        return min(int(self.timestamp.timestamp() * 1000), _TIMESTAMP_MS_MAX)
+        """When it was written, in Unix milliseconds, as its writer says; 0 for a time before 1970."""
+        return min(max(0, int(self.timestamp.timestamp() * 1000)), _TIMESTAMP_MS_MAX)
 
 
 _Version = Annotated[int, Meta(ge=0, le=2**31)] | Annotated[str, Meta(max_length=64)] | None

@@ -3,11 +3,15 @@
 from pathlib import Path
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
+from sagas.core.ids import timed_id
+from sagas.ports import Incoming
+from services.contracts import ORDERS
 from services.storefront.stream import HEARTBEAT_MS
 from services.storefront.watch import INTERVAL_MS
-from tests.storefront.rig import Rig, opened
+from tests.storefront.rig import NOW_MS, ORDER, Rig, opened
 from tests.storefront.view import View, corpus, listening, of_order, turns
 
 pytestmark = pytest.mark.anyio
@@ -145,6 +149,52 @@ async def test_only_so_many_streams_are_open_and_one_that_is_left_makes_room(tmp
             await turns(rig, 0)
             async with listening(rig, "o-fine") as fourth:
                 assert fourth.status == 200
+
+
+# What a client may say of the time, and what comes of it.
+TIMES = {
+    "2025-01-01T00:00:00Z": "2025-01-01T00:00:00Z",
+    "1960-01-01T00:00:00Z": "1970-01-01T00:00:00Z",
+    "1969-12-31T23:59:59.9995Z": "1970-01-01T00:00:00Z",
+    "0001-01-01T00:00:00+14:00": "1970-01-01T00:00:00Z",
+    "9999-12-31T23:59:59-14:00": "9999-12-31T23:59:59Z",
+}
+
+
+async def test_a_time_that_a_client_made_up_keeps_no_order_and_no_page_from_being_read(tmp_path: Path) -> None:
+    async with opened(Rig(tmp_path)) as rig:
+        view = View(rig)
+        for number, said in enumerate(TIMES):
+            view.fold([placed_at(said, number)])
+        shown = [(await rig.http.get(f"/orders/o-{number}")).json()["placed_at"] for number in range(len(TIMES))]
+        seen: list[str] = []
+        address: str | None = "/orders?limit=1"
+        while address is not None:
+            page = (await rig.http.get(address)).json()
+            seen += [order["order_id"] for order in page["orders"]]
+            address = page["next"]
+
+        assert [time.partition(".")[0].removesuffix("Z") + "Z" for time in shown] == list(TIMES.values())
+        assert sorted(seen) == [f"o-{number}" for number in range(len(TIMES))]
+
+
+def placed_at(timestamp: str, number: int) -> Incoming:
+    """An order as a client wrote it to the topic."""
+    payload = {
+        "id": f"e-{number}",
+        "order_id": f"o-{number}",
+        "event_type": "order.created",
+        "timestamp": timestamp,
+        "data": {**ORDER, "total": "59.98"},
+    }
+    return Incoming(
+        id=timed_id(NOW_MS, "placed", str(number)),
+        topic=ORDERS.events,
+        partition=0,
+        offset=number,
+        timestamp_ms=NOW_MS,
+        payload=msgspec.json.encode(payload),
+    )
 
 
 async def test_streams_end_when_the_process_is_told_to_end(tmp_path: Path) -> None:
