@@ -53,6 +53,11 @@ async def stream_events(parts: Parts, request: Request) -> Response:
         told = "too many streams of events are open; come again, or ask for the order itself"
         return answer(problem(HTTPStatus.SERVICE_UNAVAILABLE, told), {"Retry-After": str(BUSY_RETRY_S)})
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if request.method == "HEAD":
+        # A stream without its events would keep its connection and its place until the saga has ended.
+        only_headers = Response(headers=headers, media_type="text/event-stream")
+        del only_headers.headers["Content-Length"]  # how much a stream will say nobody knows
+        return only_headers
     return StreamingResponse(_events(parts, order_id, seen), media_type="text/event-stream", headers=headers)
 
 

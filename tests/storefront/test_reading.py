@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import urlencode
 
+import anyio
 import msgspec
 import pytest
 
@@ -149,6 +150,18 @@ async def test_only_so_many_streams_are_open_and_one_that_is_left_makes_room(tmp
             await turns(rig, 0)
             async with listening(rig, "o-fine") as fourth:
                 assert fourth.status == 200
+
+
+async def test_who_asks_for_a_streams_headers_alone_is_answered_and_holds_no_place(tmp_path: Path) -> None:
+    async with opened(Rig(tmp_path)) as rig:
+        View(rig).fold(of_order("o-fine", "event-store")[:1])
+        with anyio.fail_after(5):
+            answer = await rig.http.head("/orders/o-fine/events")
+            absent = await rig.http.head("/orders/o-none/events")
+
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        assert (answer.content, "content-length" in answer.headers) == (b"", False)
+        assert (rig.parts.streams.count, absent.status_code) == (0, 404)
 
 
 # What a client may say of the time, and what comes of it.
