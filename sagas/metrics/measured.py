@@ -39,7 +39,7 @@ _UNKNOWN = StepRecord(name="")
 
 
 class MeasuredBroker:
-    """A broker whose publications and polls are measured."""
+    """A broker whose publications and polls are measured, and of which every call says whether it can be had."""
 
     def __init__(self, broker: Broker, instruments: Instruments, clock: Clock) -> None:
         self._broker = broker
@@ -48,7 +48,9 @@ class MeasuredBroker:
 
     async def ensure(self, topics: Sequence[TopicSpec]) -> None:
         """See `ports.Broker`."""
-        await self._broker.ensure(topics)
+        # Whoever only publishes has made no other call before there is something to publish.
+        with _calling(self._instruments, "ensure"):
+            await self._broker.ensure(topics)
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """See `ports.Broker`."""

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -155,6 +155,22 @@ async def test_a_measured_broker_carries_messages_and_measures_them() -> None:
     assert value(to, "sagas_batch_messages_sum") == 2
     assert value(to, "sagas_message_delay_seconds_sum") == 1.5
     assert value(to, "sagas_broker_up") == 1
+
+
+async def test_a_process_that_has_nothing_to_publish_reaches_its_broker_too() -> None:
+    to, clock = measured(), VirtualClock(NOW_MS)
+    world = MemoryWorld(clock)
+    broker = MeasuredBroker(MemoryBroker(world), to, clock)
+    said: list[tuple[bool, float]] = []
+    for is_there in (True, False, True):
+        (world.start if is_there else world.stop)()
+        # As the storefront does: its topics at its start, and nothing at all when its health is asked for.
+        with suppress(BrokerError):
+            await broker.ensure([])
+        said.append((to.is_up, value(to, "sagas_broker_up")))
+
+    assert said == [(True, 1), (False, 0), (True, 1)]
+    assert value(to, "sagas_broker_failures_total", call="ensure") == 1
 
 
 async def test_a_broker_that_fails_is_seen() -> None:
