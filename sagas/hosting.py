@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,10 +115,15 @@ def host_projection(projection: Projection, *, stream: str = "sagas") -> int:
 
     def start() -> None:
         generations = Generations(settings.data_dir, projection.name)
-        with watching_of(projection.name, settings, has_database=False) as watching:
+        with watching_of(projection.name, settings, database=partial(_file_of, generations)) as watching:
             anyio.run(_host_projection, projection, generations, settings, watching)
 
     return _guarded(projection.name, settings, start)
+
+
+def _file_of(generations: Generations) -> Path | None:
+    current = generations.current()
+    return None if current is None else generations.path(current)
 
 
 async def _host_projection(
@@ -145,6 +151,10 @@ async def _host_projection(
                 on_ready=on_ready,
                 kept_ms=keeping_of(settings).processed_ms,
                 limits=limits_of(settings),
+                measure=lambda store: measured_participant_store(store, "", watching),
+                beside=None
+                if watching is None
+                else lambda group: watching.follow_lag(lambda: broker.lag(group, projection.topics)),
             )
         finally:
             with anyio.CancelScope(shield=True):
@@ -170,7 +180,8 @@ def host_consumer(consumer: Consumer, migrations: Sequence[Migration] = (), *, s
             watching_of(name, settings) as watching,
         ):
             topics = consumer.topic_specs(settings.partitions)
-            work = ConsumerWork(consumer, store, kept_ms=keeping_of(settings).processed_ms)
+            measured = measured_participant_store(store, "", watching)
+            work = ConsumerWork(consumer, measured, kept_ms=keeping_of(settings).processed_ms)
             anyio.run(_host, name, settings, work, store, topics, consumer.topics, watching, None, consumer.delivery)
 
     return _guarded(name, settings, start)

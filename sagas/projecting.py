@@ -5,12 +5,13 @@ process opens the current one, or begins one where there is none, removes the ol
 to stop or the pointer says another number; then it turns to that one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import closing
+from typing import Any
 
 import anyio
 
-from sagas.ports import Broker, Clock
+from sagas.ports import Broker, Clock, ParticipantStore
 from sagas.runtime.offload import Offload
 from sagas.runtime.process import LIMITS, Limits, run_until_stopped
 from sagas.runtime.projection import Projection, ProjectionWork
@@ -32,10 +33,14 @@ async def project(
     on_ready: Callable[[], None],
     kept_ms: int,
     limits: Limits = LIMITS,
+    measure: Callable[[ParticipantStore], ParticipantStore] = lambda store: store,
+    beside: Callable[[str], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Fold events until `stop` is set; `on_ready` is called for each generation that is turned to.
 
     `kept_ms` is how long it is remembered which events were read: no shorter than the topics keep them.
+    `measure` is given each generation's store and hands back the one to fold into; `beside` runs beside it, with the
+    name of its group, until it is turned from.
     Raises StoreError when a file, or the pointer to it, cannot be used.
     """
     while not stop.is_set():
@@ -48,8 +53,10 @@ async def project(
             generations.remove_older(generation)
             async with anyio.create_task_group() as turning:
                 turning.start_soon(_turn, generations, generation, stop, turn)
+                if beside is not None:
+                    turning.start_soon(beside, generations.group(generation))
                 await run_until_stopped(
-                    work=ProjectionWork(projection, store, kept_ms=kept_ms),
+                    work=ProjectionWork(projection, measure(store), kept_ms=kept_ms),
                     outbox=store,
                     broker=broker,
                     clock=clock,

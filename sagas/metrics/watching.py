@@ -26,10 +26,10 @@ _log = logging.getLogger("sagas.metrics")
 class Watching:
     """The metrics of the process `name`. Use it in a `with` block, whose end closes the pages.
 
-    `read_waiting` reads what waits in its database at a time in Unix milliseconds, None where there is none to read.
+    `read_waiting` reads what waits in its database at a time in Unix milliseconds.
     """
 
-    def __init__(self, name: str, host: str, port: int, read_waiting: Callable[[int], Gauges] | None) -> None:
+    def __init__(self, name: str, host: str, port: int, read_waiting: Callable[[int], Gauges]) -> None:
         """Raises SettingsError when the address cannot be had."""
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -69,8 +69,6 @@ class Watching:
         return self.is_started and self.instruments.is_up
 
     def _refresh(self) -> None:
-        if self._read_waiting is None:
-            return
         now_ms = time.time_ns() // 1_000_000
         try:
             waiting = self._read_waiting(now_ms)

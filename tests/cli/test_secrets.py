@@ -18,6 +18,7 @@ from sagas.config_layers import described, read_settings
 from sagas.errors import SagaError, SettingsError
 from sagas.metrics.watching import Watching
 from sagas.ports import Outgoing, TopicSpec
+from sagas.records import Gauges
 
 CANARY = "kanarie-5512"
 
@@ -128,7 +129,8 @@ def test_commands_and_metrics_do_not_say_it(tmp_path: Path) -> None:
     for arguments in (["config", "--origin"], ["config", "--json"], ["list"], ["run", "--stream", ""], ["verify"]):
         result = CliRunner(env=environ).invoke(cli, arguments, prog_name="sagas")
         said += [result.output, result.stderr, repr(result.exception)]
-    with Watching("orchestrator", "127.0.0.1", 0, None) as watching:
+    nothing = Gauges(outbox_rows=0, outbox_oldest_ms=None, letters_open=0)
+    with Watching("orchestrator", "127.0.0.1", 0, lambda now_ms: nothing) as watching:
         said.append(generate_latest(watching.instruments.registry).decode())
 
     assert CANARY not in "".join(said)

@@ -18,7 +18,7 @@ from sagas.config import Settings
 from sagas.core.effects import Fire
 from sagas.core.instance import STUCK
 from sagas.errors import BrokerError, BrokerUnavailable, SettingsError
-from sagas.measuring import measured_broker, measured_participant_store, measured_store, watching_of
+from sagas.measuring import measured_broker, measured_participant_store, measured_store, waiting_in, watching_of
 from sagas.metrics.instruments import Instruments
 from sagas.metrics.measured import MeasuredBroker
 from sagas.metrics.measured import measured_participant_store as participant_store
@@ -40,9 +40,12 @@ from services.processes import BROKER, Program, with_metrics
 from tests.runtime.shop import a_shop, an_order, foreign
 from tests.runtime.test_pulse import ACCEPTED, a_start, an_answer
 from tests.runtime.test_pulse import NOW_MS as START_MS
-from tests.store.builders import NOW_MS, an_instance, an_outbox_row
+from tests.store.builders import NOW_MS, a_dead_letter, an_instance, an_outbox_row
 
 pytestmark = pytest.mark.anyio
+
+
+NOTHING_WAITS = Gauges(outbox_rows=0, outbox_oldest_ms=None, letters_open=0)
 
 
 def measured() -> Instruments:
@@ -204,10 +207,21 @@ def test_gauges_of_a_database_say_what_waits(tmp_path: Path) -> None:
     with closing(SqliteParticipantStore(tmp_path / "payments.db")):
         service = read_gauges(tmp_path / "payments.db", NOW_MS, is_orchestrator=False)
 
-    assert empty == service == Gauges(outbox_rows=0, outbox_oldest_ms=None, letters_open=0)
+    assert empty == service == NOTHING_WAITS
     assert (full.outbox_rows, full.outbox_oldest_ms) == (1, NOW_MS)
     assert (full.in_flight, full.stuck) == (1, {"order": 1})
     assert (full.timers_overdue, full.timer_oldest_ms) == (1, NOW_MS + 5)
+
+
+def test_what_waits_is_read_from_the_file_that_is_current(tmp_path: Path) -> None:
+    files: list[Path | None] = [None, tmp_path / "view-1", tmp_path / "view-2"]
+    for path in files[1:]:
+        assert path is not None
+        with closing(SqliteParticipantStore(path)) as store, store.transaction() as transaction:
+            transaction.add_dead_letters([a_dead_letter("no")] * int(path.name[-1]))
+
+    current = iter(files)
+    assert [waiting_in("view", lambda: next(current), NOW_MS).letters_open for _ in files] == [0, 1, 2]
 
 
 # --------------------------------------------------------------------------- the pages
@@ -254,7 +268,7 @@ def test_health_tells_a_process_that_lives_from_one_that_can_work(watching: Watc
 
 def test_a_port_that_is_taken_is_refused_with_the_setting_that_says_it(watching: Watching) -> None:
     with pytest.raises(SettingsError, match=r"SAGAS_METRICS_PORT=\d+: Address already in use; expected"):
-        Watching("x", "127.0.0.1", watching.port, None)
+        Watching("x", "127.0.0.1", watching.port, lambda now_ms: NOTHING_WAITS)
 
 
 def test_without_a_port_nothing_is_measured_and_prometheus_client_is_not_needed(tmp_path: Path) -> None:

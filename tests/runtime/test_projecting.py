@@ -1,15 +1,20 @@
 """A projection's process, from its start to its end, on a broker in memory and on virtual time."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from prometheus_client import CollectorRegistry
 
 from sagas.broker.memory import MemoryBroker
 from sagas.config import Settings
+from sagas.metrics.instruments import Instruments
+from sagas.metrics.measured import measured_participant_store
+from sagas.ports import ParticipantStore
 from sagas.projecting import project
 from sagas.retention import keeping_of
 from sagas.runtime.cleaning import DAY_MS, PROCESSED_KEPT_MS
@@ -25,7 +30,11 @@ WAIT_S_MAX = 20
 
 
 @asynccontextmanager
-async def at_work(ledger: Ledger) -> AsyncGenerator[None]:
+async def at_work(
+    ledger: Ledger,
+    measure: Callable[[ParticipantStore], ParticipantStore] = lambda store: store,
+    beside: Callable[[str], Coroutine[Any, Any, None]] | None = None,
+) -> AsyncGenerator[None]:
     """The process, until the block ends."""
     broker, stop = MemoryBroker(ledger.world), anyio.Event()
 
@@ -40,6 +49,8 @@ async def at_work(ledger: Ledger) -> AsyncGenerator[None]:
             stop=stop,
             on_ready=lambda: None,
             kept_ms=PROCESSED_KEPT_MS,
+            measure=measure,
+            beside=beside,
         )
 
     with anyio.fail_after(WAIT_S_MAX):
@@ -92,6 +103,31 @@ async def test_a_projection_turns_to_the_generation_that_a_replay_made(tmp_path:
 
     assert first is not None
     assert not ledger.generations.path(first).exists()
+
+
+async def test_what_each_generation_does_is_measured_and_its_own_group_is_followed(tmp_path: Path) -> None:
+    ledger, instruments = Ledger(tmp_path), Instruments(CollectorRegistry())
+    followed: list[str] = []
+
+    async def follow(group: str) -> None:
+        followed.append(group)
+        await anyio.sleep_forever()
+
+    await ledger.pay("a", 500)
+    await ledger.pay("a", 13)
+    async with at_work(ledger, lambda store: measured_participant_store(store, "", instruments), follow):
+        await until_it_says(ledger, {"a": 500})
+        first = ledger.generations.current()
+        await ledger.rebuild()
+        await ledger.pay("a", 20)
+        await until_it_says(ledger, {"a": 520})
+    second = ledger.generations.current()
+
+    assert first is not None
+    assert second is not None
+    assert followed == [ledger.generations.group(first), ledger.generations.group(second)]
+    assert instruments.registry.get_sample_value("sagas_dead_letters_total") == 1
+    assert (instruments.registry.get_sample_value("sagas_commit_duration_seconds_count") or 0) >= 2
 
 
 @pytest.mark.parametrize(("days", "balances"), [(400, [("a", 500)]), (30, [("a", 1_000)])])
