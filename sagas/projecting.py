@@ -5,13 +5,14 @@ process opens the current one, or begins one where there is none, removes the ol
 to stop or the pointer says another number; then it turns to that one.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import anyio
 
-from sagas.ports import Broker, Clock, ParticipantStore
+from sagas.ports import Broker, Clock, OutboxRow, ParticipantStore
 from sagas.runtime.offload import Offload
 from sagas.runtime.process import LIMITS, Limits, run_until_stopped
 from sagas.runtime.projection import Projection, ProjectionWork
@@ -50,7 +51,7 @@ async def project(
             if known is None:
                 # Only now: who reads it finds its tables there.
                 generations.make_current(generation)
-            generations.remove_older(generation)
+            await offload(generations.remove_older, generation, partial(_take_over, store))
             async with anyio.create_task_group() as turning:
                 turning.start_soon(_turn, generations, generation, stop, turn)
                 if beside is not None:
@@ -69,6 +70,12 @@ async def project(
                     limits=limits,
                 )
                 turning.cancel_scope.cancel()
+
+
+def _take_over(store: ParticipantStore, waiting: Sequence[OutboxRow]) -> None:
+    """Publish from here what still waits in the outbox of an older generation."""
+    with store.transaction() as transaction:
+        transaction.add_outbox(waiting)
 
 
 async def _turn(generations: Generations, generation: int, stop: anyio.Event, turn: anyio.Event) -> None:

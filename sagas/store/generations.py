@@ -4,21 +4,28 @@ Theory of operation. A generation is a number, the time it was begun at, and nev
 `NAME-NUMBER.projection`, and its consumer group `NAME-NUMBER`. So a new file is always read into from the beginning: no
 broker has an offset stored for its group yet, also when the folder was emptied and the topics were not. Which one is
 current stands in `NAME.current`, a file that is replaced as a whole: readers see the old number or the new one. The
-process that writes the current generation removes the older ones once it has turned to it. No other process has a file
+process that writes the current generation removes the older ones once it has turned to it, and takes over what still
+waits in them to be published. No other process has a file
 that ends so: theirs end in `.db`, and one of them may well be called `NAME-2`.
 """
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from glob import escape
 from pathlib import Path
 
 from sagas.errors import StoreError
+from sagas.ports import OutboxRow
+from sagas.store.database import Database, DatabaseError
+from sagas.store.outbox import OutboxTable
 
 _log = logging.getLogger("sagas.generations")
 
 _ENDING = ".projection"
+_HAS_OUTBOX = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'outbox'"
+_ALL = -1  # a limit that is none: of what people had sent again there are few
 _SUFFIXES = ("", "-wal", "-shm")
 
 
@@ -92,11 +99,28 @@ class Generations:
         for suffix in _SUFFIXES:
             Path(f"{self.path(generation)}{suffix}").unlink(missing_ok=True)
 
-    def remove_older(self, generation: int) -> None:
-        """Remove the generations before this one."""
-        for number in list(self._numbers()):
+    def remove_older(self, generation: int, keep: Callable[[Sequence[OutboxRow]], None]) -> None:
+        """Remove the generations before this one; `keep` is given what still waits in one of them to be published.
+
+        That is what a person had sent again. A crash between gives it once more, under the same ids. A file that
+        cannot be read stays, with a warning: nobody knows what waits in it.
+        """
+        for number in sorted(self._numbers()):
             if number < generation:
-                self.remove(number)
+                try:
+                    self._give_up(number, keep)
+                except (StoreError, DatabaseError) as error:
+                    _log.warning("%s: is not removed, for it cannot be read: %s", self.path(number), error)
+
+    def _give_up(self, number: int, keep: Callable[[Sequence[OutboxRow]], None]) -> None:
+        # It is removed before the lock is let go: who waits with a letter to be sent again finds it gone.
+        with closing(Database(self.path(number))) as database, database.transaction():
+            waiting: Sequence[OutboxRow] = ()
+            if database.rows(_HAS_OUTBOX):  # none in one that was only begun
+                waiting = OutboxTable(database).unpublished(_ALL)
+            if waiting:
+                keep(waiting)
+            self.remove(number)
 
     def _numbers(self) -> Iterator[int]:
         for path in self._folder.glob(f"{escape(self._name)}-*{_ENDING}"):

@@ -5,7 +5,8 @@ program knows; so this looks at the kit's migrations alone. Sending a letter aga
 own outbox, in the transaction that settles the letter: the process that the file belongs to publishes it,
 and a letter cannot be sent twice. The message goes out under an id of its own, derived from the old one and
 its place in the log: under the old id it would be taken for a repeat. The header `first-id` says the old one, for
-whoever else reads the topic.
+whoever else reads the topic. That the file is there is asked once more under the lock: a projection's
+is removed when a replay has made another one.
 """
 
 from collections.abc import Sequence
@@ -56,6 +57,7 @@ class LetterFile:
     def requeue(self, ids: Sequence[int], who: str, reason: str, now_ms: int) -> None:
         """Have these letters published again, all or none. Raises StoreError for one that cannot be."""
         with self._database.transaction():
+            self._database.require_files()
             letters = self.letters(ids)
             for letter in letters:
                 refuse_requeue(letter)
@@ -67,6 +69,7 @@ class LetterFile:
     def discard(self, ids: Sequence[int], who: str, reason: str, now_ms: int) -> None:
         """Say that these letters need nothing, all or none. Raises StoreError for one that is settled."""
         with self._database.transaction():
+            self._database.require_files()
             for letter in self.letters(ids):
                 self._settle(letter, "discarded", who, reason, now_ms)
 

@@ -19,10 +19,11 @@ from sagas.projecting import project
 from sagas.retention import keeping_of
 from sagas.runtime.cleaning import DAY_MS, PROCESSED_KEPT_MS
 from sagas.runtime.projection import ProjectionWork
+from sagas.store.letter_file import LetterFile
 from sagas.store.participant import SqliteParticipantStore
 from sagas.testing.clock import VirtualClock
 from sagas.testing.world import inline
-from tests.runtime.test_replay import Ledger, view
+from tests.runtime.test_replay import Ledger, all_of, view
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +106,25 @@ async def test_a_projection_turns_to_the_generation_that_a_replay_made(tmp_path:
     assert not ledger.generations.path(first).exists()
 
 
+async def test_a_letter_that_is_sent_again_goes_out_though_a_replay_took_its_files_place(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    await ledger.pay("a", 500)
+    await ledger.pay("b", 13)
+    async with at_work(ledger):
+        await until_it_says(ledger, {"a": 500})
+    first = ledger.generations.current()
+    assert first is not None
+    with closing(LetterFile(ledger.generations.path(first), read_only=False)) as letters:
+        letters.requeue([1], "ann", "mended", 2)
+    await ledger.rebuild()
+    async with at_work(ledger):
+        await until_it_says(ledger, {"a": 500})
+        while len(await all_of(ledger)) < 3:
+            await checkpoint()
+
+    assert not ledger.generations.path(first).exists()
+
+
 async def test_what_each_generation_does_is_measured_and_its_own_group_is_followed(tmp_path: Path) -> None:
     ledger, instruments = Ledger(tmp_path), Instruments(CollectorRegistry())
     followed: list[str] = []
@@ -136,9 +156,7 @@ async def test_an_event_is_known_for_as_long_as_the_setting_says(
 ) -> None:
     ledger = Ledger(tmp_path)
     await ledger.pay("a", 500)
-    reader = MemoryBroker(ledger.world)
-    batch = await (await reader.subscribe("all", view.topics)).poll(9)
-    await reader.close()
+    batch = await all_of(ledger)
     settings = Settings.from_environ({"SAGAS_INBOX_DAYS": str(days), "SAGAS_BARRIER_DAYS": "0"})
     with closing(SqliteParticipantStore(":memory:", view.migrations)) as store:
         work = ProjectionWork(view, store, kept_ms=keeping_of(settings).processed_ms)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ def paid(sql: Sql, event: Paid, seen: Seen) -> None:
         (event.account, event.cents),
     )
 
+
+_numbers = count()
 
 mended = Projection("balances", TABLES)
 
@@ -242,7 +245,7 @@ async def test_an_event_whose_handler_fails_is_kept_and_the_others_go_on(ledger:
 
 async def test_a_letter_that_is_requeued_counts_once_for_every_reader_and_in_a_replay(ledger: Ledger) -> None:
     # The projection in use had no trouble; another reader of the topic has its letter published again.
-    message = (await _all_of(ledger))[0]
+    message = (await all_of(ledger))[0]
     letter, _ = dead_letter(message, "no", 1, read_by="other", key_field=BANK.key)
     row = requeued(letter, 2)
     await ledger.broker.publish(
@@ -274,9 +277,10 @@ async def test_a_letter_of_its_own_that_is_requeued_takes_effect_when_its_handle
     assert (rebuilt.is_equal, ledger.balances()) == (True, {"a": 520, "b": 713})
 
 
-async def _all_of(ledger: Ledger) -> Sequence[Incoming]:
+async def all_of(ledger: Ledger) -> Sequence[Incoming]:
+    """Everything that stands in its topic."""
     reader = MemoryBroker(ledger.world)
-    found = await (await reader.subscribe("all", [BANK.events])).poll(99)
+    found = await (await reader.subscribe(f"all-{next(_numbers)}", [BANK.events])).poll(99)
     await reader.close()
     return found
 

@@ -55,7 +55,7 @@ class View:
         self._number += 1
         SqliteParticipantStore(self._generations.path(self._number), orders_view.migrations).close()
         self._generations.make_current(self._number)
-        self._generations.remove_older(self._number)
+        self._generations.remove_older(self._number, lambda waiting: None)
 
     def fold(self, batch: Sequence[Incoming]) -> None:
         """Fold messages into the current one."""
