@@ -191,10 +191,10 @@ def _utc(now_ms: int) -> datetime:
     return datetime.fromtimestamp(now_ms / 1000, UTC)
 
 
-def decode_envelope(payload: bytes, key_field: str) -> Envelope | Undecodable:
+def decode_envelope(payload: bytes, key_field: str, bytes_max: int = PAYLOAD_BYTES_MAX) -> Envelope | Undecodable:
     """The envelope in `payload`, whose business key stands under the name `key_field`."""
-    if len(payload) > PAYLOAD_BYTES_MAX:
-        return Undecodable(f"payload of {len(payload)} bytes, at most {PAYLOAD_BYTES_MAX} are read")
+    if len(payload) > bytes_max:
+        return Undecodable(f"payload of {len(payload)} bytes, at most {bytes_max} are read")
     try:
         wire = (_envelopes.get(key_field) or _envelope_reader(key_field)).read(payload, key_field)
     except _DECODE_ERRORS as error:

@@ -28,6 +28,7 @@ from sagas.core.republished import first_id
 from sagas.ports import CaughtUp, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, Sql, TopicSpec
 from sagas.runtime.cleaning import processed_cleaning
 from sagas.runtime.dead_letters import dead_letter, retry_count
+from sagas.runtime.event_store import payload_bytes_max
 from sagas.runtime.handlers import HandlerError, function_problem
 from sagas.runtime.worker import Delivery
 
@@ -91,7 +92,8 @@ class Consumer:
 
     def handle(self, transaction: ParticipantTransaction, incoming: Incoming, now_ms: int) -> bool:
         """Deal with one message; whether it was not a repeat."""
-        envelope = decode_envelope(incoming.payload, self._keys[incoming.topic])
+        key_field = self._keys[incoming.topic]
+        envelope = decode_envelope(incoming.payload, key_field, payload_bytes_max(incoming.topic))
         if incoming.defect or isinstance(envelope, Undecodable):
             reason = incoming.defect or (envelope.reason if isinstance(envelope, Undecodable) else "")
             self.bury(transaction, incoming, reason, now_ms)

@@ -153,6 +153,11 @@ def message_of(row: FeedRow) -> OutboxRow:
     )
 
 
+def payload_bytes_max(topic: str) -> int:
+    """How long a message of `topic` may be for whoever reads events of any topic."""
+    return MESSAGE_BYTES_MAX if topic == EVENT_STORE else PAYLOAD_BYTES_MAX
+
+
 def read_happened(incoming: Incoming) -> Happened | str:
     """What a message of the event store says; in words why it cannot be read."""
     if len(incoming.payload) > MESSAGE_BYTES_MAX:

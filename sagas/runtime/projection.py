@@ -30,6 +30,7 @@ from sagas.errors import SagaError
 from sagas.ports import CaughtUp, Incoming, Migration, ParticipantStore, ParticipantTransaction, Sql
 from sagas.runtime.cleaning import processed_cleaning
 from sagas.runtime.dead_letters import dead_letter
+from sagas.runtime.event_store import payload_bytes_max
 from sagas.runtime.handlers import function_problem
 
 POSITIONS = "projection_positions"
@@ -116,7 +117,7 @@ class Projection:
 
     def _fold(self, transaction: ParticipantTransaction, incoming: Incoming, now_ms: int) -> None:
         key_field = self._sources[incoming.topic].key
-        envelope = decode_envelope(incoming.payload, key_field)
+        envelope = decode_envelope(incoming.payload, key_field, payload_bytes_max(incoming.topic))
         if incoming.defect or isinstance(envelope, Undecodable):
             self._bury(transaction, incoming, incoming.defect or cast(Undecodable, envelope).reason, now_ms)
             return

@@ -1,16 +1,23 @@
 """The topic `event-store`: every journal row is told, in order, and nothing else, whatever dies in between."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import msgspec
 import pytest
 
+from sagas import Event, Key, Participant
 from sagas.broker.memory import MemoryBroker
 from sagas.core.effects import Fire, Input, Operate, Reply, Start
+from sagas.core.envelope import PAYLOAD_BYTES_MAX, encode_envelope
+from sagas.core.ids import timed_id
 from sagas.errors import BrokerUnavailable
-from sagas.ports import Incoming, InstanceFilter, JournalRow, Outgoing
+from sagas.ports import Incoming, InstanceFilter, JournalRow, OutboxRow, Outgoing, ParticipantStore, Sql
+from sagas.runtime.consumer import Consumer, ConsumerWork
+from sagas.runtime.consumer import Seen as EventSeen
 from sagas.runtime.event_store import (
     EVENT_STORE,
+    MESSAGE_BYTES_MAX,
     WORDS_MAX,
     Happened,
     JournalOutbox,
@@ -19,6 +26,9 @@ from sagas.runtime.event_store import (
     input_of,
     read_happened,
 )
+from sagas.runtime.projection import Projection, ProjectionWork, Seen
+from sagas.runtime.worker import Work
+from sagas.store.participant import SqliteParticipantStore
 from sagas.testing.world import World, inline
 from tests.runtime.shop import a_shop, an_order, order
 
@@ -204,3 +214,59 @@ def test_words_are_cut_and_a_hostile_message_is_told_apart() -> None:
     message = Incoming(id="x", topic=EVENT_STORE, partition=0, offset=0, timestamp_ms=0, payload=b'{"data": 1}')
     assert "ValidationError" in str(read_happened(message))
     assert "at most" in str(read_happened(msgspec.structs.replace(message, payload=b" " * 600_000)))
+
+
+class Told(Event, tag="saga.happened"):
+    """An entry of the journal, as far as it is read here."""
+
+    key: Key
+    revision: int
+
+
+def make_table(sql: Sql) -> None:
+    """What both write to."""
+    sql.execute("CREATE TABLE told (key TEXT)")
+
+
+def note_it(sql: Sql, event: Told, seen: Seen) -> None:
+    """Note whose it is."""
+    sql.execute("INSERT INTO told VALUES (?)", (event.key,))
+
+
+def tell_on(sql: Sql, seen: EventSeen) -> Sequence[OutboxRow]:
+    """Note the same."""
+    sql.execute("INSERT INTO told VALUES (?)", (seen.key,))
+    return ()
+
+
+@pytest.mark.parametrize(
+    ("topic", "size", "is_read"),
+    [
+        (EVENT_STORE, MESSAGE_BYTES_MAX, True),
+        (EVENT_STORE, MESSAGE_BYTES_MAX + 1, False),
+        ("doc", PAYLOAD_BYTES_MAX, True),
+        ("doc", PAYLOAD_BYTES_MAX + 1, False),
+    ],
+)
+def test_whoever_reads_events_reads_every_entry_of_the_journal_however_long(
+    topic: str, size: int, is_read: bool
+) -> None:
+    # An entry holds a message of another topic, which may be as long as any, and some words more.
+    source = Participant(topic, key="key")
+    projection = Projection("lengths", [("001-told", make_table)])
+    projection.on(source)(note_it)
+    empty = encode_envelope("x", "key", "o-1", "saga.happened", 1, b'{"revision":1,"words":""}')
+    data = b'{"revision":1,"words":"%s"}' % (b"x" * (size - len(empty)))
+    payload = encode_envelope("x", "key", "o-1", "saga.happened", 1, data)
+    assert len(payload) == size
+    incoming = Incoming(id=timed_id(1, "x"), topic=topic, partition=0, offset=0, timestamp_ms=1, payload=payload)
+    works: list[Callable[[ParticipantStore], Work]] = [
+        lambda store: ProjectionWork(projection, store, kept_ms=1),
+        lambda store: ConsumerWork(Consumer("letters", (source,), tell_on), store, kept_ms=1),
+    ]
+    for work_on in works:
+        with closing(SqliteParticipantStore(":memory:", projection.migrations)) as store:
+            work_on(store).process([incoming], 1)
+            with store.transaction() as transaction:
+                found = transaction.sql.execute("SELECT key FROM told").fetchall()
+            assert (found, len(store.dead_letters(9))) == (([("o-1",)], 0) if is_read else ([], 1))
