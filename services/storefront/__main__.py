@@ -17,6 +17,7 @@ from sagas.errors import SagaError
 from sagas.hosting import broker_of
 from sagas.measuring import measured_broker, watching_of
 from sagas.ports import TopicSpec
+from sagas.runtime.cleaning import REST_MS, STEP_EVERY_MS
 from sagas.runtime.offload import Thread
 from sagas.runtime.process import stop_on_signals
 from sagas.runtime.relay import Relay
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from sagas.metrics.watching import Watching
 
 NAME = "storefront"
-
-FORGET_EVERY_S = 60.0
 
 _FILE_MASK = 0o077  # what customers ordered is their and our business only
 
@@ -121,12 +120,16 @@ async def _serve(
 
 
 async def _forget(parts: Parts) -> None:
+    forgetting = desk.forgetting(parts.store)
     while True:
-        await anyio.sleep(FORGET_EVERY_S)
+        await parts.clock.sleep_ms(STEP_EVERY_MS)
+        if not forgetting.is_due(parts.clock.now_ms()):
+            continue
         try:
-            await parts.offload(desk.forget, parts.store, parts.clock.now_ms())
+            await parts.offload(forgetting.step, parts.clock.now_ms())
         except SagaError as error:
             logging.getLogger(NAME).warning("old keys are forgotten later: %s", error)
+            await parts.clock.sleep_ms(REST_MS)
 
 
 def _say_ready(address: str, watching: "Watching | None") -> None:

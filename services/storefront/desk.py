@@ -16,6 +16,7 @@ from sagas.core.hashing import short_hash
 from sagas.core.ids import derived_id, timed_id
 from sagas.core.messages import tag_of
 from sagas.ports import OutboxRow, ParticipantStore
+from sagas.runtime.cleaning import Chore, Cleaning
 from services.contracts import ORDERS, OrderCreated
 from services.storefront import tables
 from services.storefront.catalog import total_of
@@ -63,10 +64,14 @@ def find(store: ParticipantStore, order_id: str) -> Placement | None:
         return tables.find_order(transaction.sql, order_id)
 
 
-def forget(store: ParticipantStore, now_ms: int) -> None:
-    """Forget a few keys that are old enough."""
-    with store.transaction() as transaction:
-        tables.forget(transaction.sql, now_ms - tables.KEYS_KEPT_MS)
+def forgetting(store: ParticipantStore) -> Cleaning:
+    """What forgets the keys that are old enough: a few at each step, the next soon while there are more."""
+
+    def step(before_ms: int, _: int) -> bool:
+        with store.transaction() as transaction:
+            return tables.forget(transaction.sql, before_ms)
+
+    return Cleaning([Chore(tables.KEYS_KEPT_MS, step)])
 
 
 def _answer(order_id: str, total: str, now_ms: int) -> bytes:

@@ -14,6 +14,7 @@ KEYS_KEPT_MS = 30 * 24 * 3600 * 1000
 """How long a key is remembered: a client that repeats a request after a month means a new order."""
 
 KEYS_FORGOTTEN_MAX = 500
+"""In one transaction: orders wait for its end."""
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,12 +63,13 @@ def write_down(sql: Sql, placement: Placement) -> None:
     )
 
 
-def forget(sql: Sql, before_ms: int) -> None:
-    """Forget a few keys that were used before `before_ms`."""
-    sql.execute(
-        "DELETE FROM placements WHERE key IN (SELECT key FROM placements WHERE accepted_ms < ? LIMIT ?)",
+def forget(sql: Sql, before_ms: int) -> bool:
+    """Forget a few keys that were used before `before_ms`; whether there may be more of them."""
+    gone = sql.execute(
+        "DELETE FROM placements WHERE key IN (SELECT key FROM placements WHERE accepted_ms < ? LIMIT ?) RETURNING 1",
         (before_ms, KEYS_FORGOTTEN_MAX),
-    )
+    ).fetchall()
+    return len(gone) >= KEYS_FORGOTTEN_MAX
 
 
 def _one(sql: Sql, query: str, value: str) -> Placement | None:

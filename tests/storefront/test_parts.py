@@ -63,8 +63,28 @@ def test_a_key_is_forgotten_after_a_month_and_not_before() -> None:
     store = SqliteParticipantStore(":memory:", tables.MIGRATIONS)
     wanted = PlaceOrder(items=(Item("mug", 1),), card="card-ok", address="here")
     first = desk.place(store, "k-1", wanted, 1_000)
-    desk.forget(store, 1_000 + tables.KEYS_KEPT_MS)
+    desk.forgetting(store).step(1_000 + tables.KEYS_KEPT_MS)
     assert desk.place(store, "k-1", wanted, 2_000) == first
-    desk.forget(store, 1_001 + tables.KEYS_KEPT_MS)
+    desk.forgetting(store).step(1_001 + tables.KEYS_KEPT_MS)
     assert desk.place(store, "k-1", wanted, 2_000) != first
     store.close()
+
+
+def test_keys_are_forgotten_as_fast_as_orders_can_come() -> None:
+    store = SqliteParticipantStore(":memory:", tables.MIGRATIONS)
+    wanted = PlaceOrder(items=(Item("mug", 1),), card="card-ok", address="here")
+    count = 60 * StorefrontSettings().rate_limit_rps  # a minute's
+    for number in range(count):
+        desk.place(store, f"k-{number}", wanted, 1_000)
+    forgetting, now_ms = desk.forgetting(store), 2_000 + tables.KEYS_KEPT_MS
+    steps = 0
+    for after_ms in range(0, 60_000, 100):
+        if forgetting.is_due(now_ms + after_ms):
+            forgetting.step(now_ms + after_ms)
+            steps += 1
+    with store.transaction() as transaction:
+        (left,) = transaction.sql.execute("SELECT count(*) FROM placements").fetchall()
+    store.close()
+
+    assert left == (0,)
+    assert steps == count // tables.KEYS_FORGOTTEN_MAX + 1, "small transactions, and then it rests"
