@@ -28,6 +28,7 @@ from services.storefront import desk
 from services.storefront.app import storefront
 from services.storefront.limits import Streams, TokenBucket
 from services.storefront.parts import Parts
+from services.storefront.probe import Probe
 from services.storefront.process import listening, serve_until_stopped
 from services.storefront.settings import StorefrontSettings
 from services.storefront.tables import MIGRATIONS
@@ -96,6 +97,7 @@ async def _serve(
         looking=looking,
         watch=watch,
         streams=Streams(),
+        probe=Probe(store, offload, clock),
         topic=topic,
     )
     address = "{}:{}".format(*listener.getsockname()[:2])
@@ -103,6 +105,7 @@ async def _serve(
         tasks.start_soon(stop_on_signals, stop)
         tasks.start_soon(_forget, parts)
         tasks.start_soon(watch.run)
+        tasks.start_soon(parts.probe.run)
         try:
             await serve_until_stopped(
                 storefront(parts),

@@ -10,6 +10,7 @@ from sagas.runtime.offload import Offload
 from services.contracts import ORDERS
 from services.readmodel.reader import Reader
 from services.storefront.limits import Streams, TokenBucket
+from services.storefront.probe import Probe
 from services.storefront.watch import Watch
 
 
@@ -33,4 +34,5 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     looking: Offload
     watch: Watch
     streams: Streams
+    probe: Probe
     topic: str = ORDERS.events

@@ -21,6 +21,7 @@ from services.readmodel.reader import Reader
 from services.storefront.app import storefront
 from services.storefront.limits import Streams, TokenBucket
 from services.storefront.parts import Parts
+from services.storefront.probe import Probe
 from services.storefront.tables import MIGRATIONS
 from services.storefront.watch import Watch
 
@@ -63,6 +64,7 @@ class Rig:
             looking=inline,
             watch=Watch(reader, self.clock, inline),
             streams=Streams(2),
+            probe=Probe(self.store, inline, self.clock),
         )
         transport = httpx.ASGITransport(storefront(self.parts), raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://shop")
@@ -85,6 +87,15 @@ class Rig:
         body = order if isinstance(order, bytes) else msgspec.json.encode(order)
         given = {"Idempotency-Key": key, "Content-Type": "application/json", **headers}
         return await self.http.post("/orders", content=body, headers={k: v for k, v in given.items() if v})
+
+    async def ready(self) -> httpx.Response:
+        """What `/health/ready` answers, with the task beside it that asks the database."""
+        found: list[httpx.Response] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.parts.probe.run)
+            found.append(await self.http.get("/health/ready"))
+            tasks.cancel_scope.cancel()
+        return found[0]
 
     async def publish(self) -> None:
         """Let the relay publish everything."""

@@ -95,10 +95,10 @@ async def test_every_answer_is_as_described(tmp_path: Path) -> None:
             ("/orders", await rig.post()),
             ("/orders", await rig.post({"items": []}, key="k-2")),
             ("/orders", await rig.post(key="")),
-            ("/health/ready", await rig.http.get("/health/ready")),
+            ("/health/ready", await rig.ready()),
         ]
         rig.world.stop()
-        asked.append(("/health/ready", await rig.http.get("/health/ready")))
+        asked.append(("/health/ready", await rig.ready()))
 
     for path, answer in asked:
         operation = DESCRIBED["paths"][path][answer.request.method.lower()]

@@ -1,14 +1,21 @@
 """`POST /orders`: an order is taken once for each key, whatever happens around it."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
+import anyio
 import httpx
 import pytest
 
 from sagas.ports import Incoming
 from services.contracts import Item
+from services.storefront.probe import CHECK_MS_MAX, Probe
 from tests.storefront.rig import ORDER, Rig, event_in, opened
+from tests.storefront.view import turns
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 pytestmark = pytest.mark.anyio
 
@@ -171,7 +178,7 @@ async def test_orders_are_accepted_while_the_broker_is_away_and_go_out_once_when
         await rig.publish()
         rig.world.stop()
         accepted = [(await rig.post(key=f"k-{number}")).json()["order_id"] for number in range(5)]
-        unready = await rig.http.get("/health/ready")
+        unready = await rig.ready()
         alive = await rig.http.get("/health/live")
         rig.world.start()
         await rig.publish()
@@ -179,7 +186,50 @@ async def test_orders_are_accepted_while_the_broker_is_away_and_go_out_once_when
         assert (unready.status_code, alive.status_code) == (503, 200)
         assert unready.json()["checks"]["database"] == "ok"
         assert sorted(orders_in(await rig.published())) == sorted(accepted)
-        assert (await rig.http.get("/health/ready")).json()["status"] == "ok"
+        assert (await rig.ready()).json()["status"] == "ok"
+
+
+async def test_a_database_that_does_not_answer_keeps_nobody_waiting_who_asks_for_its_health(tmp_path: Path) -> None:
+    released = anyio.Event()
+    calls: list[object] = []
+
+    async def stuck(function: Callable[[*Ts], T], *args: *Ts) -> T:
+        # As a thread that waits for a lock: it is not abandoned.
+        calls.append(function)
+        with anyio.CancelScope(shield=True):
+            await released.wait()
+        return function(*args)
+
+    async with opened(Rig(tmp_path)) as rig:
+        probe = Probe(rig.store, stuck, rig.clock)
+        said: list[str] = []
+
+        async def ask() -> None:
+            said.append(await probe.ask())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(probe.run)
+            async with anyio.create_task_group() as asking:
+                for _ in range(5):
+                    asking.start_soon(ask)
+                await turns(rig, 0)
+                assert said == []
+                rig.clock.advance(CHECK_MS_MAX)
+            assert said == ["no answer within 1.5 s"] * 5
+            released.set()
+            await turns(rig, 0)
+            assert await probe.ask() == "ok"
+            assert len(calls) == 2, "those who ask at once share an answer"
+            tasks.cancel_scope.cancel()
+
+
+async def test_what_is_wrong_is_told_without_paths_and_addresses(tmp_path: Path) -> None:
+    async with opened(Rig(tmp_path)) as rig:
+        rig.world.stop()
+        (tmp_path / "storefront.db").unlink()
+        answer = await rig.ready()
+
+        assert answer.json()["checks"] == {"database": "cannot be written", "broker": "cannot be reached"}
 
 
 def orders_in(found: list[Incoming]) -> list[str]:
