@@ -47,7 +47,7 @@ def main() -> int:
     os.umask(_FILE_MASK)
     try:
         settings = read_settings(os.environ, folder=Path.cwd(), stream=STREAM).settings
-        own = StorefrontSettings.from_environ(os.environ)
+        own = StorefrontSettings.of(settings)
         logging.basicConfig(
             stream=sys.stderr,
             level=settings.log_level,

@@ -1,7 +1,5 @@
 """What of the settings (`sagas/config.py`) is the storefront's own."""
 
-from collections.abc import Mapping
-
 import msgspec
 
 from sagas.config import Settings
@@ -16,9 +14,8 @@ class StorefrontSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_burst: int = 50
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> "StorefrontSettings":
-        """The settings that `environ` says. Raises SettingsError."""
-        settings = Settings.from_environ(environ)
+    def of(cls, settings: Settings) -> "StorefrontSettings":
+        """The storefront's part of the settings, wherever they were said."""
         host, _, port = settings.storefront_address.rpartition(":")
         return cls(
             host=host,

@@ -1,9 +1,13 @@
 """The storefront's small parts: its bucket, its settings, its keys."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sagas.config import Settings
+from sagas.config_layers import read_settings
 from sagas.errors import SettingsError
 from sagas.store.participant import SqliteParticipantStore
 from services.contracts import Item
@@ -33,13 +37,22 @@ def test_a_bucket_is_not_filled_by_a_clock_that_is_set_back_and_forth() -> None:
 
 
 def test_settings_are_read_with_the_guides_names_and_defaults() -> None:
-    assert StorefrontSettings.from_environ({}) == StorefrontSettings()
+    assert StorefrontSettings.of(Settings.from_environ({})) == StorefrontSettings()
     assert StorefrontSettings() == StorefrontSettings(
         host="127.0.0.1", port=8000, rate_limit_rps=100, rate_limit_burst=50
     )
     environ = {"SAGAS_STOREFRONT_ADDRESS": "0.0.0.0:0", "RATE_LIMIT_RPS": "7", "RATE_LIMIT_BURST": "9"}
-    assert StorefrontSettings.from_environ(environ) == StorefrontSettings(
+    assert StorefrontSettings.of(Settings.from_environ(environ)) == StorefrontSettings(
         host="0.0.0.0", port=0, rate_limit_rps=7, rate_limit_burst=9
+    )
+
+
+def test_settings_of_the_project_count_for_the_storefront_too(tmp_path: Path) -> None:
+    said = 'storefront_address = "0.0.0.0:9000"\nrate_limit_rps = 7\nrate_limit_burst = 9'
+    (tmp_path / "pyproject.toml").write_text(f"[tool.sagas]\n{said}\n", encoding="utf-8")
+    settings = read_settings({"RATE_LIMIT_BURST": "8"}, folder=tmp_path).settings
+    assert StorefrontSettings.of(settings) == StorefrontSettings(
+        host="0.0.0.0", port=9000, rate_limit_rps=7, rate_limit_burst=8
     )
 
 
@@ -56,7 +69,7 @@ def test_settings_are_read_with_the_guides_names_and_defaults() -> None:
 )
 def test_a_setting_that_cannot_be_is_refused_with_its_name(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
-        StorefrontSettings.from_environ({name: value})
+        StorefrontSettings.of(Settings.from_environ({name: value}))
 
 
 def test_a_key_is_forgotten_after_a_month_and_not_before() -> None:
