@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -45,7 +45,12 @@ def storefront(parts: Parts) -> Starlette:
             route("/health/live", live),
             route("/health/ready", ready),
         ],
-        exception_handlers={HTTPException: _on_http_error, StoreError: _on_store_error, Exception: _on_error},
+        exception_handlers={
+            HTTPException: _on_http_error,
+            StoreError: _on_store_error,
+            ClientDisconnect: _on_client_gone,
+            Exception: _on_error,
+        },
     )
 
 
@@ -65,11 +70,22 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_store_error(request: Request, error: Exception) -> Response:
-    # The database is locked or full: nothing was done, and its path is nobody's business.
-    told = "the storefront cannot write just now; nothing was done, send the same request again"
+    # A database is locked, full or gone: nothing was done, and its path is nobody's business.
+    told = (
+        "the storefront cannot write just now; nothing was done, send the same request again"
+        if request.method == "POST"
+        else "what is asked for cannot be read just now; ask again soon"
+    )
     return answer(problem(HTTPStatus.SERVICE_UNAVAILABLE, told), {"Retry-After": str(RETRY_S)})
 
 
+async def _on_client_gone(request: Request, error: Exception) -> Response:
+    # In the middle of a body, as clients do: no fault of anybody's, and nobody is there to read this.
+    return answer(problem(HTTPStatus.BAD_REQUEST, "the body did not arrive"))
+
+
 async def _on_error(request: Request, error: Exception) -> Response:
-    told = "this is a fault of ours; with the same Idempotency-Key the request can be sent again"
+    told = "this is a fault of ours"
+    if request.method == "POST":
+        told += "; with the same Idempotency-Key the request can be sent again"
     return answer(problem(HTTPStatus.INTERNAL_SERVER_ERROR, told))

@@ -10,6 +10,7 @@ import pytest
 
 from sagas.ports import Incoming
 from services.contracts import Item
+from services.storefront.app import storefront
 from services.storefront.probe import CHECK_MS_MAX, Probe
 from tests.storefront.rig import ORDER, Rig, event_in, opened
 from tests.storefront.view import turns
@@ -257,6 +258,37 @@ async def test_what_is_not_there_and_what_cannot_be_done_are_problems_too(tmp_pa
         assert (absent.status_code, absent.json()["title"]) == (404, "Not Found")
         assert (wrong.status_code, wrong.json()["title"]) == (405, "Method Not Allowed")
         assert "POST" in wrong.headers["allow"]
+
+
+async def test_a_client_that_goes_away_in_the_middle_of_its_body_is_no_fault_of_ours(tmp_path: Path) -> None:
+    said: list[Any] = []
+    parts: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    headers = [(b"idempotency-key", b"k-1"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/orders", "query_string": b"", "headers": headers}
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop(0)
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    async with opened(Rig(tmp_path)) as rig:
+        await storefront(rig.parts)(scope, receive, send)
+
+        assert said[0]["status"] == 400
+        assert await rig.published() == []
+
+
+async def test_what_cannot_be_read_is_told_to_those_who_ask_in_other_words_than_an_order(tmp_path: Path) -> None:
+    async with opened(Rig(tmp_path)) as rig:
+        (tmp_path / "orders-view.current").write_text("no number", encoding="ascii")
+        answer = await rig.http.get("/orders")
+
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["detail"] == "what is asked for cannot be read just now; ask again soon"
 
 
 async def test_a_database_that_cannot_be_written_takes_no_order_and_says_come_again(tmp_path: Path) -> None:
