@@ -75,10 +75,17 @@ class Lanes:
         return bool(self.used) and all(lane.is_member for lane in self.used)
 
     def deal(self, *, is_one: bool) -> None:
-        """Give the topics to the lanes in turn, or all to the first. Those that are not used give up theirs."""
+        """Give the topics to the lanes in turn, or all to the first. Those that are not used give up theirs.
+
+        A lane that is left fewer topics gives up its connection: on the others it would stay a member that owns
+        partitions and reads none of them, and that nothing ever removes.
+        """
         self.used = self._all[: 1 if is_one else len(self._all)]
         for index, lane in enumerate(self.used):
-            lane.topics = self._topics[index :: len(self.used)]
+            topics = self._topics[index :: len(self.used)]
+            if not set(lane.topics) <= set(topics):
+                lane.connection.drop()
+            lane.topics = topics
         self._of = {topic: lane for lane in self.used for topic in lane.topics}
         for lane in self._all[len(self.used) :]:
             lane.connection.drop()
