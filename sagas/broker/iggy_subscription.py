@@ -46,7 +46,7 @@ from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.broker.iggy_lanes import Lane, Lanes
 from sagas.broker.iggy_messages import note_missed
 from sagas.broker.iggy_news import IggyNumbers, News
-from sagas.broker.iggy_sweep import Read
+from sagas.broker.iggy_sweep import Read, is_maybe_cut
 from sagas.broker.iggy_together import Requests, Together
 from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Incoming, Position, Reading
@@ -119,9 +119,9 @@ class IggySubscription:
                 await self._news.look(self._next, asyncio.get_running_loop().time())
                 read = await self._sweep(count_max)
             found = self._take(read, count_max)
-            if len(found) < count_max:
+            if len(found) < count_max and not is_maybe_cut(read):
                 self._read = frozenset(self._order)
-                self._news.are_read({at for at, _, _ in read}, self._next)
+                self._news.are_read({part.at for part in read}, self._next)
             return found
 
     async def wait(self, at_most_ms: int) -> bool:
@@ -267,14 +267,14 @@ class IggySubscription:
         if found is None:
             return None
         try:
-            return [(at, offset, decode_batches(*at, batches)) for at, offset, batches in found]
+            return [Read(at, offset, decode_batches(*at, batches), len(batches)) for at, offset, batches in found]
         except (BadBatch, struct.error) as error:
             raise BrokerUnavailable(f"group {self._group!r}: what was read is no batch: {error}") from None
 
     def _take(self, read: Sequence[Read], count_max: int) -> list[Incoming]:
         """What was read and is still the next in its partition; it is left behind."""
         found: list[Incoming] = []
-        for at, offset, messages in read:
+        for at, offset, messages, _ in read:
             taken = messages[: count_max - len(found)]
             if taken and self._next.get(at) == offset:
                 note_missed(at, taken[0].offset - offset, self._group)

@@ -180,13 +180,15 @@ class Partition(Generic[B]):
             case Strategy.NEXT:
                 return 0 if stored is None else stored + 1
 
-    def span(self, first: int, count: int, size_max: int | None = None) -> Span[B] | None:
+    def span(
+        self, first: int, count: int, bytes_enough: int | None = None, bytes_max: int | None = None
+    ) -> Span[B] | None:
         """At most `count` messages from offset `first` on, None when there are none.
 
         If that one has expired, from the oldest on that is left.
 
-        `size_max` bounds the bytes of the batches; the first batch is given whatever its size, or a reader
-        would never get past it.
+        Batches are given until they are `bytes_enough`, but for one that would make them more than `bytes_max`; if
+        that is the first, there is none. Both or neither are given, the second at least as large as the first.
         """
         if first < self.first:
             first = self.first
@@ -196,8 +198,12 @@ class Partition(Generic[B]):
         head = bisect_right(self._bases, first) - 1
         tail = bisect_right(self._bases, last)
         position = self._positions[head]
-        if size_max is not None and self._batch_position(tail) - position > size_max:
-            tail = max(head + 1, bisect_right(self._positions, position + size_max) - 1)
+        if bytes_enough is not None and bytes_max is not None and self._batch_position(tail) - position > bytes_enough:
+            tail = max(head + 1, bisect_left(self._positions, position + bytes_enough))
+            if self._batch_position(tail) - position > bytes_max:
+                tail -= 1
+            if tail == head:
+                return None
             last = min(last, self._base(tail) - 1)
         return Span(
             first=first,

@@ -100,9 +100,10 @@ class Topic(Generic[B]):
         count: int,
         now_ms: int,
         auto_commit: bool = False,
-        size_max: int | None = None,
+        bytes_enough: int | None = None,
+        bytes_max: int | None = None,
     ) -> Span[B] | None:
-        """At most `count` messages of a partition, in batches of at most `size_max` bytes; None when there are none.
+        """At most `count` messages of a partition, of as many bytes as `Partition.span` says; None when there are none.
 
         Refuses with PARTITION_NOT_OWNED when the reader's group gave the partition to another member, or
         is about to. `auto_commit` stores the offset of the last message returned.
@@ -111,7 +112,7 @@ class Topic(Generic[B]):
         if isinstance(reader, Membership) and not reader.group.may_poll(reader.member, partition_id, now_ms):
             raise Refusal(Status.PARTITION_NOT_OWNED, f"partition {partition_id} belongs to another member")
         first = partition.start_offset(start, count, self.stored_offset(partition_id, reader))
-        span = partition.span(first, count, size_max)
+        span = partition.span(first, count, bytes_enough, bytes_max)
         if span is None:
             return None
         if isinstance(reader, Membership):

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+import anyio
 import pytest
 
-from sagas.ports import Broker, Reading, Subscription
-from tests.broker.traffic import ORDERS, numbers, outgoing, positions, read, spread
+from sagas.ports import Broker, Incoming, Outgoing, Reading, Subscription
+from tests.broker.traffic import ORDERS, PATIENCE_S, numbers, outgoing, positions, read, spread
 
 Connect = Callable[[], Broker]
 
@@ -40,6 +41,30 @@ class ReadingContract:
         assert (await member.reading()).read == NONE
         await member.poll(2)
         assert (await member.reading()).read == ALL
+
+    @pytest.mark.parametrize(
+        "sizes",
+        [[100_000] * 250, [1_000, 20_000_000], [1_000, 60_000_000, 1_000], [3_000_000, 63_900_000]],
+        ids=["many", "one behind a small one", "one between small ones", "more than a frame holds"],
+    )
+    async def test_what_was_read_to_its_end_has_nothing_left_however_large_messages_are(
+        self, connect: Connect, sizes: list[int]
+    ) -> None:
+        broker = connect()
+        await broker.ensure([ORDERS])
+        member = await a_member(broker)
+        await broker.publish(
+            [
+                Outgoing(id=outgoing(number).id, topic="orders", key="k", payload=bytes(size))
+                for number, size in enumerate(sizes)
+            ]
+        )
+        found, is_read = list[Incoming](), False
+        with anyio.fail_after(6 * PATIENCE_S):
+            while not is_read:
+                found += await member.poll(1_000)
+                is_read = (await member.reading()).read == ALL
+        assert [len(message.payload) for message in found] == sizes
 
     async def test_members_read_different_partitions_and_all_together(self, connect: Connect) -> None:
         broker = connect()

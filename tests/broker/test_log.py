@@ -180,11 +180,15 @@ def test_a_poll_names_the_batches_and_what_of_them_is_outside() -> None:
     assert (span.position, span.tail_position, span.size) == (0, 100, 150)
 
 
-def test_a_poll_of_bounded_size_ends_with_a_whole_batch_and_has_at_least_one() -> None:
+def test_a_poll_of_bounded_size_ends_with_the_batch_that_is_enough_and_fits() -> None:
     topic = topic_of(1)
     filled(topic, 0, 5, 5, 5)
-    spans = [topic.partitions[0].span(2, 100, size_max) for size_max in (1, 99, 100, 149, 150)]
-    assert [span.last if span else None for span in spans] == [4, 4, 9, 9, 14]
+    spans = [topic.partitions[0].span(2, 100, enough, 1_000) for enough in (1, 50, 51, 100, 101, 150)]
+    assert [span.last if span else None for span in spans] == [4, 4, 9, 9, 14, 14]
+    spans = [topic.partitions[0].span(2, 100, 49, at_most) for at_most in (49, 50, 99, 100)]
+    assert [span.last if span else None for span in spans] == [None, 4, 4, 4]
+    spans = [topic.partitions[0].span(2, 100, 51, at_most) for at_most in (51, 99, 100, 149)]
+    assert [span.last if span else None for span in spans] == [4, 4, 9, 9]
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,17 @@ def test_no_more_messages_come_than_were_asked_for(broker: RunningBroker) -> Non
             assert payloads(body) == found
 
 
+def test_what_one_reply_cannot_hold_comes_with_the_next(broker: RunningBroker) -> None:
+    with RawClient(broker.port) as client:
+        join(client, "quick")
+        sizes = (12_000_000, 60_000_000)
+        for partition, size in enumerate(sizes):
+            client.call(SEND, send_body("s", "quick", partition, bytes(size)))
+        for wanted in ([("quick", 0, 0), ("quick", 1, 0)], [("quick", 1, 0), ("quick", 0, 0)]):
+            body = client.call(READ, read_body(0, *wanted), code=READ_TOGETHER)[1]
+            assert {place: len(found[0]) for place, found in payloads(body).items()} == {0: sizes[wanted[0][1]]}
+
+
 def test_a_message_ends_the_wait_for_its_partition_and_no_other(broker: RunningBroker) -> None:
     with RawClient(broker.port) as waiting, RawClient(broker.port) as elsewhere, RawClient(broker.port) as sender:
         join(waiting, "quick", "persisted")

@@ -5,12 +5,18 @@ from typing import Final
 from sagas.broker.batches import BadBatch, narrow, read_header, stamp
 from sagas.broker.embedded.commands import Answer, Broker, Session, read_target, reader_of
 from sagas.broker.embedded.files import AppendFile
-from sagas.broker.embedded.frames import BodyReader, u32, u64
+from sagas.broker.embedded.frames import FRAME_SIZE_MAX, HEADER_SIZE, BodyReader, u32, u64
 from sagas.broker.embedded.options import parse_options
 from sagas.broker.log import Partition, Reader, Refusal, Span, Start, Status, Strategy, Topic
 
-POLL_SIZE_MAX: Final = 16 * 1024 * 1024
-"""How much one poll returns, single larger batches aside: a count has no limit in the protocol, memory has."""
+POLL_BYTES_ENOUGH: Final = 16 * 1024 * 1024
+"""From this much on a poll returns no other batch: a count has no limit in the protocol, memory has."""
+
+POLL_BYTES_MAX: Final = FRAME_SIZE_MAX - HEADER_SIZE - 16
+"""How much one poll can return, which is what a frame holds. A batch that came in one goes back in one.
+
+Our own client takes a reply that is much smaller than this for all there was (`iggy_sweep.py`).
+"""
 _PARTITIONING_BY_ID: Final = 2
 _NOT_YOURS: Final = u32(2**32 - 1) + u64(0) + u32(0)
 """The poll reply that tells a member of a group to ask again which partitions it may read."""
@@ -74,7 +80,8 @@ def poll(broker: Broker, session: Session, body: BodyReader) -> Answer:
             count=count,
             now_ms=broker.now_ms,
             auto_commit=auto_commit,
-            size_max=POLL_SIZE_MAX,
+            bytes_enough=POLL_BYTES_ENOUGH,
+            bytes_max=POLL_BYTES_MAX,
         )
     except Refusal as refusal:
         if refusal.status is Status.PARTITION_NOT_OWNED:

@@ -12,7 +12,7 @@ from typing import Final
 
 from sagas.broker.embedded.commands import Answer, Broker, Session
 from sagas.broker.embedded.frames import BodyReader, u32
-from sagas.broker.embedded.messages import POLL_SIZE_MAX, cut
+from sagas.broker.embedded.messages import POLL_BYTES_ENOUGH, POLL_BYTES_MAX, cut
 from sagas.broker.embedded.places import Place
 from sagas.broker.log import Ident, Membership, Partition, Refusal, Start, Status, Strategy
 
@@ -20,6 +20,7 @@ PARTITIONS_MAX: Final = 4_096
 WAIT_MS_MAX: Final = 10_000
 
 _LIMITS = Struct("<III")
+_PART_HEAD_SIZE: Final = 8
 
 
 def read(broker: Broker, session: Session, body: BodyReader) -> Answer:
@@ -70,18 +71,18 @@ class _Reading:
             return ()
         is_as_it_was = self._sequence == self._broker.places.sequence
         pieces: list[bytes] = []
-        count_left, size_left = self._count_max, POLL_SIZE_MAX
+        count_left, size = self._count_max, 0
         for index, (asked, offset) in enumerate(self._wanted):
             place = asked if is_as_it_was else self._again(asked)
             if place is None or place.partition.end <= offset:
                 continue
-            if count_left <= 0 or size_left <= 0:
+            if count_left <= 0 or size >= POLL_BYTES_ENOUGH:
                 break
-            batches, count = self._batches(place, member, offset, count_left, size_left)
+            batches, count = self._batches(place, member, offset, count_left, size)
             if count:
                 pieces += (u32(index) + u32(len(batches)), batches)
                 count_left -= count
-                size_left -= len(batches)
+                size += _PART_HEAD_SIZE + len(batches)
         return tuple(pieces)
 
     def _again(self, asked: Place) -> Place | None:
@@ -91,8 +92,8 @@ class _Reading:
             return None
         return Place(asked.name, topic, topic.partitions[asked.partition.id])
 
-    def _batches(self, place: Place, member: Session, offset: int, count_max: int, size_max: int) -> tuple[bytes, int]:
-        """What the member may read of a partition, and how many messages that are."""
+    def _batches(self, place: Place, member: Session, offset: int, count_max: int, size: int) -> tuple[bytes, int]:
+        """What the member may read of a partition, and how many messages that are, where there are `size` bytes."""
         topic, partition = place.topic, place.partition
         group = topic.find_group(self._group)
         if group is None:
@@ -104,7 +105,8 @@ class _Reading:
                 Start(Strategy.OFFSET, offset),
                 count=count_max,
                 now_ms=self._broker.now_ms,
-                size_max=size_max,
+                bytes_enough=POLL_BYTES_ENOUGH - size,
+                bytes_max=POLL_BYTES_MAX - size,
             )
         except Refusal as refusal:
             if refusal.status is not Status.PARTITION_NOT_OWNED:
