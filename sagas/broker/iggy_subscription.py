@@ -10,7 +10,8 @@ batches. Three things are known of a partition:
     stored       the broker's, moved by `commit` alone, which is sent after the database commit
 
 What can happen, and why nothing is skipped:
-* Lost to another member: its position is dropped at the next sync; until then its polls return nothing.
+* Lost to another member: its position is dropped at the next sync; until then its polls return nothing. What was
+  read ahead before is returned all the same, for a partition changes hands when what was read of it is committed.
 * A commit for a lost partition is refused by the broker and passed over: the new owner reads it again.
 * The connection is lost, or found to be in no group (another session, a deleted group): all positions are
   dropped, the groups are joined again and reading goes on from the stored offsets.
@@ -212,6 +213,9 @@ class IggySubscription:
             await self._note_dealt_anew(changed)
         owned = [(topic, partition) for topic, share in shares.items() for partition in share.partitions]
         positions = {at: self._next[at] if at in self._next else await self._start_of(*at) for at in owned}
+        # What was read ahead may still be committed though its partition is to go to another. Thrown away, it would
+        # count as being worked at, and nobody would read the partition until the broker waits no longer.
+        positions |= {part.at: self._next[part.at] for part in self._ahead if part.at in self._next}
         self._next, self._shares, self._order = positions, shares, owned
         self._sync_due_at = asyncio.get_running_loop().time() + RESYNC_S
         return True

@@ -105,6 +105,26 @@ class ReadingContract:
         await one.poll(9)
         assert (await one.reading()).read == ALL
 
+    async def test_what_was_waited_for_is_read_though_its_partition_is_to_go_to_a_new_member(
+        self, connect: Connect
+    ) -> None:
+        broker, other = connect(), connect()
+        await broker.ensure([ORDERS])
+        one = await a_member(broker)
+        await one.poll(9)
+        await other.publish(spread(6))
+        await one.wait(int(PATIENCE_S * 1000))
+        two = await a_member(other)
+        await one.reading()  # it asks what is still its own
+        found = list[Incoming]()
+        with anyio.fail_after(PATIENCE_S):
+            while len(found) < 6:
+                for member in (one, two):
+                    polled = await member.poll(9)
+                    await member.commit(positions(polled))
+                    found += polled
+        assert numbers(found) == list(range(6))
+
     async def test_after_a_rewind_it_says_what_the_next_poll_has_read(self, connect: Connect) -> None:
         broker = connect()
         await broker.ensure([ORDERS])
