@@ -20,9 +20,11 @@ class Subscription(Protocol):
         the broker cannot tell. The next poll may read only what was told of. Raises BrokerUnavailable."""
         ...
 
-    async def commit(self, positions: Sequence[Position]) -> None:
-        """Store offsets, after the database commit. A partition that has gone to another member is passed over, and
-        read again by that one. Raises BrokerUnavailable; then messages may be delivered again."""
+    async def commit(self, positions: Sequence[Position]) -> Sequence[Position]:
+        """Store offsets, after the database commit; which of them were refused. That of a partition that has gone to
+        another member is, and read again by that one. Raises BrokerUnavailable; then messages may be delivered again.
+        """
+        ...
 
     async def reading(self) -> Reading:
         """How far the last poll went. Raises BrokerUnavailable."""

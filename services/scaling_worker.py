@@ -76,11 +76,11 @@ class _Tap:
     async def wait(self, at_most_ms: int) -> bool:
         return await self._inner.wait(at_most_ms)
 
-    async def commit(self, positions: Sequence[Position]) -> None:
+    async def commit(self, positions: Sequence[Position]) -> Sequence[Position]:
         if self.dies:
             _say("dies")
             os._exit(9)
-        await self._inner.commit(positions)
+        return await self._inner.commit(positions)
 
     async def reading(self) -> Reading:
         return await self._inner.reading()

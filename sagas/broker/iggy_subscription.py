@@ -12,7 +12,7 @@ batches. Three things are known of a partition:
 What can happen, and why nothing is skipped:
 * Lost to another member: its position is dropped at the next sync; until then its polls return nothing. What was
   read ahead before is returned all the same, for a partition changes hands when what was read of it is committed.
-* A commit for a lost partition is refused by the broker and passed over: the new owner reads it again.
+* A commit for a lost partition is refused by the broker, and said to be: the new owner reads it again.
 * The connection is lost, or found to be in no group (another session, a deleted group): all positions are
   dropped, the groups are joined again and reading goes on from the stored offsets.
 * The log is shorter than the stored offset says (a broker that crashed before it wrote its messages, while
@@ -133,13 +133,14 @@ class IggySubscription:
         self._ahead = read or []
         return read is not None
 
-    async def commit(self, positions: Sequence[Position]) -> None:
+    async def commit(self, positions: Sequence[Position]) -> Sequence[Position]:
         """Store offsets; see `ports.Subscription`."""
         async with self._turn:
             await self._settle()
-            lost = {(p.topic, p.partition) for p in await self._store(positions)}
+            lost = await self._store(positions)
             for position in positions:
-                self._note_stored(position, is_lost=(position.topic, position.partition) in lost)
+                self._note_stored(position, is_lost=position in lost)
+            return lost
 
     async def reading(self) -> Reading:
         """How far the last poll went; see `ports.Subscription`. Asks anew which partitions are ours."""

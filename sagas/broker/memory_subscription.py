@@ -113,13 +113,12 @@ class MemorySubscription:
         partitions = frozenset((topic.name, partition.id) for topic in topics for partition in topic.partitions)
         return Reading(partitions=partitions, read=frozenset(self._read))
 
-    async def commit(self, positions: Sequence[Position]) -> None:
+    async def commit(self, positions: Sequence[Position]) -> Sequence[Position]:
         """Store offsets; see `ports.Subscription`."""
         self._require_open()
         await checkpoint()
         self._settle()
-        for position in positions:
-            self._store(position)
+        return [position for position in positions if not self._store(position)]
 
     async def rewind(self) -> None:
         """The next poll starts from the stored offsets."""
@@ -211,7 +210,8 @@ class MemorySubscription:
             for index, (record, timestamp_us) in enumerate(zip(span.bodies, span.timestamps_us, strict=True))
         ]
 
-    def _store(self, position: Position) -> None:
+    def _store(self, position: Position) -> bool:
+        """Whether it was stored."""
         at = (position.topic, position.partition)
         topic = self._world.topic(self._stream, position.topic)
         try:
@@ -223,10 +223,11 @@ class MemorySubscription:
                 raise
             self._next.pop(at, None)
             self._settled_at = None
-            return
+            return False
         if self._next.get(at, position.offset + 1) <= position.offset:
             # Dealt with since a rewind: no need to read it once more.
             self._next[at] = position.offset + 1
+        return True
 
     def _reader(self, topic: Topic[Record]) -> Membership:
         return Membership(topic.group(self._group), self._member)

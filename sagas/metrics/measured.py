@@ -113,9 +113,9 @@ class _MeasuredSubscription:
         with _calling(self._instruments, "wait"):
             return await self._subscription.wait(at_most_ms)
 
-    async def commit(self, positions: Sequence[Position]) -> None:
+    async def commit(self, positions: Sequence[Position]) -> Sequence[Position]:
         with _calling(self._instruments, "commit"):
-            await self._subscription.commit(positions)
+            return await self._subscription.commit(positions)
 
     async def reading(self) -> Reading:
         with _calling(self._instruments, "reading"):

@@ -9,7 +9,8 @@ alone is published again a few times and then becomes a dead letter (`dead_lette
 never blocks its partition.
 
 A worker whose delivery is *at most once* stores the offsets before it works: what a crash or a failing database
-interrupts is lost, and nothing comes twice. For figures that may miss some, never for sagas.
+interrupts is lost, and nothing comes twice. What it may not store, another member is given, and it leaves alone. For
+figures that may miss some, never for sagas.
 """
 
 import logging
@@ -154,7 +155,7 @@ class Worker:
         is_due = not self._is_told and self._work.is_due(started_ms)
         batch = await self._subscription.poll(self._batch_max)
         if batch and self._is_at_most_once:
-            await self._subscription.commit(positions(batch))
+            batch = _without(batch, await self._subscription.commit(positions(batch)))
         if batch:
             self._has_decided = True
             if self.can_read_ahead and len(batch) >= self._batch_max:
@@ -247,6 +248,12 @@ def positions(batch: Sequence[Incoming]) -> list[Position]:
 def _last_of(batch: Sequence[Incoming]) -> dict[Partition, int]:
     # Of a partition they come in their order, so its last one counts.
     return {(message.topic, message.partition): message.offset for message in batch}
+
+
+def _without(batch: Sequence[Incoming], refused: Sequence[Position]) -> Sequence[Incoming]:
+    """What is left of a batch without the partitions whose offset was refused: another member is given those."""
+    others = {(position.topic, position.partition) for position in refused}
+    return [message for message in batch if (message.topic, message.partition) not in others] if others else batch
 
 
 def positions_of(last: Mapping[Partition, int]) -> list[Position]:

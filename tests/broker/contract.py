@@ -278,7 +278,7 @@ class BrokerContract:
         await other.publish(spread(6))
         assert numbers(await read(two, 6)) == list(range(6))
 
-    async def test_a_commit_for_a_lost_partition_is_passed_over(self, connect: Connect) -> None:
+    async def test_a_commit_for_a_lost_partition_is_passed_over_and_said(self, connect: Connect) -> None:
         broker, other = connect(), connect()
         await broker.ensure([ORDERS])
         await broker.publish(spread(6))
@@ -287,10 +287,11 @@ class BrokerContract:
         two = await other.subscribe("workers", ["orders"])
         # Whoever leaves has all partitions dealt out anew, work in progress or not.
         await (await other.subscribe("workers", ["orders"])).close()
-        await one.commit(positions(found))
+        refused = await one.commit(positions(found))
         again = await read(two, 2)
         assert len({message.partition for message in again}) == 1
-        await two.commit(positions(again))
+        assert list(refused) == [at for at in positions(found) if at.partition == again[0].partition]
+        assert list(await two.commit(positions(again))) == []
         await two.rewind()
         assert list(await two.poll(10)) == []
 

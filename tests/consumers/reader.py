@@ -1,6 +1,6 @@
 """A consumer as a process of a world in memory, which can be killed between any two calls."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.ports import Incoming, Migration, Position, Reading, Subscription
@@ -23,6 +23,7 @@ class _Mortal:
     def __init__(self, inner: Subscription) -> None:
         self._inner = inner
         self.dies = ""
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
 
     async def poll(self, count_max: int) -> Sequence[Incoming]:
         return await self._inner.poll(count_max)
@@ -30,12 +31,16 @@ class _Mortal:
     async def wait(self, at_most_ms: int) -> bool:
         return await self._inner.wait(at_most_ms)
 
-    async def commit(self, positions: Sequence[Position]) -> None:
+    async def commit(self, positions: Sequence[Position]) -> Sequence[Position]:
         if self.dies == "before":
             raise Killed
-        await self._inner.commit(positions)
+        if self.meanwhile is not None:
+            await self.meanwhile()
+            self.meanwhile = None
+        refused = await self._inner.commit(positions)
         if self.dies == "after":
             raise Killed
+        return refused
 
     async def reading(self) -> Reading:
         return await self._inner.reading()
@@ -83,6 +88,14 @@ class Reader:
         """Work until there is nothing to do."""
         while await self.turn():
             pass
+
+    def have_meanwhile(self, event: Callable[[], Awaitable[None]]) -> None:
+        """Have something happen before the next storing of offsets has its effect."""
+        self._subscription.meanwhile = event
+
+    async def leave(self) -> None:
+        """End in order: its partitions go to the others."""
+        await self._broker.close()
 
     async def die(self, where: str) -> None:
         """Die `before` or `after` the next storing of offsets has its effect."""

@@ -89,6 +89,18 @@ async def test_at_most_once_never_sees_an_event_twice_and_remembers_none(shop: W
     assert metrics.rows("SELECT count(*) FROM processed_events") == [(0,)]
 
 
+async def test_at_most_once_leaves_to_the_others_what_went_to_them_before_it_could_store_its_offsets(
+    shop: World,
+) -> None:
+    first, second, third = [await a_reader(shop, analytics) for _ in range(3)]
+    await pay(shop, *(f"o-{number}" for number in range(30)))
+    second.have_meanwhile(third.leave)  # whoever leaves has all partitions dealt out anew
+    await second.turn()
+    await first.run()
+    await second.run()
+    assert sum(int(str(reader.rows(COUNTED)[0][0])) for reader in (first, second)) == 30
+
+
 async def test_offsets_stored_before_the_work_lose_nothing_as_long_as_nobody_dies(shop: World) -> None:
     metrics = await a_reader(shop, analytics)
     await pay(shop, *(f"o-{number}" for number in range(30)))

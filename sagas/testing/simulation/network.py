@@ -234,17 +234,18 @@ class FarSubscription:
         del at_most_ms
         return False
 
-    async def commit(self, positions: Sequence[Position]) -> None:
+    async def commit(self, positions: Sequence[Position]) -> Sequence[Position]:
         """Store offsets."""
         self._life.reach("worker.commit.before")
         await self._life.travel()
         if self._scene.chance(self._scene.faults.request_lost):
             raise BrokerUnavailable("commit: the request got lost")
-        await self._inner.commit(positions)
+        refused = await self._inner.commit(positions)
         await self._life.travel()
         if self._scene.chance(self._scene.faults.ack_lost):
             raise BrokerUnavailable("commit: the answer got lost")
         self._life.reach("worker.commit.after")
+        return refused
 
     async def reading(self) -> Reading:
         """How far the last poll went."""
