@@ -9,6 +9,9 @@ Theory of operation. A group spreads the partitions of a topic over its members,
   `REBALANCING_TIMEOUT_MS`: work in progress is not done twice, and a source that died holds nobody up.
 - *Leaving* cannot wait for anybody: all partitions are dealt out anew, in turn, and the marks are dropped. What
   was in flight is read again by the new owner (at least once).
+- *When messages are removed* by hand (a purge, partitions that are deleted), offsets are given again to others. A
+  member goes by positions of its own and would skip these, so all memberships end: who joins again begins anew.
+  Iggy leaves its members as they are.
 - Marks are looked at whenever the group is asked something, so `now_ms` comes with every question.
 
 Each change counts `generation` up: that is how members see that they have to ask again. Members are
@@ -178,19 +181,28 @@ class Group:
         self.generation += 1
 
     def resize(self, partitions: int) -> None:
-        """The topic has another number of partitions now."""
+        """The topic has another number of partitions now; if it has fewer, all memberships end."""
+        is_less = partitions < self.partitions
         self.partitions = partitions
         for offsets in (self.stored, self.polled):
             for gone in [number for number in offsets if number >= partitions]:
                 del offsets[gone]
-        self._deal_anew()
+        if is_less:
+            self._end_memberships()
+        else:
+            self._deal_anew()
 
     def forget_offsets(self) -> None:
-        """The topic was purged: what was read or stored is of messages that are gone."""
+        """The topic was purged: what was read or stored is of messages that are gone, and all memberships end."""
         self.stored.clear()
         self.polled.clear()
+        self._end_memberships()
 
     # ------------------------------------------------------------------ how partitions change hands
+
+    def _end_memberships(self) -> None:
+        self.slots.clear()
+        self.generation += 1
 
     def _find(self, member: int) -> GroupMember | None:
         for found in self.slots.values():

@@ -13,8 +13,9 @@ What can happen, and why nothing is skipped:
 * Lost to another member: its position is dropped at the next sync; until then its polls return nothing. What was
   read ahead before is returned all the same, for a partition changes hands when what was read of it is committed.
 * A commit for a lost partition is refused by the broker, and said to be: the new owner reads it again.
-* The connection is lost, or found to be in no group (another session, a deleted group): all positions are
-  dropped, the groups are joined again and reading goes on from the stored offsets.
+* The connection is lost, or found to be in no group (another session, a deleted group, a purged topic): all positions
+  are dropped, the groups are joined again and reading goes on from the stored offsets. A commit that finds itself in
+  no group is refused: its messages may be gone, and others have their offsets.
 * The log is shorter than the stored offset says (a broker that crashed before it wrote its messages, while
   the offset was on disk): offsets are about to be used a second time, by other messages, and everything up to
   the stored one would be skipped. The partition is read from 0; whoever reads knows the repeats by their ids.
@@ -22,10 +23,9 @@ What can happen, and why nothing is skipped:
 A position may be behind what another member committed meanwhile (lost and gained between two syncs):
 that repeats messages, and repeats are harmless. No position is ever ahead of what was returned to the caller.
 
-A poll costs one request, and each topic one sync every `RESYNC_S` besides. A server that can reads all partitions at
-once, and waits for messages where there are none (`iggy_together.py`): they are kept for the next poll, and positions
-move only then. Any other says which partitions have become longer (`iggy_news.py`), and these are polled, those of a
-lane one after the other.
+A poll costs one request, and each topic one sync every `RESYNC_S`. A server that can reads all partitions at once, and
+waits where there is nothing (`iggy_together.py`): what comes is kept for the next poll, and positions move only then.
+Any other says which partitions have become longer (`iggy_news.py`), and these are polled, a lane's one by one.
 
 A real server keeps group members on its disk: after its restart the member of before can stay on as a
 ghost that owns partitions nobody reads. A member that owns nothing cannot tell that from a group with
@@ -136,8 +136,7 @@ class IggySubscription:
     async def commit(self, positions: Sequence[Position]) -> Sequence[Position]:
         """Store offsets; see `ports.Subscription`."""
         async with self._turn:
-            await self._settle()
-            lost = await self._store(positions)
+            lost = positions if await self._settle() else await self._store(positions)
             for position in positions:
                 self._note_stored(position, is_lost=position in lost)
             return lost
@@ -178,15 +177,14 @@ class IggySubscription:
 
     # ------------------------------------------------------------------- membership
 
-    async def _settle(self) -> None:
-        """Be a member of every topic's group and know, recently enough, which partitions are ours."""
+    async def _settle(self) -> bool:
+        """Be a member and know, recently enough, which partitions are ours; whether the broker had ended that."""
         if self._is_closed:
             raise BrokerError(f"group {self._group!r}: this subscription was closed")
-        if self._lanes.are_members:
-            if asyncio.get_running_loop().time() < self._sync_due_at:
-                return
-            if await self._sync():
-                return
+        was_member = self._lanes.are_members
+        if was_member:
+            if asyncio.get_running_loop().time() < self._sync_due_at or await self._sync():
+                return False
             _log.warning("group %r: this member was removed from it; joining again", self._group)
         self._forget()
         first = self._lanes.first
@@ -201,6 +199,7 @@ class IggySubscription:
             raise BrokerUnavailable(f"group {self._group!r}: joined, and removed again at once; try again")
         if not self._order:
             _log.info("group %r: no partition for this member yet", self._group)
+        return was_member
 
     async def _sync(self) -> bool:
         """Learn which partitions are ours; False when this connection is in no group for a topic."""

@@ -117,7 +117,8 @@ class MemorySubscription:
         """Store offsets; see `ports.Subscription`."""
         self._require_open()
         await checkpoint()
-        self._settle()
+        if self._settle():
+            return positions
         return [position for position in positions if not self._store(position)]
 
     async def rewind(self) -> None:
@@ -140,8 +141,11 @@ class MemorySubscription:
 
     # ----------------------------------------------------------------- what is ours
 
-    def _settle(self) -> None:
-        """Be a member of every topic's group, and have positions for the partitions that are ours."""
+    def _settle(self) -> bool:
+        """Be a member of every topic's group, and have positions for the partitions that are ours.
+
+        Whether a membership had ended: then what was polled may be gone, and others have its offsets.
+        """
         self._world.require_up()
         self._world.clean()
         if self._settled_at == self._world.log.sequence:
@@ -149,14 +153,15 @@ class MemorySubscription:
                 if group.generation != generation:
                     break
             else:
-                return
-        self._settle_anew()
+                return False
+        return self._settle_anew()
 
-    def _settle_anew(self) -> None:
+    def _settle_anew(self) -> bool:
         now_ms = self._world.clock.now_ms()
         topics = [self._world.topic(self._stream, topic) for topic in self._topics]
         groups = [topic.find_group(self._group) or topic.create_group(self._group) for topic in topics]
-        if not all(group.has(self._member) for group in groups):
+        was_removed = not all(group.has(self._member) for group in groups)
+        if was_removed:
             self._next = {}
             self._groups = {}
             for group in groups:
@@ -178,6 +183,7 @@ class MemorySubscription:
         self._places = places
         # What is marked changes hands in time, and nothing tells of it.
         self._settled_at = self._world.log.sequence if all(group.is_steady for group in groups) else None
+        return was_removed
 
     def _start_of(self, place: _Place) -> int:
         stored = place.group.stored.get(place.number)

@@ -23,7 +23,8 @@ import msgspec
 import pytest
 from apache_iggy import IggyClient, SendMessage
 
-from sagas.broker import iggy_together
+from sagas.broker import iggy_subscription, iggy_together
+from sagas.broker import iggy_wire as wire
 from sagas.broker.connection_string import parse_connection_string
 from sagas.broker.iggy import IggyBroker
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
@@ -36,6 +37,7 @@ from tests.broker.traffic import ORDERS, PATIENCE_S, key_of, numbers, outgoing, 
 
 REAL = os.environ.get("IGGY_CONNECTION_STRING", "")
 SERVERS = ["embedded", "embedded, iggy only", *(["real"] if REAL else [])]
+PURGE_TOPIC = 305
 CALL_TIMEOUT_S = 0.7  # longer than two dials that fail
 
 
@@ -193,6 +195,31 @@ async def test_a_group_that_is_deleted_under_its_member_is_made_again(server: st
     await ask(server, lambda client: client.delete_consumer_group(stream, "orders", "workers"))
     # A new group has no offsets: everything comes again, and whoever reads knows it by its ids.
     assert numbers(await read(subscription, 3)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("where", ["shared_server", "plain_server"])
+@pytest.mark.anyio
+async def test_a_partition_that_was_emptied_or_made_again_is_read_from_its_beginning(
+    request: pytest.FixtureRequest, where: str, stream: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(iggy_subscription, "RESYNC_S", 0.0)
+    # By the embedded broker: Iggy tells nobody that other messages have the offsets now.
+    server: str = request.getfixturevalue(where)
+    broker = opened(server, stream)
+    await broker.ensure([ORDERS])
+    topic = wire.name_bytes(stream) + wire.name_bytes("orders")
+    subscription = await broker.subscribe("workers", ["orders"])
+    await broker.publish(spread(9))
+    found = await read(subscription, 9)
+    await ask(server, lambda client: client.send_binary_request(PURGE_TOPIC, topic))
+    await broker.publish(spread(12))
+    # Offsets that are there again, of other messages.
+    assert list(await subscription.commit(positions(found))) == positions(found)
+    assert numbers(await read_and_commit(subscription, 12)) == list(range(12))
+    await ask(server, lambda client: client.delete_partitions(stream, "orders", 1))
+    await ask(server, lambda client: client.create_partitions(stream, "orders", 1))
+    await broker.publish(spread(6))
+    assert numbers(await read(subscription, 6)) == list(range(6))
 
 
 @pytest.mark.anyio

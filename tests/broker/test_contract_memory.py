@@ -214,6 +214,24 @@ async def test_partitions_that_others_took_the_place_of_are_not_looked_into(worl
 
 
 @pytest.mark.anyio
+async def test_a_partition_that_was_emptied_or_made_again_is_read_from_its_beginning(world: MemoryWorld) -> None:
+    broker = MemoryBroker(world)
+    await broker.ensure([ORDERS])
+    subscription = await broker.subscribe("workers", ["orders"])
+    await broker.publish(spread(9))
+    found = await read(subscription, 9)
+    world.log.purge_topic("sagas", "orders")
+    await broker.publish(spread(12))
+    # Offsets that are there again, of other messages.
+    assert list(await subscription.commit(positions(found))) == positions(found)
+    assert numbers(await subscription.poll(99)) == list(range(12))
+    world.log.delete_partitions("sagas", "orders", 1)
+    world.log.create_partitions("sagas", "orders", 1, 0)
+    await broker.publish(spread(6))
+    assert {2, 5} <= set(numbers(await subscription.poll(99)))
+
+
+@pytest.mark.anyio
 async def test_an_offset_that_is_refused_leaves_its_partition_to_be_read(world: MemoryWorld) -> None:
     broker = MemoryBroker(world)
     await broker.ensure([ORDERS])

@@ -124,7 +124,7 @@ def test_a_name_that_is_given_again_is_the_new_ones() -> None:
     assert log.find_topic("shop", "orders") is log.find_topic(0, 0) is None
 
 
-def test_purging_removes_messages_and_offsets_but_not_groups() -> None:
+def test_purging_removes_messages_offsets_and_members_but_not_groups() -> None:
     log = Log[str]()
     log.create_stream("shop", 0)
     topic = log.create_topic("shop", "orders", 1, 0)
@@ -135,10 +135,12 @@ def test_purging_removes_messages_and_offsets_but_not_groups() -> None:
     log.purge_topic("shop", "orders")
     assert topic.partitions[0].end == 0
     assert topic.offsets() == []
-    assert group.has(ANN)
+    # Who is a member knows where it stands, among messages that are gone: it has to join again and begin anew.
+    assert topic.group("workers") is group
+    assert not group.has(ANN)
 
 
-def test_a_topic_that_grows_or_shrinks_is_dealt_out_anew() -> None:
+def test_a_topic_that_grows_is_dealt_out_anew_and_one_that_shrinks_is_joined_anew() -> None:
     log = Log[str]()
     log.create_stream("shop", 0)
     topic = log.create_topic("shop", "orders", 2, 0)
@@ -146,7 +148,10 @@ def test_a_topic_that_grows_or_shrinks_is_dealt_out_anew() -> None:
     log.create_partitions("shop", "orders", 3, 0)
     assert owned(group) == [[0, 2, 4], [1, 3]]
     log.delete_partitions("shop", "orders", 4)
-    assert owned(group) == [[0], []]
+    # A partition that is made again begins at 0, and who owned the one before may not have noticed.
+    assert not group.slots
+    group.join(BOB, NOW_MS)
+    assert owned(group) == [[0]]
 
 
 # --------------------------------------------------------------------------- messages
