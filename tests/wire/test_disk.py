@@ -186,6 +186,18 @@ def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text().startswith("Dear diary")
 
 
+def test_a_journal_takes_no_record_that_it_would_not_read_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "some.journal")
+    journal.append([b"x" * (1 << 20)])
+    with pytest.raises(AssertionError):
+        journal.append([b"x" * ((1 << 20) + 1)])
+    journal.append([b"last"])
+    journal.file.close()
+    again = Journal(tmp_path / "some.journal")
+    assert [len(record) for record in again.records] == [1 << 20, 4]
+    again.file.close()
+
+
 def test_segments_expire_with_their_files_and_a_restart_knows_where_the_partition_begins(tmp_path: Path) -> None:
     disk = Disk(tmp_path)
     disk.change(StreamCreated(name="s", at_us=0))

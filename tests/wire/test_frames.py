@@ -136,6 +136,28 @@ def test_topic_options_are_read_and_unknown_ones_refused() -> None:
         parse_options(struct.pack("<BI", 2, 3) + b"foo" + struct.pack("<BI", 2, 3) + b"bar")
 
 
+def option(key: bytes, value: bytes) -> bytes:
+    return struct.pack("<BI", 2, len(key)) + key + struct.pack("<BI", 2, len(value)) + value
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        option(b"message_expiry", b"604800000ms"),
+        option(b"max_topic_size", bytes(9)),
+        option(b"segment_size", bytes(9)),
+        option(b"durability", b""),
+        option(b"durability", b"x" * 256),
+        option(b"durability", b"persisted") * 2,
+    ],
+    ids=["a text", "a size too long", "a segment too long", "nothing", "far too long", "twice"],
+)
+def test_topic_options_that_no_client_writes_are_refused(block: bytes) -> None:
+    # They are echoed in every reply about the stream, and kept in a record of bounded size.
+    with pytest.RaisesExc(Refusal, check=lambda refusal: refusal.status is Status.INVALID_FORMAT):
+        parse_options(block)
+
+
 # --------------------------------------------------------------------------- batches
 
 

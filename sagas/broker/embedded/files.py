@@ -136,7 +136,13 @@ class Journal:
 
     def append(self, records: Iterable[bytes]) -> None:
         """Write records at the end, in one write."""
-        self.file.append(b"".join(_RECORD.pack(len(record), xxh3_64_intdigest(record)) + record for record in records))
+        self.file.append(b"".join(map(_encoded, records)))
+
+
+def _encoded(record: bytes) -> bytes:
+    # Read again, it would be cut off, and all that was written behind it.
+    assert len(record) <= _RECORD_SIZE_MAX, f"a record of {len(record)} bytes: what it holds has to be bounded"
+    return _RECORD.pack(len(record), xxh3_64_intdigest(record)) + record
 
 
 def _record_at(content: bytes, at: int) -> bytes | None:

@@ -1,9 +1,11 @@
 """The options of a topic, as a client sends them with `create_topic` and as they are echoed.
 
 A block of pairs, key and value, each with a kind, a length and bytes. Keys that this server does not know are
-refused, as by Iggy: an option that is silently ignored is a promise broken.
+refused, as by Iggy: an option that is silently ignored is a promise broken. So is what no client writes: a block is
+kept as it is, in a record of bounded size and in replies.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -26,6 +28,8 @@ _KNOWN: Final = frozenset(
     }
 )
 _NEVER: Final = 2**64 - 1
+_FIELD_BYTES_MAX: Final = 255
+_NUMBER_BYTES_MAX: Final = 8
 _COMPRESSIONS: Final = {b"none": 1, b"gzip": 2}
 
 
@@ -49,21 +53,23 @@ class TopicOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=256)
 def parse_options(block: bytes) -> TopicOptions:
-    """Read a block of options. Refuses an unknown key, and a block that does not add up."""
+    """Read a block of options. Refuses an unknown key or one that comes twice, and a block that does not add up."""
     reader = BodyReader(block)
     found: dict[str, bytes] = {}
     while reader.left:
         key = _field(reader).decode(errors="replace")
         if key not in _KNOWN:
             raise Refusal(Status.UNSUPPORTED_OPTION, f"topic option {key!r} is not known")
+        if key in found:
+            raise Refusal(Status.INVALID_FORMAT, f"topic option {key!r} is given twice")
         found[key] = _field(reader)
-    expiry = int.from_bytes(found.get("message_expiry", b""), "little")
-    size_max = int.from_bytes(found.get("max_topic_size", b""), "little")
+    expiry = _number(found, "message_expiry")
+    size_max = _number(found, "max_topic_size")
     return TopicOptions(
         # 0 stands for the server's default, which is to keep everything.
         message_expiry_us=expiry or _NEVER,
         size_max=size_max or _NEVER,
-        segment_size=int.from_bytes(found.get("segment_size", b""), "little") or None,
+        segment_size=_number(found, "segment_size") or None,
         compression=_COMPRESSIONS.get(found.get("compression_algorithm", b"none"), 1),
         is_durable=found.get("durability") == b"persisted",
         is_offset_durable=found.get("consumer_offset_durability") == b"persisted",
@@ -72,4 +78,14 @@ def parse_options(block: bytes) -> TopicOptions:
 
 def _field(reader: BodyReader) -> bytes:
     reader.u8()
-    return reader.take(reader.u32())
+    size = reader.u32()
+    if not 1 <= size <= _FIELD_BYTES_MAX:
+        raise Refusal(Status.INVALID_FORMAT, f"a topic option of {size} bytes: 1 to {_FIELD_BYTES_MAX} can be read")
+    return reader.take(size)
+
+
+def _number(found: Mapping[str, bytes], key: str) -> int:
+    value = found.get(key, b"")
+    if len(value) > _NUMBER_BYTES_MAX:
+        raise Refusal(Status.INVALID_FORMAT, f"topic option {key!r}: a number of {len(value)} bytes")
+    return int.from_bytes(value, "little")
