@@ -9,7 +9,8 @@ import pytest
 
 from sagas.broker.embedded.changes import StreamCreated, TopicCreated, TopicPurged
 from sagas.broker.embedded.disk import Disk
-from sagas.broker.embedded.files import AppendFile
+from sagas.broker.embedded.files import AppendFile, Journal
+from sagas.broker.embedded.offsets import OffsetsJournal
 from sagas.broker.embedded.recent import RecentFiles
 from sagas.broker.log import Partition
 from sagas.errors import BrokerError
@@ -168,6 +169,44 @@ def test_a_power_cut_takes_at_most_what_was_written_after_the_last_sync(tmp_path
     again.close()
     assert promised <= len(found), f"seed {seed}"
     assert found == written[: len(found)], f"seed {seed}"
+
+
+@pytest.mark.parametrize("name", ["recent-*", "offsets-*", "metadata.journal"])
+@pytest.mark.parametrize("length", [0, 16, 512, None], ids=["no length", "a header's", "a sector's", "all of it"])
+def test_a_power_cut_may_leave_nothing_but_zeros_of_a_file_that_was_just_begun(
+    tmp_path: Path, name: str, length: int | None
+) -> None:
+    disk = a_disk(tmp_path)
+    if name != "metadata.journal":
+        for file in send(disk, 0, payload(0)):
+            file.sync()
+        disk.sync()
+        disk.close()
+        disk = a_disk(tmp_path)
+    disk.close()
+    begun = max(tmp_path.glob(name))
+    begun.write_bytes(bytes(begun.stat().st_size if length is None else length))
+    again = a_disk(tmp_path)
+    assert payloads(again)[0] == ([] if name == "metadata.journal" else [payload(0)])
+    again.close()
+
+
+def test_a_file_says_what_it_is_on_the_disk_before_anything_is_written_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    sync = os.fdatasync
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+    recent, offsets = RecentFiles(tmp_path), OffsetsJournal(tmp_path)
+    for begun in (recent.begin_anew(), offsets.file, offsets.begin_anew([]), Journal(tmp_path / "m.journal").file):
+        assert begun.path.stat().st_ino in synced
+    recent.close()
+    offsets.close()
 
 
 def test_a_sync_finds_the_recent_file_as_long_as_it_was(tmp_path: Path) -> None:

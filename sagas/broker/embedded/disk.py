@@ -97,6 +97,15 @@ class Disk:
         # The first time also for the file's name, without which its content is nowhere.
         return Written((self._recent.file,) if home.tail.is_name_synced else (self._recent.file, home.tail))
 
+    @property
+    def has_recent_grown(self) -> bool:
+        """Whether it is time for `renew_recent`."""
+        return self._recent.has_grown
+
+    def prepare_recent(self) -> None:
+        """Do beforehand what `renew_recent` would have to wait for the disk for; called from a thread."""
+        self._recent.prepare()
+
     def renew_recent(self) -> tuple[AppendFile, list[int]] | None:
         """Begin another file of recent batches when the one there has grown.
 

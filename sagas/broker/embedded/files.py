@@ -115,6 +115,7 @@ class PreparedFile(AppendFile):
 class Journal:
     """A file of small records, each with its length and checksum before it.
 
+    What it begins with is on the disk before any record is written, so a power cut leaves either that or zeros at most.
     Raises BrokerError for a file that something else, or a newer release, has written.
     """
 
@@ -123,9 +124,10 @@ class Journal:
         self.records: list[bytes] = []
         """What was in the file when it was opened; the owner takes it and clears it."""
         content = self.file.read(0, self.file.size)
-        if len(content) < len(JOURNAL_HEADER) and JOURNAL_HEADER.startswith(content):
+        if is_blank(content) or (len(content) < len(JOURNAL_HEADER) and JOURNAL_HEADER.startswith(content)):
             self.file.truncate(0)
             self.file.append(JOURNAL_HEADER)
+            self.file.sync()
         elif not content.startswith(JOURNAL_HEADER):
             raise BrokerError(f"{path}: not a journal of this release; give another data directory")
         at = len(JOURNAL_HEADER)
@@ -154,6 +156,11 @@ def _record_at(content: bytes, at: int) -> bytes | None:
     if not 0 < size <= _RECORD_SIZE_MAX or len(record) < size or xxh3_64_intdigest(record) != checksum:
         return None
     return record
+
+
+def is_blank(content: bytes) -> bool:
+    """Whether there is nothing but zeros: what a crash leaves of a file that was just begun."""
+    return not content.strip(b"\0")
 
 
 def remove_before(kept: AppendFile, older: list[AppendFile]) -> None:

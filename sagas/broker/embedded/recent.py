@@ -25,7 +25,7 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from sagas.broker.batches import BadBatch, verify_batch
-from sagas.broker.embedded.files import AHEAD, AppendFile, PreparedFile, remove_before
+from sagas.broker.embedded.files import AHEAD, AppendFile, PreparedFile, is_blank, remove_before
 from sagas.errors import BrokerError
 
 GROWTH_MAX: Final = 16 * 1024 * 1024
@@ -47,6 +47,7 @@ class RecentFiles:
         self._older = [AppendFile(path) for path in sorted(directory.glob(f"{_PREFIX}*.journal"))]
         self._number = int(self._older[-1].path.stem.removeprefix(_PREFIX)) if self._older else 0
         self._file: PreparedFile | None = None
+        self._following: PreparedFile | None = None
 
     @property
     def file(self) -> AppendFile:
@@ -73,15 +74,31 @@ class RecentFiles:
             if file.size:
                 yield from _records(file.path)
 
+    def prepare(self) -> None:
+        """Have the file that is begun next on the disk, for this takes a sync; may be called from a thread.
+
+        What a file begins with has to be there before any batch is: without it the file is not known for one of ours.
+        """
+        number = self._number + 1
+        following = PreparedFile(self._directory / f"{_PREFIX}{number:012}.journal", self._ahead)
+        following.append(_HEADER)
+        following.sync()
+        self._number, self._following = number, following
+
     def begin_anew(self) -> AppendFile:
-        """Write to a new file from now on; returns it: once all partitions are synced, call `remove_older` with it."""
+        """Write to a new file from now on; returns it: once all partitions are synced, call `remove_older` with it.
+
+        It takes a sync unless `prepare` was called before.
+        """
+        if self._following is None:
+            self.prepare()
+        begun, self._following = self._following, None
+        assert begun is not None, "prepared above"
         if self._file is not None:
             # It stays open: somebody may be waiting for it to be synced.
             self._older.append(self._file)
-        self._number += 1
-        self._file = PreparedFile(self._directory / f"{_PREFIX}{self._number:012}.journal", self._ahead)
-        self._file.append(_HEADER)
-        return self._file
+        self._file = begun
+        return begun
 
     def remove_older(self, kept: AppendFile) -> None:
         """What the files before `kept` hold is in the partitions' files, on the disk."""
@@ -89,8 +106,9 @@ class RecentFiles:
 
     def close(self) -> None:
         """Give up the files."""
-        for file in (*self._older, *([self._file] if self._file is not None else [])):
-            file.close()
+        for file in (*self._older, self._file, self._following):
+            if file is not None:
+                file.close()
 
 
 def _records(path: Path) -> Iterator[tuple[int, int, bytes]]:
@@ -98,7 +116,7 @@ def _records(path: Path) -> Iterator[tuple[int, int, bytes]]:
     try:
         with mmap.mmap(descriptor, 0, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as view:
             start = bytes(view[: len(_HEADER)])
-            if start != _HEADER and not _HEADER.startswith(start):
+            if start != _HEADER and not _HEADER.startswith(start) and not is_blank(bytes(view)):
                 raise BrokerError(f"{path}: not a journal of this release; give another data directory")
             at = len(_HEADER)
             while (found := _record_at(view, at)) is not None:

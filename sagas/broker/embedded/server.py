@@ -134,6 +134,9 @@ class _Server:
                 self._flusher.release_after_sync((renewed,), partial(self._broker.disk.remove_older_offsets, renewed))
 
     async def _renew_recent(self) -> None:
+        if not self._broker.disk.has_recent_grown:
+            return
+        await asyncio.to_thread(self._broker.disk.prepare_recent)
         renewed = self._broker.disk.renew_recent()
         if renewed is not None:
             kept, descriptors = renewed
