@@ -1,11 +1,12 @@
 """How far a group is behind the end of a topic.
 
-A stored offset and the log's last one come together in one reply. Where nothing was stored yet, the partition's own
-count is not told: then all that the topic has besides the other partitions' messages counts as waiting.
+A stored offset and the log's last one come together in one reply. Where nothing was stored yet, all that the partition
+holds waits; an offset would not tell that, since what has expired keeps its offsets.
 """
 
 from sagas.broker import iggy_wire as wire
 from sagas.broker.iggy_connection import IggyConnection
+from sagas.broker.iggy_errors import Refusal, Refused
 
 
 async def lag_of(connection: IggyConnection, stream: str, topic: str, group: str) -> int:
@@ -13,17 +14,20 @@ async def lag_of(connection: IggyConnection, stream: str, topic: str, group: str
     details = await connection.call(f"get topic {topic!r}", lambda client: client.get_topic(stream, topic))
     if details is None:
         return 0
-    behind, before, unknown = 0, 0, 0
-    for partition in range(details.partitions_count):
-        body = wire.offset_of(stream, topic, group, partition)
-        known = wire.read_offsets(await _ask(connection, f"read offset of {topic!r}/{partition} for {group!r}", body))
-        if known is None:
-            unknown += 1
-        else:
-            behind += max(0, known.current - known.stored)
-            before += known.current + 1
-    return behind + (max(0, details.messages_count - before) if unknown else 0)
+    behind = 0
+    for partition in details.partitions:
+        body = wire.offset_of(stream, topic, group, partition.id)
+        name = f"read offset of {topic!r}/{partition.id} for {group!r}"
+        known = wire.read_offsets(await _ask(connection, name, body))
+        behind += partition.messages_count if known is None else max(0, known.current - known.stored)
+    return behind
 
 
 async def _ask(connection: IggyConnection, name: str, body: bytes) -> bytes:
-    return await connection.call(name, lambda client: client.send_binary_request(wire.GET_OFFSET, body))
+    """The reply, empty where nothing was stored: also by a group that nobody has made yet."""
+    try:
+        return await connection.call(name, lambda client: client.send_binary_request(wire.GET_OFFSET, body))
+    except Refused as refused:
+        if refused.refusal is not Refusal.NOT_FOUND:
+            raise
+        return b""
