@@ -37,6 +37,12 @@ SEND_BYTES_MAX: Final = 1_000_000
 TOGETHER_BYTES_MAX: Final = 8_000_000
 """Payload bytes of all partitions in one request, as long as there is more than one."""
 
+HEADERS_MAX: Final = 80_000
+"""Headers in one request. Of the longest ones that are 41.6 MB, which a frame has room for beside the payloads.
+
+Counted and not measured: that would cost as much for each message as all the rest of this.
+"""
+
 Chunk = tuple[Partition, list[Outgoing]]
 """Messages for a partition that go in one request."""
 
@@ -219,26 +225,31 @@ def _encoded(request: Sequence[Chunk]) -> list[tuple[Partition, int, bytes]]:
 def _requests(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
     """Chunks that go together: each partition once, and not too many bytes."""
     request: dict[Partition, list[Outgoing]] = {}
-    size = 0
+    size, headers = 0, 0
     for at, chunk in chunks:
         chunk_size = sum(len(message.payload) for message in chunk)
-        if request and (at in request or size + chunk_size > TOGETHER_BYTES_MAX):
+        chunk_headers = sum(len(message.headers) for message in chunk)
+        is_full = size + chunk_size > TOGETHER_BYTES_MAX or headers + chunk_headers > HEADERS_MAX
+        if request and (at in request or is_full):
             yield list(request.items())
-            request, size = {}, 0
+            request, size, headers = {}, 0, 0
         request[at] = chunk
         size += chunk_size
+        headers += chunk_headers
     if request:
         yield list(request.items())
 
 
 def _chunks(batch: Sequence[Outgoing], count_max: int) -> Iterator[list[Outgoing]]:
     chunk: list[Outgoing] = []
-    size = 0
+    size, headers = 0, 0
     for message in batch:
-        if chunk and (len(chunk) >= count_max or size + len(message.payload) > SEND_BYTES_MAX):
+        is_full = size + len(message.payload) > SEND_BYTES_MAX or headers + len(message.headers) > HEADERS_MAX
+        if chunk and (len(chunk) >= count_max or is_full):
             yield chunk
-            chunk, size = [], 0
+            chunk, size, headers = [], 0, 0
         chunk.append(message)
         size += len(message.payload)
+        headers += len(message.headers)
     if chunk:
         yield chunk

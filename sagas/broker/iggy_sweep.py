@@ -14,8 +14,8 @@ CUT_BYTES_MIN: Final = 1_500_000
 """What was read may be less than there is, though fewer messages than were asked for, from this size on.
 
 The embedded broker leaves out what its reply has no room for. A frame has 67.1 MB, the largest message with its headers
-64.1 (`outgoing.py`), and what else is in a batch that begins before what was asked for 1 (`iggy_sender.py`): so a reply
-that leaves something out is never smaller. Iggy leaves out nothing.
+64.1 (`outgoing.py`), and the payloads of a batch that begins before what was asked for 1 (`iggy_sender.py`): so a reply
+that leaves something out is not smaller. Iggy leaves out nothing.
 """
 
 _HEADER_FRAMING_BYTES: Final = 10

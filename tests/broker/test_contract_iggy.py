@@ -355,6 +355,22 @@ async def test_a_plain_broker_is_sent_to_at_once_not_even_when_it_may_have_becom
 
 
 @pytest.mark.anyio
+async def test_headers_that_are_too_much_for_one_request_go_in_several(
+    shared_server: str, stream: str, opened: Opened
+) -> None:
+    broker = opened(shared_server, stream)
+    await broker.ensure([ORDERS])
+    headers = {f"{number:03}" + "x" * 252: "y" * 255 for number in range(188)}
+    await broker.publish(
+        [
+            Outgoing(id=outgoing(number).id, topic="orders", key=key_of(number % 2), payload=b"x", headers=headers)
+            for number in range(710)  # 69 MB
+        ]
+    )
+    assert await broker.lag("workers", ["orders"]) == {"orders": 710}
+
+
+@pytest.mark.anyio
 async def test_what_cannot_be_encoded_at_all_is_told_of_and_not_under_way_for_ever(
     shared_server: str, stream: str, opened: Opened
 ) -> None:
