@@ -4,6 +4,7 @@ import signal
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,23 @@ def test_requests_behind_a_wait_are_served_after_it(broker: RunningBroker) -> No
         client.send(READ, code=1)
         assert client.reply() == (0, b"")
         assert client.reply() == (0, b"")
+
+
+def test_a_message_that_ends_many_waits_with_sends_behind_them_disturbs_nobody(broker: RunningBroker) -> None:
+    # Each of these sends ends the waits of all the others, and so on.
+    with RawClient(broker.port) as member, ExitStack() as opened:
+        join(member, "quick")
+        number = number_of(member)
+        waiting = [opened.enter_context(RawClient(broker.port)) for _ in range(200)]
+        for client in waiting:
+            client.send(READ, read_body(LONG_MS, ("quick", 0, 0), member=number), code=READ_TOGETHER)
+            client.send(SEND, send_body("s", "quick", 0, b"behind"))
+        assert member.call(SEND, send_body("s", "quick", 0, b"first"))[0] == 0
+        for client in waiting:
+            status, body = client.reply()
+            assert (status, payloads(body)[0][0]) == (0, b"first")
+            assert client.reply()[0] == 0
+        assert member.payloads("s", "quick", 0) == [b"first", *[b"behind"] * 200]
 
 
 def test_a_client_that_goes_while_it_waits_is_forgotten(broker: RunningBroker) -> None:

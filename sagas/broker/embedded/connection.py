@@ -238,7 +238,8 @@ class Connection(asyncio.Protocol):
         self._is_held = False
         self._send(encode_reply(request, *found))
         if self._waiting:
-            self._serve()
+            # Not at once: a message that ends this wait may be followed by one that ends the next client's, and so on.
+            self._loop.call_soon(self._serve)
 
     def _send(self, data: bytes) -> None:
         """Reply, behind what has to be replied before."""
