@@ -79,7 +79,8 @@ def parse_connection_string(text: str) -> IggyAddress:
 def checked_server(server: str) -> str:
     """`server` itself, which is `host:port`. Raises SettingsError when it is not."""
     host, _, port = server.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) <= _PORT_MAX:
+    # Its length first: Python refuses to read a number of thousands of digits.
+    if not host or not (port.isascii() and port.isdigit() and len(port) <= 5) or not 0 < int(port) <= _PORT_MAX:
         raise SettingsError(f"broker address: expected host:port with a port of 1 to {_PORT_MAX}; {_SHAPE}")
     return server
 

@@ -10,6 +10,7 @@ from sagas.broker import iggy_wire as wire
 from sagas.broker.iggy_connection import IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused, refused_by_status
 from sagas.broker.iggy_together import Together
+from sagas.errors import BrokerError
 from sagas.records import Position
 
 _log = logging.getLogger("sagas.broker")
@@ -140,5 +141,9 @@ class IggyGroup:
                 lambda client: client.create_consumer_group(self._stream, topic, self.name),
             )
         except Refused as refused:
+            if refused.refusal is Refusal.NOT_FOUND:
+                raise BrokerError(
+                    f"topic {topic!r} of stream {self._stream!r} is not there; call ensure() first"
+                ) from None
             if refused.refusal is not Refusal.EXISTS:  # Another member was as quick: good.
                 raise

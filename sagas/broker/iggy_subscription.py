@@ -1,9 +1,8 @@
 """A member of a consumer group, reading through the real client.
 
-Theory of operation. The broker decides which member owns which partition; a member learns it by asking
-(a sync) and reads its partitions by number, from positions it keeps itself. The broker's own "next"
-would return the same messages until they are committed, and reading ahead of the commit is what makes
-batches. Three things are known of a partition:
+Theory of operation. The broker decides which member owns which partition; a member learns it by asking (a sync) and
+reads its partitions by number, from positions it keeps itself. The broker's own "next" would return the same messages
+until they are committed, and reading ahead of the commit is what makes batches. Three things are known of a partition:
 
     owned        it is in the last sync; the broker answers polls of any other with nothing (fenced)
     position     the offset to read next; set from the stored offset when the partition is gained
@@ -49,6 +48,7 @@ from sagas.broker.iggy_messages import note_missed
 from sagas.broker.iggy_news import IggyNumbers, News
 from sagas.broker.iggy_sweep import Read, is_maybe_cut
 from sagas.broker.iggy_together import Requests, Together
+from sagas.broker.outgoing import checked_positions
 from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Incoming, Position, Reading
 from sagas.records import Partition
@@ -135,6 +135,7 @@ class IggySubscription:
 
     async def commit(self, positions: Sequence[Position]) -> Sequence[Position]:
         """Store offsets; see `ports.Subscription`."""
+        checked_positions(positions, self._topics)
         async with self._turn:
             lost = positions if await self._settle() else await self._store(positions)
             for position in positions:

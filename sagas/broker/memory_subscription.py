@@ -18,7 +18,7 @@ from anyio.lowlevel import checkpoint
 from sagas.broker.log import Group, Membership, Refusal, Status, Topic
 from sagas.broker.memory_world import US_OF_MS, MemoryWorld, Record
 from sagas.broker.notifier import notifier
-from sagas.broker.outgoing import MESSAGES_EXPIRED
+from sagas.broker.outgoing import MESSAGES_EXPIRED, checked_positions
 from sagas.errors import BrokerError
 from sagas.ports import Incoming, Position, Reading
 from sagas.records import Partition
@@ -116,6 +116,7 @@ class MemorySubscription:
     async def commit(self, positions: Sequence[Position]) -> Sequence[Position]:
         """Store offsets; see `ports.Subscription`."""
         self._require_open()
+        checked_positions(positions, self._topics)
         await checkpoint()
         if self._settle():
             return positions

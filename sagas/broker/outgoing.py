@@ -4,11 +4,11 @@ Messages are checked up front because a batch is refused as a whole: the text ha
 to blame, or whoever publishes could only guess which row to take out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from sagas.core.ids import is_instance_id, number_of, text_of
 from sagas.errors import BrokerError, SettingsError
-from sagas.ports import Outgoing
+from sagas.ports import Outgoing, Position
 
 PAYLOAD_BYTES_MAX = 64_000_000
 """Of one message; Iggy refuses more, and an empty one."""
@@ -83,6 +83,13 @@ def checked_headers(message: Outgoing) -> Mapping[str, str]:
     if total > HEADERS_BYTES_MAX:
         raise BrokerError(f"message {message.id}: headers of {total} bytes, at most {HEADERS_BYTES_MAX} can be sent")
     return sent
+
+
+def checked_positions(positions: Sequence[Position], topics: Collection[str]) -> None:
+    """Raises BrokerError for a position that cannot be stored by who reads `topics`."""
+    for position in positions:
+        if position.topic not in topics or position.offset < 0:
+            raise BrokerError(f"{position}: an offset from 0 on of one of {', '.join(sorted(topics))} can be stored")
 
 
 def checked_name(what: str, name: str) -> str:

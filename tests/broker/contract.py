@@ -11,7 +11,7 @@ import pytest
 
 from sagas.broker.partitioning import partition_of
 from sagas.errors import BrokerError
-from sagas.ports import Broker, Incoming, Outgoing, TopicSpec
+from sagas.ports import Broker, Incoming, Outgoing, Position, TopicSpec
 from tests.broker.traffic import ORDERS, PATIENCE_S, key_of, numbers, outgoing, positions, read, read_and_commit, spread
 
 Connect = Callable[[], Broker]
@@ -343,8 +343,18 @@ class BrokerContract:
         await broker.ensure([ORDERS])
         with pytest.raises(BrokerError, match="parcels"):
             await broker.publish([outgoing(1, topic="parcels")])
-        with pytest.raises(BrokerError, match="parcels"):
+        with pytest.raises(BrokerError, match=r"topic 'parcels' of stream .* is not there"):
             await broker.subscribe("workers", ["parcels"])
+
+    @pytest.mark.parametrize(("topic", "offset"), [("parcels", 0), ("orders", -1)])
+    async def test_an_offset_that_cannot_be_one_is_refused_by_name(
+        self, connect: Connect, topic: str, offset: int
+    ) -> None:
+        broker = connect()
+        await broker.ensure([ORDERS, TopicSpec(name="parcels", partitions=1)])
+        subscription = await broker.subscribe("workers", ["orders"])
+        with pytest.raises(BrokerError, match=topic):
+            await subscription.commit([Position(topic=topic, partition=0, offset=offset)])
 
     async def test_a_subscription_that_fails_leaves_no_member_behind(self, connect: Connect) -> None:
         broker = connect()

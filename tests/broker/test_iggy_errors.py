@@ -102,7 +102,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("text", WRONG)
+@pytest.mark.parametrize("text", [*WRONG, f"iggy://root:{SECRET}@localhost:{'9' * 5_000}"])
 def test_a_wrong_connection_string_is_refused_without_showing_any_secret(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         IggyBroker.from_connection_string(text, stream="shop")

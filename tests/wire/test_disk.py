@@ -198,6 +198,32 @@ def test_a_journal_takes_no_record_that_it_would_not_read_again(tmp_path: Path) 
     again.file.close()
 
 
+@pytest.mark.parametrize("name", ["metadata.journal", "offsets-000000000009.journal"])
+def test_a_record_that_a_newer_release_wrote_is_said_and_left_alone(tmp_path: Path, name: str) -> None:
+    journal = Journal(tmp_path / name)
+    journal.append([b"\x81\xa4type\xa3new"])
+    journal.file.close()
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(BrokerError, match=name):
+        Disk(tmp_path)
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_directory_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(BrokerError, match="give another one"):
+            Disk(folder)
+
+
+def test_a_stray_file_among_the_partitions_disturbs_nobody(tmp_path: Path) -> None:
+    Disk(tmp_path).close()
+    stray = tmp_path / "partitions" / ".DS_Store"
+    stray.write_text("x")
+    Disk(tmp_path).close()
+    assert stray.exists()
+
+
 def test_segments_expire_with_their_files_and_a_restart_knows_where_the_partition_begins(tmp_path: Path) -> None:
     disk = Disk(tmp_path)
     disk.change(StreamCreated(name="s", at_us=0))

@@ -211,7 +211,7 @@ def test_only_loopback_is_listened_on(address: str) -> None:
         loopback_address(address)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", ""])
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", "", f"::1:{'9' * 5_000}"])
 def test_an_address_is_a_host_and_a_port(address: str) -> None:
     with pytest.raises(BrokerError, match="expected host:port"):
         loopback_address(address)

@@ -12,6 +12,5 @@ loopback only and keeps its log on disk, so a restart loses nothing.
     places     partitions by their names                  arrivals   who waits for messages
     dispatch   which request goes where                   connection, server   sockets
 
-Not there: users and permissions, tokens, TLS, renaming streams and topics, and message expiry, which is stored and
-reported but not acted upon.
+Not there: users and permissions, tokens, TLS, renaming streams and topics.
 """

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from sagas.broker.batches import read_header
 from sagas.broker.embedded.changes import Change, apply, decode_change, encode_change
-from sagas.broker.embedded.files import AppendFile, Journal
+from sagas.broker.embedded.files import AppendFile, Journal, readable
 from sagas.broker.embedded.offsets import OffsetRecord, OffsetsJournal
 from sagas.broker.embedded.options import parse_options
 from sagas.broker.embedded.recent import RecentFiles
@@ -38,19 +38,26 @@ class Written(NamedTuple):
 
 
 class Disk:
-    """A log and the directory that holds it. Raises BrokerError when another broker uses the directory."""
+    """A log and the directory that holds it.
+
+    Raises BrokerError when there can be no such directory, another broker uses it, or this release cannot read it.
+    """
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self._lock = _lock(directory)
         self._partitions = directory / "partitions"
-        self._partitions.mkdir(exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(directory)
+            self._partitions.mkdir(exist_ok=True)
+        except OSError as error:
+            raise BrokerError(f"{directory}: no directory to keep a log in: {error}; give another one") from error
         self._files: dict[tuple[int, int], PartitionFiles] = {}
         self.log: Log[None] = Log()
         self._metadata = Journal(directory / "metadata.journal")
         for record in self._metadata.records:
-            apply(self.log, decode_change(record))
+            with readable(self._metadata.file.path):
+                apply(self.log, decode_change(record))
         self._metadata.records.clear()
         self.remove_unused()
         for partition in self._all_partitions():
@@ -75,7 +82,8 @@ class Disk:
             self._files.pop(key).close()
         names = {_directory_name(*key) for key in used}
         for path in self._partitions.iterdir():
-            if path.name not in names:
+            # What is no directory is none of ours.
+            if path.name not in names and path.is_dir():
                 shutil.rmtree(path)
 
     # ------------------------------------------------------------------ messages

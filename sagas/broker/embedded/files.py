@@ -8,11 +8,13 @@ not, and cutting the file there, gives back exactly what was written whole.
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from struct import Struct
 from typing import Final
 
+import msgspec
 from xxhash import xxh3_64_intdigest
 
 from sagas.errors import BrokerError
@@ -156,6 +158,18 @@ def _record_at(content: bytes, at: int) -> bytes | None:
     if not 0 < size <= _RECORD_SIZE_MAX or len(record) < size or xxh3_64_intdigest(record) != checksum:
         return None
     return record
+
+
+@contextmanager
+def readable(path: Path) -> Generator[None]:
+    """Have it said which file it is when a record, whole as it is, cannot be understood. Raises BrokerError."""
+    try:
+        yield
+    except (msgspec.DecodeError, BrokerError) as error:
+        raise BrokerError(
+            f"{path}: holds a record that this release cannot read ({error}); run the release that wrote it, or give "
+            "another data directory"
+        ) from error
 
 
 def is_blank(content: bytes) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from sagas.broker.embedded.files import AppendFile, Journal, remove_before
+from sagas.broker.embedded.files import AppendFile, Journal, readable, remove_before
 
 GROWTH_MAX: Final = 4 * 1024 * 1024
 """How many bytes are written before the journal is begun anew: about 150,000 stored offsets."""
@@ -46,7 +46,8 @@ class OffsetsJournal:
         """What was in the journal when it was opened, oldest first."""
         for path in paths:
             journal = Journal(path)
-            self.records += [_decode(record) for record in journal.records]
+            with readable(path):
+                self.records += [_decode(record) for record in journal.records]
             self._older.append(journal.file)
         self._journal = self._begin_next()
         self._size_begun = 0

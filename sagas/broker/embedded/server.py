@@ -55,7 +55,7 @@ def loopback_address(address: str) -> tuple[str, int]:
     """Host and port of "host:port". Raises BrokerError unless the host is this machine's loopback."""
     host, colon, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isdecimal() or int(port) > 65535:
+    if not colon or not port.isdecimal() or len(port) > 5 or int(port) > 65535:
         raise BrokerError(f"address {address!r}: expected host:port, such as 127.0.0.1:8090")
     host = "127.0.0.1" if host == "localhost" else host
     try:
