@@ -4,8 +4,6 @@ A module is written `package.module`, or `package.module:name` for one of its sa
 be its file, a path that ends in `.py`.
 """
 
-import importlib
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,9 +14,12 @@ from sagas.config_layers import read_settings
 from sagas.core.definition import Definition
 from sagas.core.saga import Saga
 from sagas.errors import SettingsError
+from sagas.importing import imported
 
 VARIABLE = "SAGAS_DEFINITIONS"
 """Modules, separated by commas; wins over `[tool.sagas]`, and `--module` wins over it."""
+
+_REMEDY = f"name one with --module, {VARIABLE} or [tool.sagas] definitions in pyproject.toml, and run from its folder"
 
 
 def modules_wanted(given: Sequence[str], environ: Mapping[str, str], folder: Path) -> tuple[str, ...]:
@@ -31,14 +32,12 @@ def modules_wanted(given: Sequence[str], environ: Mapping[str, str], folder: Pat
 def load(modules: Iterable[str]) -> list[Definition]:
     """The sagas of these modules, each once, in their order.
 
-    Raises SettingsError for a module that is not there or has no saga, and DefinitionError for a saga
-    that is written wrong. What else a module raises is its own.
+    Raises SettingsError for a module that is not there, cannot be imported or has no saga, and DefinitionError for a
+    saga that is written wrong.
     """
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     found: dict[tuple[str, int], Definition] = {}
     for module in modules:
-        for saga in _sagas_of(module):
+        for saga in sagas_in(module)[1]:
             definition = saga.definition
             known = found.setdefault((definition.name, definition.version), definition)
             if known.content != definition.content:
@@ -49,62 +48,22 @@ def load(modules: Iterable[str]) -> list[Definition]:
     return list(found.values())
 
 
-def _sagas_of(wanted: str) -> list[Saga[Any]]:
+def sagas_in(wanted: str) -> tuple[ModuleType, list[Saga[Any]]]:
+    """The module of `package.module:name`, and the sagas in it that are meant. Raises as `load` does."""
     module_name, _, name = wanted.partition(":")
-    try:
-        module = _imported(module_name)
-    except ModuleNotFoundError as error:
-        # Only a module that was asked for is a wrong setting; one that it imports is its own trouble.
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise SettingsError(
-            f"there is no module {module_name!r} here; name one with --module, {VARIABLE} or "
-            "[tool.sagas] definitions in pyproject.toml, and run from the folder it is in"
-        ) from error
+    module = imported(module_name, _REMEDY)
     sagas: list[Saga[Any]] = [value for value in vars(module).values() if isinstance(value, Saga)]
+    # One that has two names in its module is one.
+    sagas = [saga for number, saga in enumerate(sagas) if all(saga is not other for other in sagas[:number])]
     if name:
-        sagas = [saga for saga in sagas if name in (saga.name, _attribute_of(module, saga))]
+        sagas = [saga for saga in sagas if name in (saga.name, attribute_of(module, saga))]
     if not sagas:
         raise SettingsError(f"{wanted}: no saga there; expected a module with `name = Saga(…)` at its top level")
-    return sagas
+    return module, sagas
 
 
-def _imported(name: str) -> ModuleType:
-    if not name.endswith(".py"):
-        return importlib.import_module(name)
-    path = Path(name).resolve()
-    if not path.is_file():
-        raise SettingsError(f"there is no file {name}; name a module of a saga, or its file")
-    root, parts = path.parent, [path.stem]
-    while (root / "__init__.py").is_file():
-        root, parts = root.parent, [root.name, *parts]
-    return _imported_alone(root, ".".join(parts))
-
-
-def _imported_alone(root: Path, name: str) -> ModuleType:
-    """The module below `root`, with its own package around it even if another release of that is loaded already.
-
-    It is taken out of the loaded modules again: two releases of one package can be compared.
-    """
-    others = {known: module for known, module in sys.modules.items() if _is_of(known, name.partition(".")[0])}
-    for known in others:
-        del sys.modules[known]
-    sys.path.insert(0, str(root))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(root))
-        for known, module in list(sys.modules.items()):
-            if root in Path(getattr(module, "__file__", None) or "/").parents and not _is_of(known, "sagas"):
-                del sys.modules[known]
-        sys.modules.update(others)
-
-
-def _is_of(module: str, package: str) -> bool:
-    return module == package or module.startswith(f"{package}.")
-
-
-def _attribute_of(module: object, saga: Saga[Any]) -> str:
+def attribute_of(module: ModuleType, saga: Saga[Any]) -> str:
+    """The name that `saga` has in its module."""
     return next(name for name, value in vars(module).items() if value is saga)
 
 

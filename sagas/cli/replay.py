@@ -1,9 +1,6 @@
 """`sagas replay`: build a projection anew from its topics, compare it with the one in use, and swap it in."""
 
-import importlib
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,6 +11,7 @@ from sagas.cli.output import explained, plain, say, say_json
 from sagas.cli.settings import settings_here
 from sagas.config import Settings
 from sagas.errors import SettingsError
+from sagas.importing import imported
 
 if TYPE_CHECKING:
     from sagas.cli.rebuilding import Rebuilt
@@ -46,18 +44,10 @@ def command(modules: tuple[str, ...], only_checks: bool, accepts: bool, as_json:
 
 
 def load_projections(module_name: str) -> "list[Projection]":
-    """The projections of a module. Raises SettingsError when it is not there or has none."""
+    """The projections of a module. Raises SettingsError when it cannot be imported or has none."""
     from sagas.runtime.projection import Projection
 
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        # Only the module that was asked for is a wrong setting; what it imports is its own trouble.
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise SettingsError(f"there is no module {module_name!r} here; run from the folder it is in") from error
+    module = imported(module_name, "name one with a projection, and run from the folder it is in")
     found = [value for value in vars(module).values() if isinstance(value, Projection)]
     if not found:
         raise SettingsError(f"{module_name}: no projection there; expected `name = Projection(…)` at its top level")

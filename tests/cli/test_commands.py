@@ -84,6 +84,53 @@ def test_a_module_without_a_saga_is_refused_by_its_name(module: str) -> None:
         load([module])
 
 
+@pytest.mark.parametrize("name", ["", ":", ".", ".x", "..", "a..b", "nowhere.py", ".py"])
+@pytest.mark.parametrize("command", ["check", "run", "conformance", "replay"])
+def test_what_is_no_name_of_a_module_is_refused_in_one_line(terminal: Terminal, command: str, name: str) -> None:
+    result = terminal.type(command, name)
+
+    assert result.exit_code in (1, 2)
+    assert result.stderr.startswith("sagas: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def f(", "SyntaxError: '(' was never closed (broken.py, line 1)"),
+        ("import nowhere_at_all", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "run", "conformance", "replay"])
+def test_a_module_that_cannot_be_imported_is_told_in_one_line_with_its_place(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, text: str, said: str
+) -> None:
+    (tmp_path / "broken.py").write_text(f"{text}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+    for name in ("broken", str(tmp_path / "broken.py")):
+        result = terminal.type(command, name)
+
+        assert result.exit_code == (2 if command == "check" else 1)
+        assert result.stderr.startswith(f"sagas: broken cannot be imported: {said}")
+        assert result.stderr.count("\n") == 1
+        assert f"{tmp_path / 'broken.py'}:1" in result.stderr or "line 1" in result.stderr
+
+
+def test_instances_are_listed_though_the_module_of_their_saga_ends_the_process(
+    full: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ending.py").write_text("raise SystemExit(7)\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setenv("SAGAS_DEFINITIONS", "ending")
+
+    result = full.type("list")
+
+    assert (result.exit_code, "o-1" in result.stdout) == (0, True)
+
+
 def test_no_saga_at_all_says_where_one_would_be_found() -> None:
     with pytest.raises(SettingsError, match=r"--module, SAGAS_DEFINITIONS or \[tool.sagas\]"):
         find([], "order")

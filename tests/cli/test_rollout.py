@@ -1,6 +1,7 @@
 """`sagas rollout`: the verdict on each live instance is what happens to it when the new version is deployed."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from sagas import Command, Rejection, upcast
+from sagas.cli.definitions import load
 from sagas.cli.rollout import judged, report
+from sagas.cli.start import start_message
 from sagas.core.carrying import marks_of
 from sagas.core.crossing import message_reports, start_reports
 from sagas.core.definition import Definition
@@ -471,6 +474,98 @@ def test_two_releases_of_one_package_are_compared_by_their_files(terminal: Termi
     assert "tale   version 1 → version 2   stranded" in refused.stdout
     assert "not looked at; name their database with --db" in refused.stdout
     assert (forgiven.exit_code, "continues unchanged" in forgiven.stdout) == (0, True)
+
+
+CONTRACTS = """
+from __future__ import annotations
+import msgspec
+from sagas import Command, Event, Participant
+OFFICE = Participant("office", key="fair_id")
+class Wish(msgspec.Struct, frozen=True):
+    stand_id: str
+    {field}: {kind}
+class FairAsked(Event, tag="fair.asked"):
+    fair_id: str
+    wishes: list[Wish]
+class Held(Event, tag="stand.held"):
+    fair_id: str
+    wish: Wish | None = None
+class Hold(Command[Held], tag="stand.hold"):
+    fair_id: str
+class Freed(Event, tag="stand.freed"):
+    fair_id: str
+class Free(Command[Freed], tag="stand.free"):
+    fair_id: str
+"""
+FAIR = """
+import msgspec
+from sagas import Saga, unchanged
+from fairs.contracts import OFFICE, FairAsked, Free, Hold
+class Fair(msgspec.Struct, frozen=True):
+    fair_id: str
+saga = Saga("fair", Fair, version={version})
+@saga.start(on=OFFICE)
+def begin(event: FairAsked) -> Fair:
+    return Fair(event.fair_id)
+@saga.step(to=OFFICE, timeout=3, unknown="undo")
+def hold(fair: Fair) -> Hold:
+    return Hold(fair_id=fair.fair_id)
+@hold.undo
+def _(fair: Fair) -> Free:
+    return Free(fair_id=fair.fair_id)
+hold.reply(unchanged)
+saga.flow(hold)
+"""
+
+
+@pytest.fixture
+def fairs(tmp_path: Path) -> tuple[Path, Path]:
+    """Two releases of a package, whose contracts name their types as text: the second needs another field."""
+    for name, field, kind, version in (("old", "size", "int", 1), ("new", "hall", "str", 2)):
+        folder = tmp_path / name / "fairs"
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("")
+        (folder / "contracts.py").write_text(CONTRACTS.format(field=field, kind=kind))
+        (folder / "saga.py").write_text(FAIR.format(version=version))
+    return tmp_path / "old" / "fairs" / "saga.py", tmp_path / "new" / "fairs" / "saga.py"
+
+
+def test_releases_whose_types_are_named_as_text_are_each_compared_as_they_are(
+    terminal: Terminal, fairs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = fairs
+    monkeypatch.setattr(sys, "path", [str(new.parents[1]), *sys.path])
+
+    by_files = terminal.type("rollout", str(old), str(new), "--json")
+    by_name = terminal.type("rollout", str(old), "fairs.saga", "--json")
+
+    for result in (by_files, by_name):
+        assert result.exit_code == 1, result.output
+        (saga,) = json.loads(result.stdout)
+        assert saga["verdict"] == "stranded"
+        assert [m["reasons"] for m in saga["messages"] if m["tag"] == "fair.asked"] != []
+
+
+def test_a_saga_of_a_file_reads_messages_whose_types_are_named_as_text(fairs: tuple[Path, Path]) -> None:
+    (definition,) = load([str(fairs[0])])
+
+    fields = b'{"fair_id": "f-1", "wishes": [{"stand_id": "s", "size": 3}]}'
+    assert start_message(definition, fields, NOW_MS).key == "f-1"
+
+
+def test_modules_that_are_installed_below_a_projects_folder_stay_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / ".venv" / "site-packages"
+    installed.mkdir(parents=True)
+    (installed / "bought_ones.py").write_text("")
+    (tmp_path / "own_ones.py").write_text("import bought_ones\n" + OLD)
+    monkeypatch.setattr(sys, "path", [str(installed), *sys.path])
+
+    load([str(tmp_path / "own_ones.py")])
+
+    assert ("bought_ones" in sys.modules, "own_ones" in sys.modules) == (True, False)
+    del sys.modules["bought_ones"]
 
 
 def test_with_a_database_its_live_runs_decide(terminal: Terminal, folders: tuple[str, str]) -> None:

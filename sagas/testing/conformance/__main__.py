@@ -6,7 +6,7 @@ Prints a table each. Exit code 0 when all conform, 1 when one does not, 2 when t
 import sys
 from collections.abc import Sequence
 
-from sagas.errors import SettingsError
+from sagas.errors import SagaError
 from sagas.testing.conformance.loading import load_subject
 from sagas.testing.conformance.run import conformance
 
@@ -20,7 +20,7 @@ def main(modules: Sequence[str]) -> int:
     for name in modules:
         try:
             subject = load_subject(name)
-        except SettingsError as error:
+        except SagaError as error:
             sys.stderr.write(f"{error}\n")
             return 2
         report = conformance(subject.service, subject.migrations, subject.examples)
