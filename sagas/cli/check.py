@@ -3,11 +3,11 @@
 Ends with 0 when no law can be broken, 1 when one can, 2 when there is nothing to check or it cannot be checked.
 """
 
-import importlib
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args
 
 import click
@@ -18,10 +18,9 @@ from sagas.check import WORLDS_MAX, Assumptions, Counterexample, Report, check
 from sagas.check.assumptions import Operators, Participants, TimeoutMeans
 from sagas.check.report import UNDO_KINDS
 from sagas.check.search import Progress
-from sagas.cli.definitions import load
-from sagas.cli.output import plain, say, say_json
+from sagas.cli.definitions import attribute_of, sagas_in
+from sagas.cli.output import fail, plain, say, say_json
 from sagas.clock import SystemClock
-from sagas.core.definition import Definition
 from sagas.core.saga import Saga
 from sagas.errors import SagaError
 
@@ -54,8 +53,13 @@ def command(modules: tuple[str, ...], as_json: bool, mermaid: Path | None, scena
         reads_before_timers=not asked["timers_before_replies"],
         faults_max=asked["faults"],
     )
+    for path in (mermaid, scenario):
+        # Asked before the exploration, which may take long.
+        if path is not None and not path.parent.is_dir():
+            raise click.UsageError(f"{path}: there is no folder {path.parent}")
     try:
-        found = [_check(module, definition, assumptions, asked) for module in modules for definition in load([module])]
+        wanted = [(module, saga) for module, sagas in map(sagas_in, modules) for saga in sagas]
+        found = [_check(module, saga, assumptions, asked) for module, saga in wanted]
     except SagaError as error:
         click.echo(f"sagas: {plain(str(error))}", err=True)
         raise SystemExit(2) from None
@@ -67,35 +71,33 @@ def command(modules: tuple[str, ...], as_json: bool, mermaid: Path | None, scena
     broken = [report.counterexample for report, _ in found if report.counterexample is not None]
     for path, text in ((mermaid, [b.sequence for b in broken]), (scenario, [b.scenario for b in broken])):
         if path is not None and text:
-            path.write_text(text[0], encoding="utf-8")
+            _write(path, text[0])
     if broken:
         raise SystemExit(1)
 
 
-def _check(module: str, definition: Definition, assumptions: Assumptions, asked: dict[str, Any]) -> tuple[Report, int]:
-    loaded = importlib.import_module(module.partition(":")[0])
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"{path}: {error.strerror}; it was not written")
+
+
+def _check(module: ModuleType, saga: Saga[Any], assumptions: Assumptions, asked: dict[str, Any]) -> tuple[Report, int]:
     clock = SystemClock()
     began_ms = clock.now_ms()
-    with _bar(definition.name) as progress:
+    with _bar(saga.name) as progress:
         report = check(
-            definition,
+            saga.definition,
             assumptions,
-            examples=getattr(loaded, "EXAMPLES", ()),
-            source=f"{loaded.__name__}:{_attribute(loaded, definition)}",
+            examples=getattr(module, "EXAMPLES", ()),
+            source=f"{module.__name__}:{attribute_of(module, saga)}",
             worlds_max=asked["states"],
             depth_max=asked["depth"],
             is_full=asked["full"],
             progress=progress,
         )
     return report, clock.now_ms() - began_ms
-
-
-def _attribute(module: object, definition: Definition) -> str:
-    sagas: list[tuple[str, Saga[Any]]] = [pair for pair in vars(module).items() if isinstance(pair[1], Saga)]
-    for name, saga in sagas:
-        if saga.definition is definition:
-            return name
-    raise AssertionError(f"saga {definition.name!r} was found in its module and is not there")
 
 
 @contextmanager

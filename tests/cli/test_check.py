@@ -39,6 +39,27 @@ def test_the_report_as_json_has_the_counterexample(terminal: Terminal) -> None:
     assert report["duration_ms"] >= 0
 
 
+def test_a_saga_is_checked_by_its_file(terminal: Terminal, tmp_path: Path) -> None:
+    result = terminal.type("check", "examples/parcel_shipping/saga.py", "--depth", "3")
+    assert result.exit_code == 0, result.output
+    assert "explored to depth 3" in result.stdout
+
+
+def test_a_drawing_that_would_have_no_folder_is_refused_before_anything_is_explored(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    for option in ("--mermaid", "--scenario"):
+        result = terminal.type("check", "services.orders.saga", "--no-barrier", option, str(tmp_path / "none" / "x"))
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"there is no folder {tmp_path / 'none'}" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_drawing_that_cannot_be_written_is_said(terminal: Terminal, tmp_path: Path) -> None:
+    result = terminal.type("check", "services.orders.saga", "--no-barrier", "--mermaid", str(tmp_path))
+    assert result.exit_code == 1
+    assert result.stderr == f"sagas: {tmp_path}: Is a directory; it was not written\n"
+
+
 def test_what_cannot_be_checked_ends_with_2(terminal: Terminal) -> None:
     for wanted in ("services.nowhere", "services.money"):
         result = terminal.type("check", wanted)
