@@ -40,6 +40,7 @@ from sagas.runtime.worker import Delivery, Work
 from sagas.store.generations import Generations
 from sagas.store.participant import SqliteParticipantStore
 from sagas.store.sqlite import SqliteStore
+from sagas.streams import announce
 
 if TYPE_CHECKING:
     from sagas.metrics.watching import Watching
@@ -266,8 +267,7 @@ def _say_ready(name: str, settings: Settings, watching: "Watching | None") -> No
     expect_batches()
     if watching is not None:
         watching.is_started = True
-    sys.stdout.write(f"ready {name} {masked(settings.connection_string)} stream {settings.stream}\n")
-    sys.stdout.flush()
+    announce(f"ready {name} {masked(settings.connection_string)} stream {settings.stream}")
 
 
 def _guarded(name: str, settings: Settings, start: Callable[[], None]) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 from rich_click import RichCommand
 
-from sagas.cli.output import explained, fail, say
+from sagas.cli.output import explained, fail
 from sagas.cli.settings import settings_here
+from sagas.streams import announce
 
 PURPOSE = """\
 The embedded broker speaks Apache Iggy's TCP protocol: for development, tests and demos, on this machine only.
@@ -44,10 +45,10 @@ def command(address: str, data: Path | None, is_iggy_only: bool) -> None:
     from sagas.broker.embedded.server import serve
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    say(PURPOSE)
+    announce(PURPOSE)
     folder = data or settings_here().data_dir / "broker"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        asyncio.run(serve(address, folder, on_ready=lambda real: say(f"ready {real}"), is_iggy_only=is_iggy_only))
+        asyncio.run(serve(address, folder, on_ready=lambda real: announce(f"ready {real}"), is_iggy_only=is_iggy_only))
     except OSError as error:
         fail(f"{folder}: {error.strerror or error}")

@@ -1,13 +1,16 @@
 """`sagas`: the command line. Each command is in a file of its own and is loaded when it is used.
 
-The group itself imports nothing but click and rich-click, so that `sagas --help` answers at once.
+The group itself imports little but click and rich-click, so that `sagas --help` answers at once.
 """
 
 import importlib
+import sys
 from typing import Any
 
 import click
 from rich_click import RichCommand, RichGroup
+
+from sagas.streams import give_up_output, prepare_streams
 
 COMMANDS = {
     "list": "List the instances, newest first.",
@@ -75,7 +78,14 @@ def main() -> None:
 
     A reader that has seen enough (`sagas list | head`) ends it quietly: click sees to that.
     """
-    cli.main(prog_name="sagas")
+    prepare_streams()
+    try:
+        cli.main(prog_name="sagas")
+    except OSError as error:
+        give_up_output()
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"sagas: {where}{error.strerror or error}\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

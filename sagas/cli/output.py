@@ -4,6 +4,8 @@ Text that came in a message was written by anybody: before it reaches a terminal
 characters go, so that it can neither move the cursor nor set a title nor hide a line.
 """
 
+import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -21,6 +23,9 @@ T = TypeVar("T")
 _CONTROLS = dict.fromkeys((*range(32), 127, *range(128, 160)), "�")
 # Marks that reorder or hide what stands around them, in a terminal as in a review (CVE-2021-42574).
 _MARKS = dict.fromkeys((*range(8234, 8239), *range(8294, 8298), 8203, 8232, 8233, 65279))
+
+_UNSAFE = re.compile(r"[\x7f-\x9f]")  # what is below is escaped already
+_NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 
 WIDTH_PIPED = 160
 """Columns of a table that does not go to a terminal."""
@@ -59,8 +64,15 @@ def say(text: str = "") -> None:
 
 
 def say_json(value: object) -> None:
-    """Print `value` as JSON, indented, in UTF-8."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    """Print `value` as JSON, indented: control characters escaped, and whatever the encoding of stdout lacks."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    click.echo((_UNSAFE if is_unicode else _NOT_ASCII).sub(_escaped, text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    # Outside of its strings JSON has nothing but ASCII.
+    return r"\u007f" if found[0] == "\x7f" else json.dumps(found[0])[1:-1]
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
