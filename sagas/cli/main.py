@@ -33,6 +33,9 @@ COMMANDS = {
 }
 """Each command with its line in `sagas --help`; its file has its name, but for `list`."""
 
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C has ended: 128 and the number of the signal."""
+
 _FILES = {"list": "list_instances"}
 
 
@@ -61,6 +64,13 @@ class _Commands(RichGroup):
         """The names, in the order an operator meets them."""
         return list(COMMANDS)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """What the command gives. Ctrl-C ends it as a shell expects, where it does not end by itself."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command `cmd_name`, not loaded yet."""
         line = COMMANDS.get(cmd_name)
@@ -76,11 +86,13 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and end the process: 0 done, 1 it failed or is not there, 2 it was asked wrongly.
 
-    A reader that has seen enough (`sagas list | head`) ends it quietly: click sees to that.
+    A reader that has seen enough (`sagas list | head`) ends it quietly: click sees to that. So does Ctrl-C, with 130.
     """
     prepare_streams()
     try:
         cli.main(prog_name="sagas")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except OSError as error:
         give_up_output()
         where = f"{error.filename}: " if error.filename else ""

@@ -16,6 +16,7 @@ from sagas.cli.output import fail, plain, say, say_json
 from sagas.cli.settings import settings_here
 from sagas.cli.who import whoami
 from sagas.core.definition import Definition
+from sagas.core.effects import Decision
 from sagas.core.instance import Instance
 
 PER_SECOND = 10
@@ -68,13 +69,17 @@ def command(
         return
     definitions = load(modules_wanted(modules, os.environ, Path.cwd()))
     found = _found(db, saga, step)
-    retried, problems = 0, list[str]()
+    outcomes, is_stopped = list[Decision | str](), False
     if yes and found:
-        retried, problems = _retry(definitions, found, db, reason, per_second, is_shown=not as_json)
+        try:
+            _retry(definitions, found, db, reason, per_second, outcomes, is_shown=not as_json)
+        except KeyboardInterrupt:
+            is_stopped = True
+    problems = [f"{o.saga} {o.key}: {said}" for o, said in zip(found, outcomes, strict=False) if isinstance(said, str)]
     shape = BulkShape(
         count=len(found),
         over=dict(Counter(f"{instance.saga} {instance.stuck_step}" for instance in found)),
-        retried=retried,
+        retried=len(outcomes) - len(problems),
         problems=problems,
         is_done=yes,
     )
@@ -82,6 +87,8 @@ def command(
         say_json(shape)
     else:
         _tell(shape, per_second)
+    if is_stopped:
+        raise KeyboardInterrupt
     if problems:
         raise SystemExit(1)
 
@@ -99,9 +106,11 @@ def _retry(
     db: Path | None,
     reason: str,
     per_second: int,
+    outcomes: list[Decision | str],
     *,
     is_shown: bool,
-) -> tuple[int, list[str]]:
+) -> None:
+    """Append what came of each to `outcomes`: they are known even if it is stopped between two."""
     # Imported here: only what acts pays for the runtime, the event loop and the database.
     import anyio
     from rich.console import Console
@@ -113,10 +122,8 @@ def _retry(
     from sagas.store.sqlite import SqliteStore
 
     store = SqliteStore(db or settings_here().database(ORCHESTRATOR))
-    problems: list[str] = []
 
-    async def main() -> int:
-        count = 0
+    async def main() -> None:
         with Progress(console=Console(stderr=True), transient=True, disable=not is_shown) as progress:
             bar = progress.add_task("retrying", total=len(found))
             pace = retry_paced(
@@ -129,14 +136,10 @@ def _retry(
             )
             async for one in pace:
                 progress.advance(bar)
-                if isinstance(one.outcome, str):
-                    problems.append(f"{one.instance.saga} {one.instance.key}: {one.outcome}")
-                else:
-                    count += 1
-        return count
+                outcomes.append(one.outcome)
 
     try:
-        return anyio.run(main), problems
+        anyio.run(main)
     finally:
         store.close()
 

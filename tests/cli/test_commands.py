@@ -194,3 +194,12 @@ def test_a_drawing_that_cannot_be_made_is_said(full: Terminal, arguments: list[s
 
     assert drawn.exit_code == code, drawn.output
     assert said in drawn.output
+
+
+@pytest.mark.parametrize("command", ["check", "run", "conformance", "replay"])
+def test_what_ctrl_c_ends_has_its_exit_code(terminal: Terminal, tmp_path: Path, command: str) -> None:
+    (tmp_path / "long.py").write_text("raise KeyboardInterrupt\n")
+
+    result = terminal.type(command, str(tmp_path / "long.py"))
+
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "")

@@ -1,0 +1,51 @@
+"""Ctrl-C at the command line: what was done until then is said, and a shell sees what ended it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sagas.ports import InstanceFilter
+from sagas.store.sqlite import SqliteStore
+from tests.cli.conftest import Terminal, a_stuck_trip, write
+from tests.e2e.running import wait_until
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_retrying_many_is_stopped_between_two_and_tells_how_many_there_were(tmp_path: Path, is_json: bool) -> None:
+    terminal = Terminal(tmp_path)
+    write(terminal, [a_stuck_trip(f"t-{number}") for number in range(30)])
+    words = ["retry", "--all", "--yes", "--per-second", "1", "-m", "tests.core.trip", *(["--json"] if is_json else [])]
+
+    typed = subprocess.Popen(
+        [sys.executable, "-m", "sagas", *words],
+        env={**os.environ, "SAGAS_DATA": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    wait_until(lambda: stuck(terminal) < 30, "one to be retried")
+    typed.send_signal(signal.SIGINT)
+    said, errors = typed.communicate()
+
+    retried = 30 - stuck(terminal)
+    assert (typed.returncode, b"Traceback" in errors) == (130, False)
+    assert 0 < retried < 30
+    if is_json:
+        assert json.loads(said)["retried"] == retried
+    else:
+        assert f"{retried} of 30 retried" in said.decode()
+
+
+def stuck(terminal: Terminal) -> int:
+    """How many still are."""
+    store = SqliteStore(terminal.database, read_only=True)
+    try:
+        return len(store.instances(InstanceFilter(state="stuck", count_max=100)))
+    finally:
+        store.close()
