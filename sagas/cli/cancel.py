@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 from rich_click import RichCommand
 
-from sagas.cli.operate import act, operator_options
+from sagas.cli.operate import act, operator_options, reason_option
 
 
 @click.command(cls=RichCommand)
-@click.option("--reason", required=True, metavar="TEXT", help="Why; kept in the audit.")
+@reason_option("Why; kept in the audit.")
 @operator_options()
 def command(
     wanted: str, saga: str, modules: tuple[str, ...], db: Path | None, yes: bool, as_json: bool, reason: str

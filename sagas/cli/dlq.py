@@ -17,11 +17,11 @@ import msgspec
 from rich_click import RichGroup
 
 from sagas.cli.instances import ORCHESTRATOR
-from sagas.cli.output import explained, fail, moment, plain, say, say_json, table
+from sagas.cli.operate import reason_option
+from sagas.cli.output import explained, moment, plain, say, say_json, table
 from sagas.cli.settings import settings_here
 from sagas.cli.who import whoami
 from sagas.clock import SystemClock
-from sagas.core.messages import TEXT_LENGTH_MAX
 from sagas.ports import DeadLetter
 from sagas.store.letter_file import LetterFile, refuse_requeue, refuse_settled
 
@@ -101,7 +101,7 @@ def _json_option(function: Callable[P, T]) -> Callable[P, T]:
 def _settling_options(function: Callable[P, T]) -> Callable[P, T]:
     for option in (
         click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.IntRange(1, 2**63 - 1)),
-        click.option("--reason", required=True, metavar="TEXT", help="Why; kept with the letter."),
+        reason_option("Why; kept with the letter."),
         _file_option,
         click.option("--yes", is_flag=True, help="Do it; without this, only say what would be done."),
         _json_option,
@@ -168,8 +168,6 @@ def discard_command(ids: tuple[int, ...], reason: str, db: Path | None, yes: boo
 
 
 def _settle(action: str, ids: Sequence[int], reason: str, db: Path | None, *, yes: bool, as_json: bool) -> None:
-    if not 0 < len(reason) <= TEXT_LENGTH_MAX:
-        fail(f"--reason has {len(reason)} characters; give 1 to {TEXT_LENGTH_MAX}")
     wanted = list(dict.fromkeys(ids))
     refuse = refuse_requeue if action == "requeue" else refuse_settled
     with closing(LetterFile(_path(db), read_only=not yes)) as file:

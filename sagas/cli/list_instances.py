@@ -1,6 +1,7 @@
 """`sagas list`: the instances, newest first."""
 
 from pathlib import Path
+from uuid import UUID
 
 import click
 from rich_click import RichCommand
@@ -16,11 +17,24 @@ LIMIT_MAX = 10_000
 """Of one page, in instances: it is read into memory."""
 
 
+def _an_id(_: click.Context, option: click.Parameter, before: str) -> str:
+    try:
+        return str(UUID(before)) if before else ""
+    except ValueError:
+        raise click.BadParameter(f"{before!r} is no id; give the one that a page ends with", param=option) from None
+
+
 @click.command(cls=RichCommand)
 @click.option("--saga", default="", metavar="NAME", help="Only instances of this saga.")
 @click.option("--state", default="", metavar="STATE", help="Only those in this state: completed, stuck, pay.pending …")
 @click.option("--key", default="", metavar="KEY", help="Only those of this business key.")
-@click.option("--before", default="", metavar="ID", help="Go on behind this id, the last one of the page before.")
+@click.option(
+    "--before",
+    default="",
+    metavar="ID",
+    callback=_an_id,
+    help="Go on behind this id, the last one of the page before.",
+)
 @click.option("--limit", default=20, type=click.IntRange(1, LIMIT_MAX), help="At most so many; 20 by default.")
 @database_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; docs/cli.md describes it.")

@@ -66,6 +66,24 @@ def _with_options(command: Callable[P, T], is_one: bool) -> Callable[P, T]:
     return command
 
 
+def reason_option(text: str, *, is_required: bool = True) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Add `--reason TEXT`, 1 to TEXT_LENGTH_MAX characters; it may be left out, or empty, unless it `is_required`."""
+
+    def checked(_: click.Context, option: click.Parameter, reason: str) -> str:
+        if is_required and not reason.strip():
+            raise click.BadParameter("it is empty; say why: it is kept", param=option)
+        if len(reason) > TEXT_LENGTH_MAX:
+            raise click.BadParameter(
+                f"it has {len(reason)} characters, at most {TEXT_LENGTH_MAX} are kept; shorten it", param=option
+            )
+        return reason
+
+    # Not one call with a default of None: a newer click takes that for a value, and asks for no other.
+    if is_required:
+        return click.option("--reason", required=True, metavar="TEXT", callback=checked, help=text)
+    return click.option("--reason", default="", show_default=False, metavar="TEXT", callback=checked, help=text)
+
+
 def act(
     action: Action,
     *,
@@ -78,8 +96,6 @@ def act(
     as_json: bool,
 ) -> None:
     """Say what `action` would do, and with `yes` do it. Ends with exit code 1 when it cannot be done."""
-    if len(reason) > TEXT_LENGTH_MAX:
-        fail(f"--reason has {len(reason)} characters, at most {TEXT_LENGTH_MAX} are kept; shorten it")
     definitions = load(modules_wanted(tuple(modules), os.environ, Path.cwd()))
     with reading(db) as store:
         instance = find_instance(store, wanted, saga)

@@ -1,5 +1,6 @@
 """`sagas replay`: build a projection anew from its topics, compare it with the one in use, and swap it in."""
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,8 @@ async def _rebuild(projection: "Projection", settings: Settings, accepts: bool, 
 
     broker = broker_of(settings)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    is_drawn = sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_drawn) as progress:
         bar = progress.add_task(projection.name, total=None)
         read = 0
 

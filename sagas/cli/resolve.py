@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from rich_click import RichCommand
 
-from sagas.cli.operate import act, operator_options
+from sagas.cli.operate import act, operator_options, reason_option
 
 
 @click.command(cls=RichCommand)
@@ -16,7 +16,7 @@ from sagas.cli.operate import act, operator_options
     required=True,
     help="done: it was carried out, go on. undone: nothing of it remains, turn back past it.",
 )
-@click.option("--reason", required=True, metavar="TEXT", help="How you know; kept in the audit.")
+@reason_option("How you know; kept in the audit.")
 @operator_options()
 def command(
     wanted: str,

@@ -1,8 +1,9 @@
 """`sagas retry`: another try for one instance (`operate.py` says how), or for all that are stuck, at a pace."""
 
 import os
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -11,8 +12,8 @@ from rich_click import RichCommand
 
 from sagas.cli.definitions import load, modules_wanted
 from sagas.cli.instances import ORCHESTRATOR, reading
-from sagas.cli.operate import act, operator_options
-from sagas.cli.output import fail, plain, say, say_json
+from sagas.cli.operate import act, operator_options, reason_option
+from sagas.cli.output import plain, say, say_json
 from sagas.cli.settings import settings_here
 from sagas.cli.who import whoami
 from sagas.core.definition import Definition
@@ -43,7 +44,7 @@ class BulkShape(msgspec.Struct, frozen=True, kw_only=True):
     metavar="N",
     help=f"With --all: so many a second, {PER_SECOND} by default.",
 )
-@click.option("--reason", default="", show_default=False, metavar="TEXT", help="Why; kept in the audit.")
+@reason_option("Why; kept in the audit.", is_required=False)
 @operator_options(is_one=False)
 def command(
     wanted: str | None,
@@ -63,7 +64,9 @@ def command(
     where given. Without --yes it only says what it would do.
     """
     if is_all == (wanted is not None):
-        fail("say which instance, or --all")
+        raise click.UsageError("say which instance, or --all")
+    if step and not is_all:
+        raise click.UsageError("--step goes with --all: one instance is stuck over one step")
     if wanted is not None:
         act("retry", wanted=wanted, saga=saga, modules=modules, db=db, reason=reason, yes=yes, as_json=as_json)
         return
@@ -78,7 +81,7 @@ def command(
     problems = [f"{o.saga} {o.key}: {said}" for o, said in zip(found, outcomes, strict=False) if isinstance(said, str)]
     shape = BulkShape(
         count=len(found),
-        over=dict(Counter(f"{instance.saga} {instance.stuck_step}" for instance in found)),
+        over=_counted(found),
         retried=len(outcomes) - len(problems),
         problems=problems,
         is_done=yes,
@@ -86,7 +89,7 @@ def command(
     if as_json:
         say_json(shape)
     else:
-        _tell(shape, per_second)
+        _tell(shape, per_second, others=_counted(_found(db, "", "")) if not found else {})
     if is_stopped:
         raise KeyboardInterrupt
     if problems:
@@ -98,6 +101,10 @@ def _found(db: Path | None, saga: str, step: str) -> list[Instance]:
 
     with reading(db) as store:
         return list(stuck_instances(store, saga=saga, step=step))
+
+
+def _counted(stuck: Sequence[Instance]) -> dict[str, int]:
+    return dict(Counter(f"{instance.saga} {instance.stuck_step}" for instance in stuck))
 
 
 def _retry(
@@ -122,9 +129,10 @@ def _retry(
     from sagas.store.sqlite import SqliteStore
 
     store = SqliteStore(db or settings_here().database(ORCHESTRATOR))
+    is_drawn = is_shown and sys.stderr.isatty()
 
     async def main() -> None:
-        with Progress(console=Console(stderr=True), transient=True, disable=not is_shown) as progress:
+        with Progress(console=Console(stderr=True), transient=True, disable=not is_drawn) as progress:
             bar = progress.add_task("retrying", total=len(found))
             pace = retry_paced(
                 Orchestrator(definitions, store),
@@ -144,9 +152,13 @@ def _retry(
         store.close()
 
 
-def _tell(shape: BulkShape, per_second: int) -> None:
+def _tell(shape: BulkShape, per_second: int, others: Mapping[str, int]) -> None:
+    """`others` are what is stuck besides, where none is of what was asked for."""
     if not shape.count:
-        say("nothing is stuck")
+        say("nothing is stuck" if not others else "nothing of that is stuck; what is:")
+    for over, count in sorted(others.items()):
+        say(plain(f"{count:>8}  stuck over {over}"))
+    if not shape.count:
         return
     for over, count in sorted(shape.over.items()):
         say(plain(f"{count:>8}  stuck over {over}"))

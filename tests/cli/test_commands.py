@@ -38,7 +38,17 @@ def test_every_command_has_help_of_its_own(terminal: Terminal, name: str) -> Non
 
 @pytest.mark.parametrize(
     "arguments",
-    [("nonsense",), ("list", "--nonsense"), ("list", "--limit", "0"), ("show",), ("start", "order", "{", "}")],
+    [
+        ("nonsense",),
+        ("list", "--nonsense"),
+        ("list", "--limit", "0"),
+        ("list", "--before", "nonsense"),
+        ("show",),
+        ("start", "order", "{", "}"),
+        ("run", "services.orders.saga", "--partitions", "0"),
+        ("run", "services.orders.saga", "--stream", ""),
+        ("config", "--log-level", "LOUD"),
+    ],
 )
 def test_what_is_asked_wrongly_is_exit_code_2(terminal: Terminal, arguments: tuple[str, ...]) -> None:
     assert terminal.type(*arguments).exit_code == 2

@@ -60,10 +60,32 @@ def test_those_that_cannot_be_retried_are_told_and_fail_the_command(full: Termin
     assert "0 of 1 retried" in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [("retry",), ("retry", "t-1", "--all")])
-def test_one_or_all_has_to_be_said(full: Terminal, arguments: tuple[str, ...]) -> None:
-    result = full.type(*arguments, *HERE)
-    assert (result.exit_code, result.stderr) == (1, "sagas: say which instance, or --all\n")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("retry",), "say which instance, or --all"),
+        (("retry", "t-1", "--all"), "say which instance, or --all"),
+        (("retry", "t-1", "--step", "ticket"), "--step goes with --all"),
+        (("resolve", "t-1", "--as", "done", "--reason", ""), "it is empty; say why"),
+        (("abandon", "t-1", "--reason", " "), "it is empty; say why"),
+        (("cancel", "o-2", "--reason", ""), "it is empty; say why"),
+        (("cancel", "o-2", "--reason", "x" * 1001), "it has 1001 characters"),
+        (("retry", "t-1", "--reason", "x" * 1001), "it has 1001 characters"),
+        (("dlq", "discard", "1", "--reason", ""), "it is empty; say why"),
+    ],
+)
+def test_what_is_asked_wrongly_ends_with_2(full: Terminal, arguments: tuple[str, ...], said: str) -> None:
+    result = full.type(*arguments, *(HERE if arguments[0] != "dlq" else ()))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_a_step_that_nothing_is_stuck_over_is_answered_with_what_is(full: Terminal) -> None:
+    result = full.type("retry", "--all", "--step", "typo", *HERE)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "nothing of that is stuck; what is:\n       1  stuck over trip ticket\n",
+    )
 
 
 def test_json_says_the_same_in_a_stable_shape(full: Terminal) -> None:
