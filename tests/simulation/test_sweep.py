@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from sagas.testing.simulation.points import POINTS
-from sagas.testing.simulation.sweep import COMMON, Sweep, sweep_story
+from sagas.testing.simulation.sweep import COMMON, SEED, WORKLOAD, Sweep, sweep_story
 from services.simulated import shop
 
 
@@ -32,3 +33,10 @@ def test_every_named_point_is_visited_by_some_story() -> None:
         result.add(sweep_story(shop, name, stride=100_000))
     names = {f"{role} {name}" for role in POINTS for name in POINTS[role]}
     assert {row.point for row in result.rows() if row.visited} == names
+
+
+def test_a_subject_without_stories_is_swept_through_its_workload() -> None:
+    bare = replace(shop, stories={})
+    story = sweep_story(bare, WORKLOAD, stride=100_000)
+    assert (story.problems, sum(story.ends.values())) == ([], 2 * len(shop.workload(SEED)))
+    assert sweep_story(bare, next(iter(COMMON)), stride=100_000).problems == []

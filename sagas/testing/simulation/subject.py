@@ -41,7 +41,7 @@ class Subject:
     `workload` makes the events that start sagas from a seed, and `signals` those that their waits take, from the seed
     and the starts: each comes early, late, twice or never, as the seed draws it. `check` says what is wrong when all
     has come to rest: it is for your own tables, such as money and stock; the engine's promises are checked anyway.
-    `stories` are what the crash sweep goes through, each by a name.
+    `stories` are what the crash sweep goes through, each by a name; without any it takes the workload of one seed.
     """
 
     name: str

@@ -10,7 +10,7 @@ was never reached is a gap, and fails the sweep, unless the subject says that it
 """
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -29,6 +29,9 @@ STILL = Faults(fault_ms=50, restart_ms=30, partitions=1, part_max=1)
 """No faults but the one crash; the start comes within this time, and a crash between two messages of a batch, too."""
 _LONGER = msgspec.structs.replace(STILL, fault_ms=300)
 _LONG_ENOUGH_FOR_EACH = msgspec.structs.replace(STILL, fault_ms=8_000)
+
+WORKLOAD = f"the workload of seed {SEED}"
+"""The one story of a subject that brings none."""
 
 COMMON = {
     "everybody is told to stop": msgspec.structs.replace(STILL, fault_ms=800, kill_every_ms=40, stop_rate=1.0),
@@ -126,9 +129,14 @@ class Sweep:
 
 def sweep(path: str, *, jobs: int) -> Iterator[SweptStory]:
     """Sweep each story of the subject at `path`, in `jobs` processes."""
-    names = (*load_subject(path).stories, *COMMON)
+    names = (*_stories(load_subject(path)), *COMMON)
     with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
         yield from pool.map(_task, [path] * len(names), names)
+
+
+def _stories(subject: Subject) -> Mapping[str, Sequence[Event]]:
+    """Its stories; of one that has none, what its workload makes of SEED."""
+    return subject.stories or {WORKLOAD: subject.workload(SEED)}
 
 
 def _task(path: str, name: str) -> SweptStory:
@@ -138,7 +146,8 @@ def _task(path: str, name: str) -> SweptStory:
 
 def sweep_story(subject: Subject, name: str, *, stride: int = 1) -> SweptStory:
     """Sweep one story."""
-    events = subject.stories.get(name) or next(iter(subject.stories.values()))
+    stories = _stories(subject)
+    events = stories.get(name) or next(iter(stories.values()))
     story = SweptStory(name=name)
     calm = _run(subject, name, events, 0)
     story.take(calm, "without a crash")
