@@ -84,6 +84,7 @@ def _extra(variable: str, purpose: str, expected: str) -> dict[str, str]:
     return {"variable": variable, "purpose": purpose, "expected": expected}
 
 
+_MODULES = "modules, separated by commas; in pyproject.toml a list of them"
 _HOST_AND_PORT = "host:port, such as 127.0.0.1:8000; port 0 takes a free one"
 
 
@@ -139,14 +140,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, _number("RATE_LIMIT_BURST", "Requests that the storefront lets through at once.", 1, 1_000_000)
     ] = 50
     data_dir: Annotated[
-        Path, _row("SAGAS_DATA", "The folder of all database files, one for each process.", expected="a folder")
+        Path,
+        _row(
+            "SAGAS_DATA",
+            "The folder of all database files, one for each process. All orchestrators of a stream need the same one: "
+            "they share its messages, and with two of them an answer may come to the one that does not know its run. A "
+            "relative folder is meant as seen from the working folder, or from the `pyproject.toml` that says it.",
+            expected="a folder",
+        ),
     ] = Path(".sagas")
     definitions: Annotated[
         tuple[str, ...],
         _row(
             "SAGAS_DEFINITIONS",
             "Modules that define sagas, each written `package.module` or `package.module:saga`.",
-            expected="modules, separated by commas",
+            expected=_MODULES,
         ),
     ] = ()
     projections: Annotated[
@@ -154,7 +162,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _row(
             "SAGAS_PROJECTIONS",
             "Modules whose read models `sagas replay` builds anew, each written `package.module`.",
-            expected="modules, separated by commas",
+            expected=_MODULES,
         ),
     ] = ()
     event_store: Annotated[

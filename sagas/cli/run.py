@@ -11,6 +11,9 @@ from sagas.errors import SettingsError
 NOT_OURS = ("rate_limit_rps", "rate_limit_burst", "broker_address", "storefront_address")
 """Settings of other processes."""
 
+ARGUMENTS = "definitions"
+"""The setting that is given without an option."""
+
 
 @click.command(cls=RichCommand)
 @click.argument("modules", nargs=-1, metavar="[MODULE[:SAGA] ...]")
@@ -19,15 +22,15 @@ NOT_OURS = ("rate_limit_rps", "rate_limit_burst", "broker_address", "storefront_
     is_flag=True,
     help="Start although live instances need a version that is not loaded here: they wait for a node that knows it.",
 )
-@settings_options(without=("definitions", *NOT_OURS))
+@settings_options(without=(ARGUMENTS, *NOT_OURS))
 @explained
 def command(modules: tuple[str, ...], leave_unknown: bool, **options: str | None) -> None:
     """Run the orchestrator for the sagas of these modules, until SIGTERM or Ctrl-C.
 
     Without modules: those of SAGAS_DEFINITIONS, or of [tool.sagas] definitions in the nearest pyproject.toml.
     Prints a line that begins with `ready` once it takes messages. Several versions of a saga run side by side when
-    the modules of all are named; new instances take the newest. Every setting has an option here, which wins over
-    its variable; `sagas config --origin` shows what holds.
+    the modules of all are named; new instances take the newest. Every setting of the orchestrator has an option here,
+    which wins over its variable; `sagas config --origin` shows what holds.
     """
     # Imported here: `sagas run --help` needs no broker and no database.
     from sagas.hosting import host_orchestrator

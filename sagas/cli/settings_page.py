@@ -3,6 +3,7 @@
 import sys
 from textwrap import fill
 
+from sagas.cli.run import ARGUMENTS, NOT_OURS
 from sagas.config_layers import OURS, SHARED
 from sagas.config_table import Setting, table
 
@@ -43,8 +44,14 @@ def _line(row: Setting) -> str:
 
 def _section(row: Setting) -> str:
     file = f" Or `{row.file_variable}`: a file that holds it." if row.is_secret else ""
-    text = fill(f"{row.purpose}{file} On the command line `{row.option}`.", _WIDTH, break_on_hyphens=False)
+    text = fill(f"{row.purpose}{file}{_typed(row)}", _WIDTH, break_on_hyphens=False)
     return f"\n## `{row.variable}`\n\n{text}\n"
+
+
+def _typed(row: Setting) -> str:
+    if row.key == ARGUMENTS:
+        return " On the command line of `sagas run` its arguments."
+    return "" if row.key in NOT_OURS else f" On the command line `{row.option}`."
 
 
 def _code(text: str) -> str:

@@ -1,6 +1,7 @@
 """Settings say what is wrong with a value, and never show a password."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from sagas.broker import iggy, iggy_sender
 from sagas.cli.main import cli
+from sagas.cli.run import ARGUMENTS, NOT_OURS
 from sagas.cli.settings_page import page
 from sagas.config import Secret, Settings, masked
 from sagas.config_layers import read_settings
@@ -280,6 +282,20 @@ def test_config_shows_every_setting_and_where_it_comes_from_without_secrets() ->
 
 def test_the_page_of_settings_is_made_from_the_table() -> None:
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page(), "run `make pages`"
+
+
+def test_every_option_that_the_page_names_is_one_of_run() -> None:
+    typed = CliRunner().invoke(cli, ["run", "--help"], prog_name="sagas", terminal_width=200)
+    named = set(re.findall(r"On\s+the\s+command\s+line\s+`(--[a-z-]+)`", page()))
+
+    assert named
+    assert [option for option in named if option not in typed.stdout] == []
+    assert {row.option for row in table() if row.key not in (ARGUMENTS, *NOT_OURS)} == named
+
+
+def test_a_list_that_the_project_says_as_text_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"definitions='a\.b': expected modules.*in pyproject\.toml a list of them"):
+        read_settings({}, folder=project(tmp_path, "definitions = 'a.b'"))
 
 
 def test_the_defaults_of_the_table_are_those_of_the_engine() -> None:
