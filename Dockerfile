@@ -9,7 +9,6 @@ COPY requirements.lock ./
 RUN /opt/sagas/bin/python -m pip install --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY sagas ./sagas
-COPY services ./services
 RUN /opt/sagas/bin/python -m pip install --no-deps --no-build-isolation .
 # The lock pins what the tests need as well; what runs does without.
 RUN /opt/sagas/bin/python -m pip uninstall --yes apsw execnet hypothesis pytest pytest-xdist
@@ -19,7 +18,9 @@ RUN groupadd --gid 10001 sagas \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin sagas \
     && install --directory --owner 10001 --group 10001 --mode 0700 /data
 COPY --from=build /opt/sagas /opt/sagas
-ENV PATH=/opt/sagas/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SAGAS_DATA=/data
+# The demo application is not part of the package: its folder stands beside it.
+COPY services /opt/demo/services
+ENV PATH=/opt/sagas/bin:$PATH PYTHONPATH=/opt/demo PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SAGAS_DATA=/data
 WORKDIR /data
 VOLUME /data
 USER 10001:10001
