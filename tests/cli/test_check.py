@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from tests.cli.conftest import Terminal
+from tests.rules.source import ROOT
 
 
 def test_a_saga_that_holds_is_told_with_its_figures(terminal: Terminal) -> None:
@@ -12,6 +13,19 @@ def test_a_saga_that_holds_is_told_with_its_figures(terminal: Terminal) -> None:
     assert "saga order version 1: OK" in result.stdout
     assert "undo edges  30 of 30 taken, 100 %" in result.stdout
     assert "every state there is" in result.stdout
+
+
+def test_the_page_shows_what_is_printed(terminal: Terminal) -> None:
+    page = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
+    shown = page.partition("$ sagas check services.orders.saga\n")[2].partition("```")[0]
+    printed = terminal.type("check", "services.orders.saga").stdout
+
+    assert untimed(shown) == untimed(printed)
+
+
+def untimed(text: str) -> list[str]:
+    """Its lines but for the one that says how long it took."""
+    return [line for line in text.splitlines() if line and not line.startswith("  time ")]
 
 
 def test_a_broken_law_is_drawn_written_and_ends_with_1(terminal: Terminal, tmp_path: Path) -> None:
