@@ -7,7 +7,7 @@ made from the instance's own ledger and journal; a definition only adds the name
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Literal, Protocol
 
 import msgspec
@@ -236,10 +236,16 @@ def happening(entry: Entry) -> str:
     said = _input_words(entry.input)
     if entry.verdict != "advance":
         said = f"{said} ({entry.verdict})"
-    passed = [_place(state) for state in entry.path[1:]]
+    passed = [words for before, state in pairwise(entry.path) if (words := _reached(before, state))]
     if passed:
         said = f"{said} → {' → '.join(passed)}"
     return f"{said}: {entry.note}" if entry.note else said
+
+
+def _reached(before: str, state: str) -> str:
+    """Where it has come to from `before`; branches that only go on waiting are not told again."""
+    known = before.split("|")
+    return ", ".join(_branch(place) for place in state.split("|") if place not in known or before == state)
 
 
 def _place(state: str) -> str:

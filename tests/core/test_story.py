@@ -19,6 +19,7 @@ from services.contracts import (
 )
 from services.contracts import Item as OrderItem
 from services.orders.saga import OrderData, order_saga
+from tests.core.courses import Data, lanes, message
 from tests.core.past import NOW_MS, Past
 from tests.core.trip import RoomBooked, RoomKept, SeatHeld, SeatRefused, Trip, trip_saga
 
@@ -145,6 +146,17 @@ def test_what_changed_nothing_is_told_with_how_it_stood() -> None:
     past = an_order().reply("create", OrderCreated(order_id="o-1", items=(OrderItem("kettle", 1),), total="59.98"))
 
     assert happenings(past.journal)[-1] == (NOW_MS + 20, "create answered order.created (duplicate)")
+
+
+def test_a_branch_that_only_goes_on_waiting_is_not_told_again() -> None:
+    done_a, done_b = message("DoneA", "a.done"), message("DoneB", "b.done")
+    past = Past(lanes(), "k-1", Data("k-1")).reply("a", done_a(k="k-1")).reply("b", done_b(k="k-1"))
+
+    assert [words for _, words in happenings(past.journal)] == [
+        "started for k-1 → a asked, b asked",
+        "a answered a.done",
+        "b answered b.done → c asked",
+    ]
 
 
 def test_a_journal_row_of_another_release_is_told_all_the_same() -> None:
