@@ -1,6 +1,7 @@
 """What `@saga.step(…)` and its like are: what was said in the parentheses, waiting for the function below them."""
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from sagas.core.definition import StepKind, Unknown
@@ -27,6 +28,13 @@ class Drafting(Protocol):
         ...
 
 
+def milliseconds(saga: str, name: str, what: str, seconds: object, where: str) -> int:
+    """So many seconds in milliseconds. Raises DefinitionError, for which the rest says `what` they are, and of whom."""
+    if isinstance(seconds, int | float) and isfinite(seconds):
+        return int(seconds * 1000)
+    raise DefinitionError(saga, name, f"{what}={seconds!r} is no number of seconds", f"write {what}=30, say", where)
+
+
 class Said:
     """How a step is to be carried out: what stands in its decorator's parentheses."""
 
@@ -47,9 +55,9 @@ class Said:
         self._saga = saga
         self._kind: StepKind = kind
         self._to = to
-        self._timeout_ms = int(timeout * 1000)
+        self._timeout = timeout
         self._unknown: Unknown | None = unknown
-        self._resend_ms = int((timeout / 3 if resend is None else resend) * 1000)
+        self._resend = resend
         self._retry = retry or Retry()
         self._undo_retry = undo_retry or FOREVER
         self._leaves_nothing = leaves_nothing
@@ -58,21 +66,26 @@ class Said:
 
     def drafted(self, build: Callable[..., Command[Event]], namespace: Mapping[str, object]) -> StepDraft:
         """The step of this function, taken up by its saga. Raises DefinitionError."""
+        name, where = getattr(build, "__name__", ""), where_of(build)
+        timeout_ms = milliseconds(self._saga.name, name, "timeout", self._timeout, where)
+        resend_ms = timeout_ms // 3
+        if self._resend is not None:
+            resend_ms = milliseconds(self._saga.name, name, "resend", self._resend, where)
         draft = StepDraft(
             saga=self._saga.name,
             key=self._saga.key,
-            name=getattr(build, "__name__", ""),
+            name=name,
             kind=self._kind,
             to=self._to,
             build=build,
-            timeout_ms=self._timeout_ms,
-            resend_ms=self._resend_ms,
+            timeout_ms=timeout_ms,
+            resend_ms=resend_ms,
             unknown=self._unknown,
             retry=self._retry,
             undo_retry=self._undo_retry,
             leaves_nothing=self._leaves_nothing,
             expires=self._expires,
-            where=where_of(build),
+            where=where,
             each=self._each,
         )
         check_participant(draft.saga, draft.name, draft.key, draft.to, draft.where)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeGuard, get_args
+from typing import Any, TypeGuard, cast, get_args
 
 from sagas.core.definition import StepKind, Unknown
 from sagas.core.instance import ITEM_KEY
@@ -202,7 +202,16 @@ def check_start(saga: str, key: str, fold: Callable[[Any], Any], namespace: Mapp
 
 
 def check_participant(saga: str, name: str, key: str, participant: Participant, where: str) -> None:
-    """Refuse a participant that reads another business key: neither side could read what the other sends."""
+    """Refuse what is no participant, and one that reads another business key: neither side could read the other."""
+    given = cast("object", participant)
+    if not isinstance(given, Participant):
+        raise DefinitionError(
+            saga,
+            name,
+            f"{given!r} is no participant",
+            f'write Participant("{given}", key="{key}")' if isinstance(given, str) else "name a Participant",
+            where,
+        )
     if participant.key != key:
         raise DefinitionError(
             saga,

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from sagas.core.compile import compile_saga
 from sagas.core.course import Fork, Leaf
-from sagas.core.decorators import Each, ForwardDecorator, StepDecorator
+from sagas.core.decorators import Each, ForwardDecorator, StepDecorator, milliseconds
 from sagas.core.definition import Absence, Definition, StartSpec, Unknown
 from sagas.core.drafts import Draft, check_name, check_participant, check_start, where_of
 from sagas.core.flow import Delay, Flow, Wait, callers_line, callers_locals
@@ -55,7 +55,7 @@ class Saga(Generic[D]):
         self.key = key or f"{name}_id"
         self._data_type = data_type
         self._renames = dict(renames or {})
-        self._deadline_ms = int((deadline or 0) * 1000)
+        self._deadline_ms = milliseconds(name, "", "deadline", deadline or 0, callers_line())
         self._drafts: dict[str, Draft] = {}
         self._start: StartSpec | None = None
         self._course: Flow[D] | None = None
@@ -140,16 +140,17 @@ class Saga(Generic[D]):
         """
 
         def decorate(fold: Callable[[D, R], D]) -> Wait[D, R]:
+            name, where = plain_name(fold, self.name), where_of(fold)
+            check_participant(self.name, name, self.key, on, where)
             draft = WaitDraft(
                 saga=self.name,
-                name=plain_name(fold, self.name),
-                where=where_of(fold),
+                name=name,
+                where=where,
                 topic=on.events,
                 fold=fold,
-                timeout_ms=int(timeout * 1000),
+                timeout_ms=milliseconds(self.name, name, "timeout", timeout, where),
                 absence=absence,
             )
-            check_participant(self.name, draft.name, self.key, on, draft.where)
             check_wait(draft, self.key, callers_locals())
             self.add(draft)
             return Wait(draft)
@@ -237,6 +238,14 @@ class Saga(Generic[D]):
 
     def add(self, draft: Draft) -> None:
         """Take up a step, wait, delay or decision. Called by the decorators."""
+        if self._definition is not None:
+            raise DefinitionError(
+                self.name,
+                draft.name,
+                "it comes after saga.flow(…), and no run would ever come to it",
+                "write it above, and name it in the flow",
+                draft.where,
+            )
         known = self._drafts.get(draft.name)
         if known is not None:
             raise DefinitionError(

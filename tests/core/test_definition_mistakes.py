@@ -142,6 +142,37 @@ def timeout_of_nothing() -> None:
     fresh().step(to=A, timeout=0, unknown="undo")(do)
 
 
+def timeout_that_is_text() -> None:
+    fresh().step(to=A, timeout="3", unknown="undo")(do)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def deadline_that_is_text() -> None:
+    Saga("thing", Thing, version=1, deadline="60")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def timeout_without_end() -> None:
+    fresh().step(to=A, timeout=float("inf"), unknown="undo")(do)
+
+
+def resend_that_is_text() -> None:
+    fresh().pivot(to=A, timeout=3, unknown="ask", resend="1")(do)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def participant_that_is_text() -> None:
+    fresh().step(to="bank", timeout=1, unknown="undo")(do)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def step_behind_the_flow() -> None:
+    saga = fresh()
+    step = saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(do)
+    step.reply(unchanged)
+    saga.flow(step)
+
+    @saga.step(to=A, timeout=1, unknown="undo")
+    def forgotten(thing: Thing) -> Do:
+        return Do(thing_id=thing.thing_id)
+
+
 def duplicate_names() -> None:
     saga = fresh()
     saga.step(to=A, timeout=1, unknown="undo")(do)
@@ -449,6 +480,12 @@ MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (timeout_without_unknown, "does not say what an unknown outcome means", 'unknown="undo"'),
     (unknown_without_meaning, "unknown='hope' has no meaning", "use one of undo, ask, resend, hold"),
     (timeout_of_nothing, "timeout of 0 ms is out of range", "seconds"),
+    (timeout_that_is_text, "timeout='3' is no number of seconds", "write timeout=30"),
+    (deadline_that_is_text, "deadline='60' is no number of seconds", "write deadline=30"),
+    (timeout_without_end, "timeout=inf is no number of seconds", "write timeout=30"),
+    (resend_that_is_text, "resend='1' is no number of seconds", "write resend=30"),
+    (participant_that_is_text, "'bank' is no participant", 'write Participant("bank", key="thing_id")'),
+    (step_behind_the_flow, "it comes after saga.flow(…)", "write it above"),
     (expiry_of_what_is_asked_for, "it expires and is waited for all the same", 'unknown="undo"'),
     (step_of_somebody_with_another_key, "'b' has the business key 'account_id', the saga 'thing_id'", 'key="thing_id"'),
     (
