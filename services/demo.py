@@ -22,6 +22,7 @@ from sagas.core.story import Names, elapsed, standing, summary, undo_names
 from sagas.errors import SagaError
 from sagas.ports import InstanceFilter, Store
 from sagas.store.sqlite import SqliteStore
+from sagas.streams import give_up_output
 from services.contracts import STREAM
 from services.leaving import end_in_order
 from services.orders.saga import order_saga
@@ -54,13 +55,23 @@ def main() -> int:
         parser.error(f"--orders {arguments.orders}: expected 1 to {ORDERS_MAX}")
     end_in_order()
     try:
-        return run(arguments.data, arguments.orders)
+        return _run(arguments.data, arguments.orders)
     except (SagaError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("demo: interrupted, everything it started is stopped", file=sys.stderr)
         return 130
+
+
+def _run(folder: Path, count: int) -> int:
+    """The demo; 1 when who read what it prints has seen enough, as `| head` has."""
+    try:
+        return run(folder, count)
+    except* BrokenPipeError:
+        # Nobody reads what would be said about it, either.
+        give_up_output()
+    return 1
 
 
 def run(folder: Path, count: int) -> int:

@@ -53,6 +53,10 @@ def main() -> int:
     except (SagaError, OSError) as error:
         sys.stderr.write(f"up: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        # The supervisor is out of the terminal's reach: it goes on.
+        sys.stderr.write("up: interrupted; what was started goes on: `make down` stops it\n")
+        return 130
 
 
 def start(folder: Path) -> int:

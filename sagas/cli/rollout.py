@@ -9,7 +9,7 @@ import msgspec
 from rich_click import RichCommand
 
 from sagas.cli.definitions import load
-from sagas.cli.instances import database_option, reading
+from sagas.cli.instances import reading
 from sagas.cli.output import explained, plain, say, say_json, table
 from sagas.core.carrying import asked_for, renamed_leaves
 from sagas.core.code import changed_code
@@ -92,7 +92,12 @@ class _Book:
 @click.command(cls=RichCommand)
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
-@database_option
+@click.option(
+    "--db",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The orchestrator's database, for the live instances in it; without it none are looked at.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; docs/cli.md describes it.")
 @explained
 def command(old: str, new: str, db: Path | None, as_json: bool) -> None:

@@ -97,7 +97,7 @@ def require_migrated(database: Database, migrations: Sequence[Migration]) -> Non
     if missing:
         raise SchemaMismatch(
             f"{database.name}: lacks the migration {missing[0]!r}: it was made by an older release or by something "
-            "else; start the orchestrator on it once (make up), or name another file"
+            "else; start the orchestrator on it once (sagas run), or name another file"
         )
 
 

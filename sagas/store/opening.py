@@ -67,7 +67,7 @@ def connect(name: str, *, read_only: bool) -> driver.Connection:
         # Opening a pipe to read it would wait for somebody who writes to it, for ever.
         raise StoreError(f"{name}: is a device or a pipe, not a file; name a file")
     if read_only and not os.path.exists(name):
-        raise StoreError(f"no saga database at {name}; start the orchestrator (make up), or name the file with --db")
+        raise StoreError(f"no saga database at {name}; start the orchestrator (sagas run), or name the file with --db")
     if not read_only:
         _create_private(name)
     mode = "ro" if read_only else "rw"

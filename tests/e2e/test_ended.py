@@ -72,3 +72,31 @@ def told_of(folder: Path) -> Sequence[int]:
         except OSError:
             continue  # it has ended meanwhile, or is not ours
     return found
+
+
+def test_a_reader_of_the_demo_that_has_seen_enough_gets_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", *COMMANDS["demo"], "--data", str(tmp_path / "data")]
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert demo.stdout is not None
+    assert demo.stderr is not None
+    with demo.stdout as output, demo.stderr as errors:
+        assert output.readline().startswith(b"broker")
+        output.close()
+        assert errors.read() == b""
+    assert demo.wait(WAIT_S_MAX) == 1
+    assert living(tmp_path) == []
+
+
+def test_ctrl_c_while_everything_is_started_says_that_the_supervisor_goes_on(tmp_path: Path) -> None:
+    environ = {**os.environ, "SAGAS_DATA": str(tmp_path / "data"), "SAGAS_BROKER_ADDRESS": "127.0.0.1:0"}
+    up = subprocess.Popen([sys.executable, "-m", "services.up"], env=environ, stderr=subprocess.PIPE)
+    assert up.stderr is not None
+    try:
+        wait_until(lambda: bool(living(tmp_path)), "the supervisor to be started")
+        up.send_signal(signal.SIGINT)
+        with up.stderr as errors:
+            assert errors.read() == b"up: interrupted; what was started goes on: `make down` stops it\n"
+        assert up.wait(WAIT_S_MAX) == 130
+    finally:
+        subprocess.run([sys.executable, "-m", "services.down"], env=environ, check=False)
+    assert living(tmp_path) == []

@@ -261,7 +261,7 @@ def leave_rows_unread(database: Database, unread: list[object]) -> None:
 
 
 def test_reading_a_database_that_is_not_there_says_what_to_do(path: Path) -> None:
-    with pytest.raises(StoreError, match=r"no saga database at .*; start the orchestrator \(make up\), or name"):
+    with pytest.raises(StoreError, match=r"no saga database at .*; start the orchestrator \(sagas run\), or name"):
         SqliteStore(path, read_only=True)
     assert not path.exists()
 
