@@ -8,13 +8,14 @@ from sagas.check.counterexample import Counterexample
 from sagas.core.definition import Definition
 from sagas.core.instance import STUCK
 from sagas.core.machine import Edge, EdgeKind
-from sagas.core.outcomes import LIST_REFUSED
+from sagas.core.outcomes import LIST_REFUSED, WAY_FAILED
 
 UNDO_KINDS: tuple[EdgeKind, ...] = ("undo", "refuse", "undeliverable")
 """The moves that turn a run back and carry it to its end."""
 
-# A success after a refusal (`late`, `sweeping`) breaks a participant's promise; only the author's code can raise.
-_NOT_PROMISED = ("late", "broken", "undone-swept")
+# A success after a refusal (`late`, `sweeping`) breaks a participant's promise; only the author's code can raise; and
+# of the places that a run could be freed into, the ledger allows for few.
+_NOT_PROMISED = ("late", "broken", "undone-swept", WAY_FAILED)
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from sagas.core.definition import Definition
 from sagas.core.instance import ENDS, STUCK, Instance
 from sagas.core.machine import NEW, Edge
 from sagas.core.mermaid import label, node
-from sagas.core.outcomes import ANSWERED, DONE, LIST_REFUSED, PARTLY_REFUSED, REFUSED
+from sagas.core.outcomes import ANSWERED, DONE, LIST_REFUSED, PARTLY_REFUSED, REFUSED, WAY_FAILED
 
 _PREFIX: Mapping[str, str] = {
     "forward": "",
@@ -118,7 +118,8 @@ def mermaid(
     """The drawing as Mermaid text, ending in a newline.
 
     `with_late` adds what is rare and leads from nearly everywhere: successes that arrive although their step was
-    refused, commands that no participant could read, functions of the saga that raise. `with_operator` adds what a
+    refused, commands that no participant could read, functions of the saga that raise, ways that had failed before
+    their run was stuck. `with_operator` adds what a
     person can do. Moves that the instance of `progress` has made are drawn whatever they are.
     """
     moves = Counter(progress.moves if progress is not None else ())
@@ -126,7 +127,7 @@ def mermaid(
     edges = [
         edge
         for edge in definition.edges
-        if edge[:3] in _made(moves) or (edge.kind not in hidden and (with_late or not _is_broken(edge)))
+        if edge[:3] in _made(moves) or (edge.kind not in hidden and (with_late or not _is_rare(edge)))
     ]
     states = list(dict.fromkeys(state for edge in edges for state in (edge.source, edge.dest)))
     been = Counter(dest for _, _, dest in moves.elements())
@@ -150,8 +151,8 @@ def _made(moves: Iterable[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
     return {(trigger, source, dest) for source, trigger, dest in moves}
 
 
-def _is_broken(edge: Edge) -> bool:
-    return edge.trigger.endswith(".broken")
+def _is_rare(edge: Edge) -> bool:
+    return edge.trigger.endswith((".broken", f".{WAY_FAILED}"))
 
 
 _Arrow = tuple[str, str, str]

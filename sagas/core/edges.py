@@ -12,6 +12,9 @@ what is undone already. A run that is complete without that step sweeps it out (
 `s.Undeliverable` is the engine's own refusal, which no command declares: the participant could not read the
 command. It goes where the step's refusals go; behind the pivot, and for an undo, it goes to `stuck`.
 
+`way-failed` edges are for a run that was stuck in another branch and begins this one anew: a way that had failed
+before is not gone once more, it goes back to where its undo was (`sagas/core/passing.py`).
+
 A fan-out is one leaf, and moves when its items together have come to something (`sagas/core/fanout.py`).
 
 `operator` edges are a person's: out of `stuck` forward, back or to another try (`sagas/core/edges_by_hand.py`), and
@@ -28,8 +31,8 @@ from sagas.core.edges_by_hand import out_of_stuck
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK
 from sagas.core.machine import NEW, UNDELIVERABLE, UNDO_UNDELIVERABLE, Edge
 from sagas.core.messages import Rejection
-from sagas.core.outcomes import ABSENT, DONE, LIST_REFUSED, NO, OVER, PARTLY_REFUSED, REFUSED, YES
-from sagas.core.retreat import relation
+from sagas.core.outcomes import ABSENT, DONE, LIST_REFUSED, NO, OVER, PARTLY_REFUSED, REFUSED, WAY_FAILED, YES
+from sagas.core.retreat import lane_mates, relation
 
 
 class Edges(NamedTuple):
@@ -82,12 +85,19 @@ class _Walk(EdgeList):
                     dest = finish(self.course, at, spec.name, outcome)
                     self.add(spec.name, REPLIES, f"{spec.name}.{outcome}", self.state(at), dest, "forward")
         source, end = self.state(at), self.refused_end(spec.name)
+        if place.phase in ("pending", "waiting", "delaying") and self._may_be_entered_anew(spec.name):
+            dest = self.retreat.fail(at, spec.name, is_refused=False)
+            self.add(spec.name, TIMEOUTS, f"{spec.name}.{WAY_FAILED}", source, dest, "undo")
         self.add(spec.name, BROKEN, f"{spec.name}.broken", source, STUCK, "stuck")
         # A whole run is turned back over the first of its places: the others' moves would be the same.
         if place == next((p for p in ordered(self.course, at) if self._can_turn(p)), None):
             back = self.retreat.turn(at)
             self.add(spec.name, DEADLINE, f"{spec.name}.deadline", source, back, "undo", end)
             self.add(spec.name, OPERATOR, f"{spec.name}.cancel", source, back, "operator", end)
+
+    def _may_be_entered_anew(self, name: str) -> bool:
+        """Whether it is in a way that may fail, and the run may be stuck in a branch beside those ways meanwhile."""
+        return self.retreat.catcher(name) is not None and bool(lane_mates(self.course, name)["outer"])
 
     def _can_turn(self, place: Place) -> bool:
         return place.step in self.turnable and place.phase not in ("undoing", "sweeping", "deciding")

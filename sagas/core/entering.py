@@ -7,20 +7,21 @@ were left lose their timers, and what was under way in them is unknown from then
 
 Passing over. A move out of `stuck`, and the way back after a late success, lead to where a branch begins (or, on the
 way back, ends), whatever has happened on it. What the ledger says of a step that is entered so is not asked for
-again: the run moves on by the answer that is known, until it comes to something that is still open.
+again: the run moves on by the answer that is known, until it comes to something that is still open. What is known of
+a leaf stands in `sagas/core/passing.py`.
 """
 
 from msgspec.structs import replace
 
-from sagas.core.course import BACKWARD, Place
+from sagas.core.course import BACKWARD, Phase, Place
 from sagas.core.definition import ChoiceSpec, DelaySpec, StepSpec, WaitSpec
 from sagas.core.drafts import TIMEOUT_MS_MAX
 from sagas.core.effects import ClearTimer
 from sagas.core.fanout import begin_items, outcome, refusal_of, undo_items
-from sagas.core.instance import BY_HAND, COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK, StepRecord, leaf_of
-from sagas.core.machine import UNDELIVERABLE
+from sagas.core.instance import COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK, StepRecord, leaf_of
 from sagas.core.messages import Event, Rejection
-from sagas.core.outcomes import LIST_REFUSED, NO, OVER, YES, by_hand
+from sagas.core.outcomes import LIST_REFUSED, NO, OVER, WAY_FAILED, YES
+from sagas.core.passing import known_word, next_way_has_begun, way_has_failed
 from sagas.core.reading import because, read_signal
 from sagas.core.turn import (
     DEADLINE_TIMER,
@@ -42,6 +43,8 @@ def enter(turn: Turn) -> None:
         _leave(turn, ())
         _settle(turn)
         return
+    if state == STUCK:
+        return  # what is beside it stands still
     here = turn.places
     before = turn.definition.lanes.get(turn.moves[-1].source, ())
     _leave(turn, here)
@@ -68,10 +71,14 @@ def _is_fanout(turn: Turn, leaf: str) -> bool:
 
 
 def _enter_place(turn: Turn, place: Place) -> None:
+    if way_has_failed(turn, place.step):
+        turn.move(f"{place.step}.{WAY_FAILED}")
+        enter(turn)
+        return
     if place.step in turn.definition.steps:
         spec = turn.definition.steps[place.step]
         if place.phase in BACKWARD:
-            _enter_undoing(turn, spec)
+            _enter_undoing(turn, spec, place.phase)
         elif place.phase == "pending":
             _enter_pending(turn, spec)
         else:
@@ -96,8 +103,9 @@ def _enter_pending(turn: Turn, spec: StepSpec) -> None:
             end_items(turn, spec, word)
         return
     record = turn.instance.step(spec.name)
-    if record is not None and record.effect in ("done", "refused", "undone") and spec.name != turn.retried:
-        _pass_over(turn, spec, record)
+    word = known_word(spec, record) if record is not None and spec.name != turn.retried else ""
+    if word:
+        _pass_over(turn, spec, word)
         return
     if spec.kind != "compensatable" and turn.instance.deadline_ms:
         turn.effects.append(ClearTimer(name=DEADLINE_TIMER))  # the deadline stops at the pivot
@@ -124,24 +132,21 @@ def end_items(turn: Turn, spec: StepSpec, word: str, why: str = "") -> None:
     enter(turn)
 
 
-def _pass_over(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
-    word = record.reply
-    if record.effect == "done" and not any(r.__name__ == word for r in spec.replies.values()):
-        word = by_hand(spec)  # a person said so, whatever its participant said
-    elif not word or word == BY_HAND:
-        word = UNDELIVERABLE  # undone without an answer: nothing of it remains, as if it had been refused
+def _pass_over(turn: Turn, spec: StepSpec, word: str) -> None:
     turn.move(f"{spec.name}.{word}")
     if turn.has_turned and not turn.instance.cause:
         turn.change(cause=f"{spec.name}: {word}")
     enter(turn)
 
 
-def _enter_undoing(turn: Turn, spec: StepSpec) -> None:
+def _enter_undoing(turn: Turn, spec: StepSpec, phase: Phase) -> None:
     record = turn.instance.step(spec.name)
     assert spec.undo is not None
-    if spec.each is not None and undo_items(turn, spec):
+    # What stands of a way although the next one was begun was done after it had been refused: the end undoes it.
+    is_behind = phase == "reverting" and next_way_has_begun(turn, spec.name)
+    if spec.each is not None and not is_behind and undo_items(turn, spec):
         return
-    if record is not None and record.is_open:
+    if record is not None and record.is_open and not is_behind:
         effect = "unknown" if record.effect == "intended" else record.effect
         send_undo(turn, spec, replace(record, effect=effect, undo_sent_ms=turn.now_ms))
         return
@@ -172,6 +177,8 @@ def _enter_waiting(turn: Turn, spec: WaitSpec) -> None:
     known = turn.instance.mark(spec.name)
     if known is not None and spec.name != turn.retried and turn.can(f"{spec.name}.{known}"):
         turn.move(f"{spec.name}.{known}")
+        if turn.instance.state == STUCK:
+            get_stuck(turn, spec.name, "no signal came")
         enter(turn)
         return
     turn.timer(spec.name, "absent", "do", 0, turn.now_ms + spec.timeout_ms)

@@ -45,6 +45,8 @@ def begin_items(turn: Turn, spec: StepSpec) -> str:
             return ""
         if problem:
             turn.note = f"{spec.name}: {problem}"
+            if spec.kind == "compensatable":
+                turn.mark(spec.name, LIST_REFUSED)  # behind the pivot a person has it listed anew
             return LIST_REFUSED
     if spec.kind != "compensatable" and turn.instance.deadline_ms:
         turn.effects.append(ClearTimer(name=DEADLINE_TIMER))  # the deadline stops at the pivot

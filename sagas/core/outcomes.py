@@ -32,6 +32,9 @@ ANSWERED = "answered"
 """Of a fan-out that was stuck over an item: the item's answer came."""
 
 
+WAY_FAILED = "way-failed"
+"""Of a leaf that is entered anew when its run is freed: the way that it is in had failed before that."""
+
 UNDONE = {"resolve-undone": "undone", "resolve-cleared": "undone-cleared", "resolve-swept": "undone-swept"}
 """What moves a run that is stuck over an undo when its answer comes after all, by the word of a person that would."""
 

@@ -13,7 +13,7 @@ from sagas.core.effects import ClearTimer, Reply
 from sagas.core.entering import enter, give_up, settle_items, turn_back_late
 from sagas.core.fanout import is_undone
 from sagas.core.flow import unchanged
-from sagas.core.instance import STUCK, StepRecord
+from sagas.core.instance import COMPENSATED, REJECTED, STUCK, StepRecord
 from sagas.core.machine import UNDELIVERABLE, UNDO_UNDELIVERABLE
 from sagas.core.messages import Event, Fault, InProgress, Rejection, Undeliverable
 from sagas.core.operator import compare_with_word, go_on_undone, is_by_hand
@@ -82,8 +82,8 @@ def _on_do_reply(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -
         else:
             turn.answer("violation", f"{record.name} answered {record.reply} before and {word} now")
     elif record.effect == "unknown" and record.reply:
-        # It came late once already, after a refusal, and is to be undone.
-        turn.answer("duplicate" if record.reply == word else "late", f"{record.name}: {record.reply} came before")
+        # It came late once already, or after a refusal, and is to be undone.
+        turn.answer("duplicate" if record.reply == word else "late", f"{record.name}: {word} came after {record.reply}")
     elif record.effect in ("intended", "unknown") and _stands_still(turn, spec, record):
         _note_beside(turn, spec, record, reply)
     elif record.effect == "undone" or spec.undo is None or turn.phase(spec.name) in BACKWARD:
@@ -179,16 +179,27 @@ def _folded(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> byt
 
 def _done_after_refusal(turn: Turn, spec: StepSpec, record: StepRecord, word: str) -> None:
     """A step said no and then did it all the same: its effect is open, and is undone after all."""
-    # On its way forward the run goes on without the step: it has gone another way. Its end undoes this.
-    is_forward = not turn.has_turned and turn.instance.state != STUCK
+    # On its way forward the run goes on without the step: it has gone another way. Its end undoes this. The refusal
+    # is kept, for it says which way: a run that is freed passes over the step by it.
     refusal = record.reply
-    record = turn.record(record, effect="unknown" if is_forward else "done", reply=word, answered_ms=turn.now_ms)
+    if _has_turned(turn):
+        record = turn.record(record, effect="done", reply=word, answered_ms=turn.now_ms)
+    else:
+        record = turn.record(record, effect="unknown", answered_ms=turn.now_ms)
     turn.answer("late", f"{record.name}: {word} came after {refusal}: undone after all")
     if turn.can(f"{spec.name}.late"):
         turn_back_late(turn, record.name)
     elif spec.each is not None and turn.phase(spec.name) in BACKWARD:
         send_undo(turn, spec, replace(record, undo_sent_ms=turn.now_ms))  # with the other items
     # Else the ledger has the effect, and no way from there ends with it open.
+
+
+def _has_turned(turn: Turn) -> bool:
+    """Whether the run is on its way back, or was when it got stuck."""
+    if turn.instance.state != STUCK:
+        return turn.has_turned
+    before = turn.definition.lanes.get(turn.instance.stuck_from, ())
+    return turn.instance.stuck_from in (COMPENSATED, REJECTED) or any(place.phase == "undoing" for place in before)
 
 
 def _on_undo_reply(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> None:

@@ -136,6 +136,7 @@ def ask_for(turn: Turn, spec: StepSpec, record: StepRecord) -> None:
         replace(
             record,
             effect="intended",
+            reply="",
             attempts=attempts + 1,
             faults=0,
             sent_ms=turn.now_ms,

@@ -236,6 +236,54 @@ def lanes_in_a_way() -> Definition:
     return m.close(((a & b) >> p) | c)
 
 
+def held_beside_ways() -> Definition:
+    m = Maker()
+    x, b, c, d = m.step("x", unknown="hold"), *m.steps("bcd")
+    return m.close((x & (b | c)) >> d)
+
+
+def held_beside_longer_ways() -> Definition:
+    m = Maker()
+    x, b, e, c = m.step("x", unknown="hold"), m.step("b", unknown="ask"), *m.steps("ec")
+    return m.close(x & (b >> e | c))
+
+
+def held_beside_ways_with_a_delay() -> Definition:
+    m = Maker()
+    x, b, c = m.step("x", unknown="hold"), *m.steps("bc")
+    return m.close(x & (m.pause() >> b | c))
+
+
+def held_beside_a_way_of_lanes() -> Definition:
+    m = Maker()
+    x, a, b, c = m.step("x", unknown="hold"), m.step("a", unknown="ask"), *m.steps("bc")
+    return m.close(x & (a & b | c))
+
+
+def held_beside_a_way_that_leaves_nothing() -> Definition:
+    m = Maker()
+    x, b, c = m.step("x", unknown="hold"), m.step("b", has_undo=False), m.step("c")
+    return m.close(x & (b | c))
+
+
+def held_beside_ways_with_a_wait() -> Definition:
+    m = Maker()
+    x, b, c = m.step("x", unknown="hold"), *m.steps("bc")
+    return m.close(x & (m.wait(absence="hold") >> b | c))
+
+
+def held_before_a_way_that_waits() -> Definition:
+    m = Maker()
+    x, b, c = m.step("x", unknown="hold"), m.step("b", has_undo=False), m.step("c")
+    return m.close(x & (b | m.wait(absence="refusal") >> c))
+
+
+def held_beside_a_branch_by_refusal() -> Definition:
+    m = Maker()
+    x, a, c, d = m.step("x", unknown="hold"), *m.steps("acd")
+    return m.close((x & a.on(m.reply("a", "Refused"), c)) >> d)
+
+
 def undo_that_gives_up() -> Definition:
     m = Maker()
     a, b = m.step("a", undo_retry=Retry(attempts_max=2)), m.step("b")
@@ -260,6 +308,14 @@ COURSES: Mapping[str, Callable[[], Definition]] = {
         ways,
         ways_in_a_lane,
         lanes_in_a_way,
+        held_beside_ways,
+        held_beside_longer_ways,
+        held_beside_ways_with_a_delay,
+        held_beside_a_way_of_lanes,
+        held_beside_a_way_that_leaves_nothing,
+        held_beside_ways_with_a_wait,
+        held_before_a_way_that_waits,
+        held_beside_a_branch_by_refusal,
         undo_that_gives_up,
     )
 }

@@ -1,5 +1,8 @@
 """What happens in the other branches while a run is stuck over one: nothing of it is lost."""
 
+from collections.abc import Callable
+
+from sagas import Flow
 from sagas.testing import Scenario
 from tests.core.courses import Agreed, Begun, Data, Maker
 
@@ -62,3 +65,93 @@ def test_an_undo_that_is_answered_beside_the_one_that_cannot_be_is_not_asked_for
     say(maker, story, "a.Undone")
     assert story.state == "compensated"
     assert [sent.step for entry in story.journal[asked:] for sent in entry.sent] == []
+
+
+def stuck_beside_ways(lane: Callable[[Maker], Flow[Data]]) -> tuple[Maker, "Scenario[Data]"]:
+    """`(x & …) >> d` at its start: `x` is the step that a person is needed for."""
+    maker = Maker()
+    x, d = maker.step("x", unknown="hold"), maker.step("d")
+    maker.saga.flow((x & lane(maker)) >> d)
+    return maker, Scenario(maker.saga).start_event(Begun(k="k-1"))
+
+
+def two_ways(maker: Maker) -> Flow[Data]:
+    b, c = maker.steps("bc")
+    return b | c
+
+
+def test_a_way_that_is_being_undone_is_not_begun_anew_but_undone_to_its_end() -> None:
+    maker, story = stuck_beside_ways(two_ways)
+    story.fires("b", kind="timeout").fires("x", kind="timeout")
+    story.operate("retry")
+    assert story.state == "x.pending|b.reverting"
+    assert [(sent.step, sent.operation) for sent in story.journal[-1].sent] == [("x", "do"), ("b", "undo")]
+    say(maker, story, "b.Undone", "x.Done", "c.Done", "d.Done")
+    assert story.state == "completed"
+    assert (story.effect("b"), story.effect("c")) == ("undone", "done")
+
+
+def test_a_success_that_came_after_its_undo_does_not_bring_the_way_back() -> None:
+    maker, story = stuck_beside_ways(two_ways)
+    story.fires("b", kind="timeout").fires("x", kind="timeout")
+    say(maker, story, "b.Done", "x.Done")
+    assert story.state == "b.reverting"
+    say(maker, story, "b.Undone", "c.Done", "d.Done")
+    assert story.state == "completed"
+    assert (story.effect("b"), story.effect("c")) == ("undone", "done")
+
+
+def test_a_step_that_is_undone_is_not_passed_over_by_its_success() -> None:
+    maker, story = stuck_beside_ways(lambda make: make.step("b") >> make.step("e") | make.step("c"))
+    story.fires("b", kind="timeout").fires("x", kind="timeout")
+    say(maker, story, "b.Done", "b.Undone", "x.Done")
+    assert story.state == "c.pending"
+    say(maker, story, "c.Done", "d.Done")
+    assert story.state == "completed"
+    assert not story.said("e")
+
+
+def test_a_way_that_left_nothing_is_not_gone_again_behind_the_next() -> None:
+    maker, story = stuck_beside_ways(lambda make: make.step("b", has_undo=False) | make.step("c"))
+    story.fires("b", kind="timeout").fires("x", kind="timeout")
+    say(maker, story, "b.Done", "c.Done", "x.Done", "d.Done")
+    assert story.state == "completed"
+    assert story.effect("c") == "done"
+
+
+def test_a_success_after_a_refusal_is_swept_out_though_the_run_was_stuck_meanwhile() -> None:
+    maker, story = stuck_beside_ways(two_ways)
+    say(maker, story, "b.Refused")
+    story.fires("x", kind="timeout")
+    say(maker, story, "b.Done", "c.Done", "x.Done")
+    assert story.state == "d.pending"
+    say(maker, story, "d.Done")
+    assert story.state == "b.sweeping"
+    say(maker, story, "b.Undone")
+    assert story.state == "completed"
+
+
+def test_a_branch_behind_a_refusal_stays_the_one_that_is_gone() -> None:
+    maker = Maker()
+    x, a, c, d = maker.step("x", unknown="hold"), *maker.steps("acd")
+    maker.saga.flow((x & a.on(maker.reply("a", "Refused"), c)) >> d)
+    story = Scenario(maker.saga).start_event(Begun(k="k-1"))
+    say(maker, story, "a.Refused")
+    assert story.state == "x.pending|c.pending"
+    say(maker, story, "a.Done")
+    story.fires("x", kind="timeout")
+    say(maker, story, "a.Done", "x.Done")
+    assert story.state == "c.pending"
+    say(maker, story, "c.Done", "d.Done", "a.Undone")
+    assert story.state == "completed"
+    assert (story.effect("a"), story.effect("c")) == ("undone", "done")
+
+
+def test_a_way_whose_wait_a_person_ended_is_not_waited_for_again() -> None:
+    maker, story = stuck_beside_ways(lambda make: make.wait(absence="hold") >> make.step("b") | make.step("c"))
+    story.fires("word").operate("resolve-undone")
+    assert story.state == "x.pending|c.pending"
+    story.fires("x", kind="timeout").operate("retry")
+    assert (story.state, story.instance.reason) == ("x.pending|c.pending", "")
+    say(maker, story, "x.Done", "c.Done", "d.Done")
+    assert story.state == "completed"

@@ -16,6 +16,7 @@ from sagas.core.shape import shape_of
 from sagas.core.story import summary
 from sagas.testing import Scenario
 from tests.core.parcels import (
+    HOUSE,
     SAGAS,
     Clear,
     Cleared,
@@ -301,6 +302,32 @@ def test_a_list_that_fails_in_a_way_is_undone_and_the_next_way_is_gone() -> None
     story.expect(Unpack).reply(UNPACKED)
     story.expect(Prepare).reply(READY)
     story.expect_completed()
+
+
+def growing(make: Maker) -> Flow[Order]:
+    """`(pack | last) & held`, where the fold of `held` takes a parcel off the list."""
+
+    def shorter(order: Order, reply: Ready | Full) -> Order:
+        return msgspec.structs.replace(order, parcels=order.parcels[1:])
+
+    held = make.saga.step(to=HOUSE, timeout=30, unknown="hold", leaves_nothing=True)(prepared)
+    held.reply(shorter)
+    return (make.pack() | make.table("last")) & held
+
+
+def prepared(order: Order) -> Prepare:
+    return Prepare(order_id=order.order_id)
+
+
+def test_a_list_that_was_refused_is_not_made_again_when_the_run_is_freed() -> None:
+    story = Scenario(saga_of(growing, at_most=2)).start_event(order("p-1", "p-2", "p-3"))
+    assert story.state == "last.pending|prepared.pending"
+    story.fires("prepared", kind="timeout")
+    story.late("prepared", READY)
+    assert story.state == "last.pending"
+    story.late("last", READY)
+    assert story.state == "completed"
+    assert [record.name for record in story.instance.steps] == ["last", "prepared"]
 
 
 def test_a_branch_that_is_refused_undoes_the_items_beside_it() -> None:

@@ -106,6 +106,18 @@ def test_a_way_whose_effect_a_person_took_back_is_passed_over_as_refused() -> No
     assert run.say("b", "done").say("c", "done").instance.state == "d.pending"
 
 
+def test_a_wait_that_ended_in_silence_and_holds_since_waits_for_a_person_with_the_reason() -> None:
+    """The version that the run goes on under says otherwise what silence means."""
+    older, newer = Maker(), Maker()
+    run = Run(held_beside(older, older.wait(absence="consent")))
+    run.take(Fire(kind="absent", step="word")).time_out("h")
+    run.definition = held_beside(newer, newer.wait(absence="hold"))
+    run.person("retry")
+    assert (run.instance.state, run.instance.stuck_step) == (STUCK, "word")
+    assert run.instance.reason == "word: no signal came"
+    assert run.person("resolve-done").instance.state == "c.pending|h.pending"
+
+
 def test_a_move_that_is_none_is_a_defect_of_the_engine_and_says_so() -> None:
     run = Run(_plain())
     with pytest.raises(IllegalMove, match=r"no move 'b\.DoneB' from state 'a\.pending'"):

@@ -47,6 +47,20 @@ NEVER_GONE: dict[str, set[tuple[str, str]]] = {
     "ways": {("d.pending", "d.done"), ("d.pending", "d.other"), ("d.undoing", "d.undone")},
     "lanes_in_a_way": {("c.pending", "c.done"), ("c.pending", "c.other")},
     "ways_in_a_lane": {("c.undoing", "c.undone")},
+    "held_beside_ways": {("c.undoing", "c.undone")},
+    "held_beside_longer_ways": {("c.pending", "c.done"), ("c.pending", "c.other"), ("c.undoing", "c.undone")},
+    "held_beside_ways_with_a_delay": {("c.pending", "c.done"), ("c.pending", "c.other"), ("c.undoing", "c.undone")},
+    "held_beside_a_way_of_lanes": {
+        ("x.pending", "x.refused"),
+        ("x.undoing", "x.undone"),
+        ("c.pending", "c.done"),
+        ("c.pending", "c.other"),
+        ("c.pending", "c.refused"),
+    },
+    "held_beside_a_way_that_leaves_nothing": {("c.pending", "c.done"), ("c.pending", "c.other")},
+    "held_beside_ways_with_a_wait": {("c.undoing", "c.undone")},
+    "held_before_a_way_that_waits": {("c.pending", "c.done"), ("c.pending", "c.other")},
+    "held_beside_a_branch_by_refusal": {("c.undoing", "c.undone")},
 }
 """Before or behind them there is always a step that was refused or left out, and the rules pass over that."""
 
