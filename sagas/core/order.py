@@ -2,7 +2,8 @@
 
 Theory of operation. The course is walked with what is true of the paths that lead to a part: whether on one of
 them the point of no return is passed, and by which step. A branch behind a refusal that it takes up has not
-passed the step that was refused; a way begins where the one before it began, for what that did is undone.
+passed the step that was refused; a way begins where the one before it began, for what that did is undone. Branches
+with a retriable step have passed it from where they begin: it is done whatever the branch beside it is at.
 """
 
 from collections.abc import Mapping
@@ -86,7 +87,11 @@ class _Order:
                 "it cannot be undone and a branch beside it can be refused",
                 "put it after the branches are joined, or make it `@saga.step` with an undo",
             )
-        return path if retriable is None else _Path(path.past or retriable)
+        if retriable is None:
+            return path
+        # Whatever the other branches are at, it may be done by now.
+        self.turnable.difference_update(both.names)
+        return _Path(path.past or retriable)
 
     def _fork(self, fork: Fork, path: _Path) -> _Path:
         after = self.pass_through(fork.head, path)

@@ -284,6 +284,18 @@ def held_beside_a_branch_by_refusal() -> Definition:
     return m.close((x & a.on(m.reply("a", "Refused"), c)) >> d)
 
 
+def retriable_beside_a_delay() -> Definition:
+    m = Maker(deadline=60)
+    a, b, r = m.step("a"), m.step("b", unknown="ask"), m.step("r", kind="retriable")
+    return m.close(a >> b >> (r & m.pause()))
+
+
+def retriable_beside_a_wait() -> Definition:
+    m = Maker(deadline=60)
+    a, r = m.step("a"), m.step("r", kind="retriable")
+    return m.close(a >> (r & m.wait(absence="hold", can_deny=False)))
+
+
 def undo_that_gives_up() -> Definition:
     m = Maker()
     a, b = m.step("a", undo_retry=Retry(attempts_max=2)), m.step("b")
@@ -316,6 +328,8 @@ COURSES: Mapping[str, Callable[[], Definition]] = {
         held_beside_ways_with_a_wait,
         held_before_a_way_that_waits,
         held_beside_a_branch_by_refusal,
+        retriable_beside_a_delay,
+        retriable_beside_a_wait,
         undo_that_gives_up,
     )
 }

@@ -7,6 +7,8 @@ import pytest
 
 from sagas.core.effects import Action, Operate
 from sagas.core.instance import ABANDONED, COMPENSATED, COMPLETED, REJECTED, STUCK
+from sagas.testing import Scenario
+from tests.core.courses import Begun, Maker
 from tests.core.test_kernel import DONE, REFUSED, UNDO_REFUSED, UNDONE, Run, fault
 
 
@@ -90,6 +92,19 @@ def test_a_cancel_before_the_pivot_undoes_what_may_have_happened() -> None:
     run = Run(DONE["room"], DONE["seat"], DONE["ticket"])
     assert operate(run, "cancel") == "violation"
     assert run.now.state == "mail.pending"
+
+
+def test_a_delay_beside_a_step_that_cannot_be_undone_is_past_the_point_of_no_return() -> None:
+    maker = Maker(deadline=60)
+    a, r = maker.step("a"), maker.step("r", kind="retriable")
+    maker.saga.flow(a >> (r & maker.pause()))
+    story = Scenario(maker.saga).start_event(Begun(k="k-1"))
+    story.late("a", maker.reply("a", "Done")(k="k-1"))
+    story.operate("cancel").expect_verdict("violation")
+    story.late("r", maker.reply("r", "Done")(k="k-1"))
+    story.operate("cancel").expect_verdict("violation")
+    story.after(seconds=100)
+    assert (story.state, story.effect("a"), story.effect("r")) == ("completed", "done", "done")
 
 
 def test_a_cancel_that_crosses_the_answer_finds_the_instance_moved_on_and_does_nothing() -> None:
