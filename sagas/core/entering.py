@@ -20,7 +20,7 @@ from sagas.core.effects import ClearTimer
 from sagas.core.fanout import begin_items, outcome, refusal_of, undo_items
 from sagas.core.instance import COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK, StepRecord, leaf_of
 from sagas.core.messages import Event, Rejection
-from sagas.core.outcomes import LIST_REFUSED, NO, OVER, WAY_FAILED, YES
+from sagas.core.outcomes import ABSENT, LIST_REFUSED, NO, OVER, WAY_FAILED, YES
 from sagas.core.passing import known_word, next_way_has_begun, way_has_failed
 from sagas.core.reading import because, read_signal
 from sagas.core.turn import (
@@ -222,6 +222,10 @@ def end_wait(turn: Turn, spec: WaitSpec, word: str, why: str) -> None:
 
 def _enter_delaying(turn: Turn, spec: DelaySpec) -> None:
     known = turn.instance.mark(spec.name)
+    if known in (OVER, ABSENT):  # a person has called it so
+        turn.move(f"{spec.name}.{OVER}")
+        enter(turn)
+        return
     try:
         due_ms = int(known) if known else turn.now_ms + _duration_ms(turn, spec)
     except Exception as error:  # the saga author's code

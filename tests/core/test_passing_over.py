@@ -1,5 +1,6 @@
 """A run that was stuck begins its branches anew and passes over what the ledger and the marks say is behind it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,6 +82,20 @@ def test_a_delay_that_is_over_is_not_paused_for_again() -> None:
     run.take(Fire(kind="over", step="pause"))
     run.time_out("h").say("h", "done")
     assert (run.instance.state, run.sent) == ("c.pending", ["c do"])
+
+
+def test_a_delay_that_a_person_called_over_is_not_reckoned_again() -> None:
+    maker = Maker()
+    definition = held_beside(maker, maker.pause())
+    delays = {"pause": replace(definition.delays["pause"], seconds=raising)}
+    run = Run(replace(definition, delays=delays))
+    assert run.instance.stuck_step == "pause"
+    run.person("resolve-done").time_out("h").say("h", "done")
+    assert (run.instance.state, run.sent) == ("c.pending", ["c do"])
+
+
+def raising(data: Data) -> float:
+    raise ValueError("no length")
 
 
 def test_a_step_that_a_person_called_done_is_passed_over_as_done() -> None:
