@@ -11,7 +11,7 @@ from sagas.core.edge_list import OPERATOR, REPLIES, UNDOS, EdgeList
 from sagas.core.instance import COMPENSATED, COMPLETED, STUCK
 from sagas.core.machine import EdgeKind
 from sagas.core.messages import Rejection
-from sagas.core.outcomes import ANSWERED, UNDONE, by_hand
+from sagas.core.outcomes import ANSWERED, UNDONE, by_hand, resolved_as
 from sagas.core.retreat import lane_mates
 
 
@@ -32,6 +32,8 @@ def out_of_stuck(edges: EdgeList, name: str) -> None:
         refused = edges.retreat.fail(back, name, is_refused=not is_fanout)
         end = COMPENSATED if isinstance(spec, StepSpec) and spec.undo is not None else edges.refused_end(name)
         _by_hand(edges, name, "resolve-done", on, COMPLETED)
+        if isinstance(spec, StepSpec) and not is_fanout:
+            _as_answered(edges, spec, ahead, on)
         _past_it(edges, spec, "resolve-undone", refused, end)
     if isinstance(spec, StepSpec) and spec.undo is not None:
         _over_its_undo(edges, spec, back, is_caught=is_caught)
@@ -51,6 +53,14 @@ def _by_the_answer(edges: EdgeList, spec: LeafSpec, ahead: Marking, back: Markin
     elif isinstance(spec, WaitSpec) and spec.absence == "hold":
         for signal in spec.signals.values():
             edges.reply(spec, signal.__name__, STUCK, ahead, back, is_refusal=issubclass(signal, Rejection))
+
+
+def _as_answered(edges: EdgeList, step: StepSpec, ahead: Marking, on: Marking) -> None:
+    """Where a person says "done" of a step whose answer is known, and a branch takes that answer up."""
+    for reply in step.replies.values():
+        dest = finish(edges.course, ahead, step.name, reply.__name__)
+        if not issubclass(reply, Rejection) and dest != on:
+            edges.add(step.name, OPERATOR, resolved_as(step.name, reply.__name__), STUCK, dest, "operator")
 
 
 def _over_its_undo(edges: EdgeList, step: StepSpec, back: Marking, *, is_caught: bool) -> None:

@@ -6,9 +6,9 @@ is stuck and in which state it was, so that each way out is one move of the mach
 forward, or back past the step. What a person says of an effect goes into the ledger like an answer.
 
 The participant's own answer may come after that all the same. It is compared with the person's word: where
-they agree, it takes the word's place in the ledger; where they differ, the person's word stands, and that is an
-incident, which stays with the run. Nothing is sent: the person may have mended it outside already, and undoing
-it once more would take back twice.
+they agree, it takes the word's place in the ledger, but not where it would lead elsewhere: the run has gone past that
+branch. Where they differ, the person's word stands, and that is an incident, which stays with the run. Nothing is sent:
+the person may have mended it outside already, and undoing it once more would take back twice.
 """
 
 from sagas.core.course import BACKWARD
@@ -17,7 +17,7 @@ from sagas.core.effects import Operate
 from sagas.core.entering import enter
 from sagas.core.instance import BY_HAND, COMPLETED, STUCK, Operation, StepRecord, leaf_of
 from sagas.core.messages import Event, Rejection
-from sagas.core.outcomes import ABSENT, UNDONE, by_hand
+from sagas.core.outcomes import ABSENT, UNDONE, by_hand, resolved_as
 from sagas.core.turn import REASON_LENGTH_MAX, Turn, was_backward
 
 
@@ -50,7 +50,7 @@ def compare_with_word(turn: Turn, record: StepRecord, operation: Operation, repl
     remains = isinstance(reply, Rejection) == (operation == "undo")
     if operation == "undo":
         turn.record(record, undo_reply=word, undo_answered_ms=turn.now_ms)
-    else:
+    elif not remains or (STUCK, resolved_as(leaf_of(record.name), word)) not in turn.definition.table:
         turn.record(record, reply=word, answered_ms=turn.now_ms)
     if remains == (said == "done"):
         turn.answer("late", f"{record.name}: {word} came, as it was resolved by hand")
@@ -137,12 +137,13 @@ def _resolve_done(turn: Turn) -> str:
     if not turn.can(f"{spec.name}.resolve-done"):
         return f"{spec.name!r} is a decision: retry it once its code is mended, or abandon the run"
     record = turn.instance.step(turn.instance.stuck_step)
+    trigger = resolved_as(spec.name, record.reply) if record is not None else ""
     _free(turn)
     if record is not None:
         turn.record(record, effect="done", reply=record.reply or BY_HAND, answered_ms=turn.now_ms)
     else:
         turn.mark(spec.name, by_hand(spec))
-    turn.move(f"{spec.name}.resolve-done")
+    turn.move(trigger if turn.can(trigger) else f"{spec.name}.resolve-done")
     enter(turn)
     return ""
 

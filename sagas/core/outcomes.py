@@ -39,6 +39,11 @@ UNDONE = {"resolve-undone": "undone", "resolve-cleared": "undone-cleared", "reso
 """What moves a run that is stuck over an undo when its answer comes after all, by the word of a person that would."""
 
 
+def resolved_as(leaf: str, word: str) -> str:
+    """The move out of `stuck` over a step that a person calls done, where its answer is known and leads elsewhere."""
+    return f"{leaf}.resolve-as-{word}"
+
+
 def by_hand(spec: LeafSpec) -> str:
     """The outcome that stands for "done" when a person says it: the first that is no refusal."""
     match spec:

@@ -143,3 +143,36 @@ def _plain() -> Definition:
     maker = Maker()
     a, b = maker.steps("ab")
     return maker.close(a >> b)
+
+
+def branching(m: Maker, **changes: Any) -> Definition:
+    """`(a.on(OtherA, b) & h) >> c`, with these changes to `a`."""
+    a, b, c = m.step("a", unknown="hold"), *m.steps("bc")
+    h = m.step("h", unknown="hold")
+    definition = m.close((a.on(m.reply("a", "Other"), b) & h) >> c)
+    return replace(definition, steps={**definition.steps, "a": replace(definition.steps["a"], **changes)})
+
+
+def unfoldable(data: Data, reply: Any) -> Data:
+    raise ValueError("no fold")
+
+
+def test_a_step_that_a_person_calls_done_goes_by_its_answer_where_that_is_known() -> None:
+    run = Run(branching(Maker(), fold=unfoldable)).say("a", "other")
+    assert (run.instance.state, run.instance.stuck_step) == (STUCK, "a")
+    run.person("resolve-done")
+    assert run.instance.state == "b.pending|h.pending"
+    run.time_out("h").say("h", "done")
+    assert (run.instance.state, run.sent) == ("b.pending", ["b do"])
+
+
+def test_an_answer_that_comes_after_a_persons_word_does_not_lead_into_another_branch() -> None:
+    run = Run(branching(Maker())).time_out("a").person("resolve-done")
+    assert run.instance.state == "h.pending"
+    decision = decide(
+        run.definition, run.instance, Reply(step="a", operation="do", event_type="a.other", data=b"{}"), run.now_ms
+    )
+    assert (decision.verdict, decision.note) == ("late", "a: OtherA came, as it was resolved by hand")
+    run.decision = decision
+    run.time_out("h").say("h", "done")
+    assert (run.instance.state, run.sent) == ("c.pending", ["c do"])
