@@ -19,7 +19,7 @@ from sagas.core.drafts import TIMEOUT_MS_MAX
 from sagas.core.effects import ClearTimer
 from sagas.core.fanout import begin_items, outcome, refusal_of, undo_items
 from sagas.core.instance import COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK, StepRecord, leaf_of
-from sagas.core.messages import Event, Rejection
+from sagas.core.messages import Event, Rejection, tag_of
 from sagas.core.outcomes import ABSENT, LIST_REFUSED, NO, OVER, WAY_FAILED, YES
 from sagas.core.passing import known_word, next_way_has_begun, way_has_failed
 from sagas.core.reading import because, read_signal
@@ -187,17 +187,20 @@ def _enter_waiting(turn: Turn, spec: WaitSpec) -> None:
         event_type, data = early
         signal = read_signal(turn.definition, turn.instance.key, spec, event_type, data)
         assert not isinstance(signal, str)  # it was read when it came
-        take_signal(turn, spec, signal)
+        take_signal(turn, spec, signal, data)
 
 
-def take_signal(turn: Turn, spec: WaitSpec, signal: Event) -> None:
-    """Let a wait end with its signal."""
+def take_signal(turn: Turn, spec: WaitSpec, signal: Event, encoded: bytes) -> None:
+    """Let a wait end with its signal, which is kept for a retry where the fold raises; `encoded` is its JSON."""
     word = type(signal).__name__
     try:
         data = spec.fold(turn.definition.decode_data(turn.instance.data), signal)
         turn.change(data=turn.definition.encode_data(data))
     except Exception as error:  # the saga author's code
         if turn.can(f"{spec.name}.broken"):
+            if turn.instance.signal(spec.name) is None:
+                kept = (spec.name, tag_of(type(signal)), encoded)
+                turn.change(signals=(*turn.instance.signals, kept))
             break_down(turn, spec.name, f"folding {word} raised {told(error)}")
         else:
             turn.answer("violation", f"folding {word} raised {told(error)}")

@@ -29,7 +29,7 @@ def on_signal(turn: Turn, message: Signal) -> None:
     if isinstance(signal, str):
         turn.answer("violation", signal)
     elif _is_waiting(turn, spec):
-        take_signal(turn, spec, signal)
+        take_signal(turn, spec, signal, message.data)
     elif _has_signal(turn, spec):
         early = turn.instance.signal(spec.name)
         known = turn.instance.mark(spec.name) or (early[0] if early else "")

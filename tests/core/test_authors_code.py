@@ -173,6 +173,15 @@ def test_a_signal_whose_fold_raises_waits_for_a_person_who_may_turn_the_run_back
     assert sent(run.decision) == ["first"], "its undo"
 
 
+def test_a_signal_whose_fold_raises_is_read_again_when_the_run_is_retried() -> None:
+    run = Run(names=()).done("first").done("second").agreed(b'{"by":"bob"}')
+    assert run.instance.state == STUCK
+    assert run.agreed().decision.verdict == "duplicate"
+    run.mend().person("retry")
+    assert run.instance.state == "pause.delaying"
+    assert run.instance.mark("word") == "Agreed"
+
+
 def test_a_signal_whose_fold_raises_while_a_person_is_waited_for_is_a_violation_and_the_run_waits_on() -> None:
     run = Run(HELD, names=()).done("first").done("second").take(Fire(kind="absent", step="word"))
     assert run.instance.state == STUCK
