@@ -69,7 +69,16 @@ def decide_at_length(definition: Definition, instance: Instance | None, message:
             operate(turn, message)
         case CarryOver():
             carry_over(turn, message)
+    if instance.deadline_ms and turn.moves:
+        _bound_again(turn, instance)
     return turn.decision()
+
+
+def _bound_again(turn: Turn, before: Instance) -> None:
+    """Set the deadline's timer again where it counts once more: behind a pivot that was refused, and out of `stuck`."""
+    if turn.is_bounded(turn.instance.state) and not turn.is_bounded(before.state):
+        fire = Fire(kind="deadline")
+        turn.effects.append(SetTimer(name=DEADLINE_TIMER, due_ms=before.deadline_ms, fire=fire))
 
 
 # --------------------------------------------------------------------------- starting

@@ -48,6 +48,11 @@ class Turn:
         """Whether the machine has this move from where the instance is."""
         return (self.instance.state, trigger) in self.definition.table
 
+    def is_bounded(self, state: str) -> bool:
+        """Whether the deadline of the whole run turns it back from `state`."""
+        places = self.definition.lanes.get(state, ())
+        return any((state, f"{place.step}.deadline") in self.definition.table for place in places)
+
     @property
     def places(self) -> tuple[Place, ...]:
         """Where the instance is: in one place, or in one for each branch; nowhere in an end and while it is stuck."""

@@ -296,6 +296,12 @@ def retriable_beside_a_wait() -> Definition:
     return m.close(a >> (r & m.wait(absence="hold", can_deny=False)))
 
 
+def pivot_in_a_way() -> Definition:
+    m = Maker(deadline=60)
+    a, c = m.steps("ac")
+    return m.close(a >> (m.step("p", kind="pivot", unknown="ask") | c))
+
+
 def undo_that_gives_up() -> Definition:
     m = Maker()
     a, b = m.step("a", undo_retry=Retry(attempts_max=2)), m.step("b")
@@ -330,6 +336,7 @@ COURSES: Mapping[str, Callable[[], Definition]] = {
         held_beside_a_branch_by_refusal,
         retriable_beside_a_delay,
         retriable_beside_a_wait,
+        pivot_in_a_way,
         undo_that_gives_up,
     )
 }

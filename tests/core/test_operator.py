@@ -142,3 +142,26 @@ def test_a_fault_that_comes_late_to_a_stuck_instance_changes_nothing() -> None:
     run = held()
     assert run.take(fault("ticket")).verdict == "late"
     assert run.now.state == STUCK
+
+
+def test_a_deadline_that_passed_while_the_run_was_stuck_turns_it_back_when_it_is_freed() -> None:
+    maker = Maker(deadline=60)
+    a, p = maker.step("a", unknown="hold"), maker.step("p", kind="pivot", unknown="ask")
+    maker.saga.flow(a >> p)
+    story = Scenario(maker.saga).start_event(Begun(k="k-1"))
+    story.fires("a", kind="timeout").away(seconds=600).fires("saga.deadline")
+    assert story.state == STUCK
+    story.operate("retry").after(seconds=1)
+    assert story.state == "a.undoing"
+    assert story.instance.cause.startswith("a: the whole saga took more than")
+
+
+def test_a_deadline_bounds_the_way_behind_a_pivot_that_was_refused() -> None:
+    maker = Maker(deadline=60)
+    p, c = maker.step("p", kind="pivot", unknown="ask"), maker.step("c", unknown="ask")
+    maker.saga.flow(p | c)
+    story = Scenario(maker.saga).start_event(Begun(k="k-1"))
+    story.late("p", maker.reply("p", "Refused")(k="k-1"))
+    assert story.state == "c.pending"
+    story.after(seconds=61)
+    assert story.state == "c.undoing"
