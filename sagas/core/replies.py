@@ -53,6 +53,8 @@ def on_reply(turn: Turn, message: Reply) -> None:
         turn.answer("advance", f"{message.step}: in progress")
     elif isinstance(reply, Fault):
         _on_fault(turn, spec, record, message, reply)
+    elif _is_never_held_against(spec, reply):
+        _on_do_reply(turn, spec, record, reply)
     elif is_by_hand(record, message.operation) and type(reply).__name__ not in (record.reply, record.undo_reply):
         compare_with_word(turn, record, message.operation, reply)
     elif message.operation == "undo":
@@ -66,13 +68,18 @@ def _is_of_no_item(turn: Turn, spec: StepSpec, name: str) -> bool:
     return name == spec.name or (turn.instance.mark(spec.name) is not None and turn.instance.step(name) is None)
 
 
+def _is_never_held_against(spec: StepSpec, reply: Event) -> bool:
+    """No answer but a state of affairs: it contradicts nothing, a person's word neither, and may come once more."""
+    return isinstance(reply, Undeliverable) and spec.kind == "retriable"
+
+
 def _on_do_reply(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> None:
     word = type(reply).__name__
     is_refusal = isinstance(reply, Rejection)
     if record.effect in ("intended", "unknown") and _awaits(turn, spec, record, word):
         _advance(turn, spec, record, reply)
-    elif isinstance(reply, Undeliverable) and spec.kind == "retriable":
-        # No answer but a state of affairs, which a repair ends: the ledger must not hold it against the true answer.
+    elif _is_never_held_against(spec, reply):
+        # A repair ends it: the ledger must not hold it against the true answer.
         turn.answer("late", f"{record.name}: told that its command could not be read")
     elif record.effect in ("done", "refused"):
         if record.reply == word:

@@ -44,6 +44,15 @@ def test_being_told_again_that_it_cannot_be_read_does_not_contradict_the_answer_
     assert (run.now.steps[-1].reply, run.now.incident) == ("MailSent", "")
 
 
+def test_being_told_again_after_a_person_called_it_done_is_no_incident() -> None:
+    run = Run(DONE["room"], DONE["seat"], DONE["ticket"], undeliverable("mail"))
+    run.take(Operate(action="resolve-done", who="ann", reason="by letter", revision=run.now.revision))
+    assert run.now.state == COMPLETED
+    assert run.take(undeliverable("mail")).verdict == "late"
+    assert run.take(DONE["mail"]).verdict == "late"
+    assert run.now.incident == ""
+
+
 def test_an_old_word_that_it_could_not_be_read_comes_late_after_the_answer() -> None:
     # Found by `sagas check`: it was taken for a contradiction.
     run = Run(DONE["room"], DONE["seat"], DONE["ticket"], DONE["mail"])
