@@ -27,7 +27,7 @@ def check_data_flow(course: Course, drafts: Mapping[str, Draft], start: StartSpe
     for draft in drafts.values():
         if isinstance(draft, StepDraft) and draft.each is not None and draft.fold is not None:
             _refuse_overwriting(draft, draft.fold)
-    given = given_of(start.fold, tuple(getattr(data_type, "__struct_fields__", ())))
+    given = given_of(start.fold, data_type)
     if given is None:
         return
     written = {name: _writes(draft) for name, draft in drafts.items()}

@@ -62,8 +62,9 @@ def overwritten_by(fold: Callable[..., object]) -> Fields:
     )
 
 
-def given_of(start: Callable[..., object], fields: tuple[str, ...]) -> Fields | None:
-    """The fields that a start function gives a value, None when its source does not show it."""
+def given_of(start: Callable[..., object], data_type: type[object]) -> Fields | None:
+    """The fields that a start function gives a value, None when its source does not show it: it calls another one."""
+    fields: tuple[str, ...] = getattr(data_type, "__struct_fields__", ())
     found = _parsed(start)
     if found is None:
         return None
@@ -71,7 +72,9 @@ def given_of(start: Callable[..., object], fields: tuple[str, ...]) -> Fields | 
     for node in _own(found[0]):
         if not isinstance(node, ast.Return):
             continue
-        if not isinstance(node.value, ast.Call) or any(keyword.arg is None for keyword in node.value.keywords):
+        if not isinstance(node.value, ast.Call) or _name(node.value.func) != data_type.__name__:
+            return None
+        if any(keyword.arg is None for keyword in node.value.keywords):
             return None
         if any(isinstance(argument, ast.Starred) for argument in node.value.args):
             return None
