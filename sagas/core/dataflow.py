@@ -15,7 +15,7 @@ from sagas.core.course import Both, Course, Fork, Leaf
 from sagas.core.definition import StartSpec
 from sagas.core.drafts import Draft, StepDraft, where_of
 from sagas.core.pauses import WaitDraft
-from sagas.core.retreat import relation
+from sagas.core.retreat import Relation, relation
 from sagas.core.source import Fields, given_of, overwritten_by, reads_of, writes_of
 from sagas.errors import DefinitionError
 
@@ -36,12 +36,12 @@ def check_data_flow(course: Course, drafts: Mapping[str, Draft], start: StartSpe
     of_folds = frozenset(field for fields in written.values() for field in fields or ())
     for name, draft in drafts.items():
         if isinstance(draft, StepDraft):
-            before = _may_run_before(course, name, written)
+            before = _set_by(course, name, written, "before")
             _check_reads(draft, draft.build, of_folds - given - before, "its command")
             if draft.each is not None:
                 _check_reads(draft, draft.each.listed, of_folds - given - before, "its list")
             if draft.undo_build is not None:
-                own = before | (written[name] or frozenset())
+                own = _set_by(course, name, written, "same", "before", "beside")
                 _check_reads(draft, draft.undo_build, of_folds - given - own, "its undo")
 
 
@@ -106,8 +106,9 @@ def _writes(draft: Draft) -> Fields | None:
     return writes_of(fold) if fold is not None else frozenset()
 
 
-def _may_run_before(course: Course, name: str, written: Mapping[str, Fields | None]) -> Fields:
-    others = (other for other in course.names if other != name and relation(course, name, other) != "after")
+def _set_by(course: Course, name: str, written: Mapping[str, Fields | None], *relations: Relation) -> Fields:
+    """What the folds of those steps set that stand so to `name`: an answer beside it may come before its undo."""
+    others = (other for other in course.names if relation(course, name, other) in relations)
     return frozenset(field for other in others for field in written[other] or ())
 
 

@@ -433,6 +433,23 @@ def command_that_reads_what_another_branch_sets_later() -> None:
     saga.flow(a >> b)
 
 
+def command_that_reads_what_the_branch_beside_it_sets() -> None:
+    saga = papers()
+
+    @saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)
+    def a(paper: Paper) -> Do:
+        return Do(thing_id=f"{paper.thing_id}{paper.stamp}")
+
+    b = numbered(saga, "b")
+
+    @b.reply
+    def _(paper: Paper, reply: Done | Refused) -> Paper:
+        return msgspec.structs.replace(paper, stamp=2)
+
+    a.reply(unchanged)
+    saga.flow(a & b)
+
+
 MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (pivot_in_a_branch, "a pivot cannot stand in a parallel branch", "after the branches are joined"),
     (retriable_beside_a_step_that_can_be_refused, "a branch beside it can be refused", "after the branches"),
@@ -469,6 +486,7 @@ MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (fold_in_a_branch_that_hides_what_it_writes, "does not show which fields its fold writes", "writes="),
     (undo_that_reads_what_a_later_step_sets, "its undo reads number, which no step before it has set", "a step before"),
     (command_that_reads_what_another_branch_sets_later, "its command reads stamp", "a step before"),
+    (command_that_reads_what_the_branch_beside_it_sets, "its command reads stamp", "a step before"),
 ]
 
 
