@@ -4,6 +4,8 @@ from hashlib import blake2b
 
 import msgspec
 
+_EXPONENT_MAX = 64
+
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """After attempt n (from 1) wait `first_ms` × `factor`ⁿ⁻¹, at most `cap_ms`, less a jitter of up to half.
@@ -22,8 +24,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
     def delay_ms(self, attempt: int, seed: str) -> int:
         """How long to wait after attempt number `attempt`; `seed` names the command, and fixes the jitter."""
-        # The exponent is bounded, for a float overflows past 2**1023.
-        full = min(self.first_ms * self.factor ** min(attempt - 1, 64), self.cap_ms)
+        try:
+            full = min(self.first_ms * self.factor ** min(attempt - 1, _EXPONENT_MAX), self.cap_ms)
+        except OverflowError:  # a float ends at 2**1023, and the factor may be anything
+            full = self.cap_ms
         draw = int.from_bytes(blake2b(f"{seed}\0{attempt}".encode(), digest_size=4).digest()) / 2**32
         return max(1, int(full * (1 - draw / 2)))
 

@@ -68,3 +68,8 @@ def test_forever_is_never_exhausted_however_often_it_was_tried() -> None:
     assert not FOREVER.is_exhausted(10**9)
     assert FOREVER.delay_ms(10**9, "x") <= 60_000
     assert Retry(attempts_max=3).is_exhausted(3)
+
+
+def test_a_factor_that_no_float_can_hold_waits_for_the_longest_that_is_allowed() -> None:
+    retry = Retry(attempts_max=0, factor=1e6, cap_ms=30_000)
+    assert all(15_000 <= retry.delay_ms(attempt, "k") <= 30_000 for attempt in (3, 53, 1_000))
