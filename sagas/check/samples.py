@@ -77,9 +77,14 @@ class Samples:
             if field.name == self._key_field:
                 fields[field.name] = KEY
             elif field.required:
-                fields[field.name] = _value(field.type, f"{message_type.__name__}.{field.name}")
+                where = f"{message_type.__name__}.{field.name}"
+                try:
+                    fields[field.name] = _value(field.type, where)
+                except RecursionError:
+                    raise _no_sample(where, "its type has itself within it") from None
         try:
-            return message_type(**fields)
+            # A bound that a made value does not meet shows only when it is read: no constructor checks it.
+            return msgspec.json.decode(msgspec.json.encode(message_type(**fields)), type=message_type)
         except Exception as error:
             raise _no_sample(message_type.__name__, f"{type(error).__name__}: {error}") from error
 

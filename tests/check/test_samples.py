@@ -65,3 +65,38 @@ def test_a_value_as_code_makes_the_value_again() -> None:
     namespace: dict[str, object] = {}
     exec(code.imports, namespace)
     assert eval(text, namespace) == made
+
+
+class Tree(msgspec.Struct, frozen=True):
+    within: "Tree"
+
+
+class Shared(Event, tag="sample.shared"):
+    order_id: str
+    share: Annotated[float, Meta(gt=0, lt=1)]
+
+
+class Several(Event, tag="sample.several"):
+    order_id: str
+    names: Annotated[frozenset[str], Meta(min_length=2)]
+
+
+class Empty(Event, tag="sample.empty"):
+    order_id: str
+    counts: Annotated[list[int], Meta(max_length=0)]
+
+
+class Naive(Event, tag="sample.naive"):
+    order_id: str
+    at: Annotated[datetime, Meta(tz=False)]
+
+
+class Grown(Event, tag="sample.grown"):
+    order_id: str
+    tree: Tree
+
+
+@pytest.mark.parametrize("kind", [Shared, Several, Empty, Naive, Grown], ids=lambda kind: kind.__name__)
+def test_what_would_not_fit_its_own_type_is_asked_for(kind: type[Event]) -> None:
+    with pytest.raises(NoSample, match=rf"{kind.__name__}.*define EXAMPLES"):
+        Samples("order_id").of(kind)
