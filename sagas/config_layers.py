@@ -31,6 +31,7 @@ NEIGHBOURS = ("IGGY_USERNAME", "IGGY_PASSWORD", "IGGY_HOME")
 
 FILE_BYTES_MAX = 64 * 1024
 VALUE_SHOWN_MAX = 80
+PATH_SHOWN_MAX = 300
 
 _NUMBER = re.compile(r"\A[0-9]{1,12}\Z")  # int() refuses thousands of digits with an error of its own
 
@@ -180,7 +181,8 @@ def _make(kind: type, value: object) -> object:
 
 
 def _secret_in(row: Setting, name: str, path: str) -> str:
-    where = f"{name}={path[:VALUE_SHOWN_MAX]!r}"
+    # Who writes the secret itself where its file belongs is not to find it in a log.
+    where = f"{name}={(masked(path) if '://' in path else path)[:PATH_SHOWN_MAX]!r}"
     try:
         with Path(path).open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)

@@ -143,7 +143,7 @@ class IggyGroup:
         except Refused as refused:
             if refused.refusal is Refusal.NOT_FOUND:
                 raise BrokerError(
-                    f"topic {topic!r} of stream {self._stream!r} is not there; call ensure() first"
+                    f"topic {topic!r} of stream {self._stream!r} is not there; its writer makes it (ensure())"
                 ) from None
             if refused.refusal is not Refusal.EXISTS:  # Another member was as quick: good.
                 raise

@@ -213,7 +213,9 @@ class IggySender:
             return known
         count = await self.partition_count(topic)
         if not count:
-            raise BrokerError(f"topic {topic!r} of stream {self._stream!r} is not there; call ensure() first")
+            raise BrokerError(
+                f"topic {topic!r} of stream {self._stream!r} is not there; its writer makes it (ensure())"
+            )
         self._counts[topic] = count
         return count
 

@@ -67,7 +67,7 @@ class MemoryWorld:
         """The topic of that name. Raises BrokerError when it is not there."""
         found = self.log.find_topic(stream, topic)
         if found is None:
-            raise BrokerError(f"topic {topic!r} of stream {stream!r} is not there; call ensure() first")
+            raise BrokerError(f"topic {topic!r} of stream {stream!r} is not there; its writer makes it (ensure())")
         return found
 
     def note_published(self, stream: str, topics: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from rich_click import RichCommand
 from sagas.cli.output import explained, plain, say, say_json
 from sagas.cli.settings import settings_here
 from sagas.config import Settings
-from sagas.errors import BrokerError, SettingsError
+from sagas.errors import SettingsError
 from sagas.importing import imported
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ async def _rebuild(projection: "Projection", settings: Settings, accepts: bool, 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from sagas.broker.iggy_errors import Refusal, Refused
     from sagas.cli.rebuilding import rebuild
     from sagas.clock import SystemClock
     from sagas.hosting import broker_of
@@ -89,15 +88,6 @@ async def _rebuild(projection: "Projection", settings: Settings, accepts: bool, 
                 accepts=accepts,
                 only_checks=only_checks,
             )
-        except Refused as error:
-            if error.refusal is not Refusal.NOT_FOUND:
-                raise
-            # What the broker says of it names neither the stream nor a topic.
-            raise BrokerError(
-                f"stream {settings.stream!r} lacks a topic that {projection.name} reads "
-                f"({', '.join(projection.topics)}): {error}; who writes to it makes it, or name the stream with "
-                "IGGY_STREAM"
-            ) from error
         finally:
             with anyio.CancelScope(shield=True):
                 await broker.close()
