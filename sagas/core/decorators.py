@@ -68,7 +68,7 @@ class Said:
         """The step of this function, taken up by its saga. Raises DefinitionError."""
         name, where = getattr(build, "__name__", ""), where_of(build)
         timeout_ms = milliseconds(self._saga.name, name, "timeout", self._timeout, where)
-        resend_ms = timeout_ms // 3
+        resend_ms = max(1, timeout_ms // 3)
         if self._resend is not None:
             resend_ms = milliseconds(self._saga.name, name, "resend", self._resend, where)
         draft = StepDraft(

@@ -230,6 +230,8 @@ def _command_of(
 ) -> type[Command[Any]]:
     where = where_of(build)
     signature = _signature(draft, build, namespace)
+    if inspect.iscoroutinefunction(build):
+        raise draft.refuse("its function is async, and nobody would await it", "write it without `async`", where)
     if len(signature.parameters) != len(draft.seen):
         raise draft.refuse(
             f"its function takes {len(signature.parameters)} parameters",

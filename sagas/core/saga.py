@@ -13,7 +13,7 @@ from sagas.core.compile import compile_saga
 from sagas.core.course import Fork, Leaf
 from sagas.core.decorators import Each, ForwardDecorator, StepDecorator, milliseconds
 from sagas.core.definition import Absence, Definition, StartSpec, Unknown
-from sagas.core.drafts import Draft, check_name, check_participant, check_start, where_of
+from sagas.core.drafts import TIMEOUT_MS_MAX, Draft, check_name, check_participant, check_start, where_of
 from sagas.core.flow import Delay, Flow, Wait, callers_line, callers_locals
 from sagas.core.inlining import inlined_course, inlined_draft
 from sagas.core.listing import listing
@@ -55,7 +55,12 @@ class Saga(Generic[D]):
         self.key = key or f"{name}_id"
         self._data_type = data_type
         self._renames = dict(renames or {})
-        self._deadline_ms = milliseconds(name, "", "deadline", deadline or 0, callers_line())
+        self._deadline_ms = 0
+        if deadline is not None:
+            self._deadline_ms = milliseconds(name, "", "deadline", deadline, callers_line())
+            if not 0 < self._deadline_ms <= TIMEOUT_MS_MAX:
+                said = f"deadline of {self._deadline_ms} ms is out of range"
+                raise DefinitionError(name, "", said, "give seconds between 0.001 and a year, or none", callers_line())
         self._drafts: dict[str, Draft] = {}
         self._start: StartSpec | None = None
         self._course: Flow[D] | None = None
@@ -221,6 +226,8 @@ class Saga(Generic[D]):
 
     def flow(self, course: Flow[D]) -> None:
         """Close the definition: check it as a whole and compile it. Raises DefinitionError."""
+        if self._definition is not None:
+            raise DefinitionError(self.name, "", "has two flows", "keep one", callers_line())
         self._course = course
         self._definition = compile_saga(
             name=self.name,

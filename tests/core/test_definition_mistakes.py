@@ -87,7 +87,7 @@ def names_a_line_of(error: DefinitionError, write: Callable[[], object]) -> bool
     file, _, line = error.where.rpartition(":")
     lines, first = inspect.getsourcelines(write)
     own = file == __file__ and first <= int(line) < first + len(lines)
-    return own or error.where in {f"{f.__code__.co_filename}:{f.__code__.co_firstlineno}" for f in (do, undo)}
+    return own or error.where in {f"{f.__code__.co_filename}:{f.__code__.co_firstlineno}" for f in (do, do_later, undo)}
 
 
 def pivot_that_says_undo() -> None:
@@ -259,6 +259,30 @@ def start_by_somebody_with_another_key() -> None:
         return Thing(event.thing_id)
 
     fresh(started=False).start(on=B)(begin)
+
+
+async def do_later(thing: Thing) -> Do:
+    return Do(thing_id=thing.thing_id)
+
+
+def step_that_is_async() -> None:
+    fresh().step(to=A, timeout=1, unknown="undo")(do_later)  # type: ignore[arg-type]  # pyright: ignore
+
+
+def deadline_in_the_past() -> None:
+    Saga("thing", Thing, version=1, deadline=-5)
+
+
+def deadline_of_nothing() -> None:
+    Saga("thing", Thing, version=1, deadline=0.0001)
+
+
+def two_flows() -> None:
+    saga = fresh()
+    step = saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(do)
+    step.reply(unchanged)
+    saga.flow(step)
+    saga.flow(step)
 
 
 def step_twice_in_the_flow() -> None:
@@ -493,6 +517,10 @@ MISTAKES: list[tuple[Callable[[], None], str, str]] = [
         "'b' has the business key 'account_id', the saga 'thing_id'",
         'key="thing_id"',
     ),
+    (step_that_is_async, "its function is async", "without `async`"),
+    (deadline_in_the_past, "deadline of -5000 ms is out of range", "a year"),
+    (deadline_of_nothing, "deadline of 0 ms is out of range", "a year"),
+    (two_flows, "has two flows", "keep one"),
     (duplicate_names, "two steps have this name", "rename one"),
     (reply_nobody_handles, "nobody handles its reply Refused", "reply: Done | Refused"),
     (replies_nobody_handles_at_all, "nobody handles its replies Done | Refused", "do.reply(unchanged)"),
