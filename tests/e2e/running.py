@@ -1,6 +1,7 @@
 """The demo application as real processes in a folder of its own, for tests that do things to it."""
 
 import os
+import signal
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -23,6 +24,11 @@ from services.proof import ServiceFiles, prove_files
 from services.stories import Story, kind_of, message_of
 
 WAIT_S_MAX = 30.0
+
+
+def heed_ctrl_c() -> None:
+    """Called in a process before its program: whoever was started in the background of a shell ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds_max: float = WAIT_S_MAX) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from services import pidfile
-from tests.e2e.running import WAIT_S_MAX, wait_until
+from tests.e2e.running import WAIT_S_MAX, heed_ctrl_c, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -89,7 +89,9 @@ def test_a_reader_of_the_demo_that_has_seen_enough_gets_no_traceback(tmp_path: P
 
 def test_ctrl_c_while_everything_is_started_says_that_the_supervisor_goes_on(tmp_path: Path) -> None:
     environ = {**os.environ, "SAGAS_DATA": str(tmp_path / "data"), "SAGAS_BROKER_ADDRESS": "127.0.0.1:0"}
-    up = subprocess.Popen([sys.executable, "-m", "services.up"], env=environ, stderr=subprocess.PIPE)
+    up = subprocess.Popen(
+        [sys.executable, "-m", "services.up"], env=environ, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c
+    )
     assert up.stderr is not None
     try:
         wait_until(lambda: bool(living(tmp_path)), "the supervisor to be started")

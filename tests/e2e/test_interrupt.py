@@ -12,7 +12,7 @@ import pytest
 from sagas.ports import InstanceFilter
 from sagas.store.sqlite import SqliteStore
 from tests.cli.conftest import Terminal, a_stuck_trip, write
-from tests.e2e.running import wait_until
+from tests.e2e.running import heed_ctrl_c, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -28,6 +28,7 @@ def test_retrying_many_is_stopped_between_two_and_tells_how_many_there_were(tmp_
         env={**os.environ, "SAGAS_DATA": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=heed_ctrl_c,
     )
     wait_until(lambda: stuck(terminal) < 30, "one to be retried")
     typed.send_signal(signal.SIGINT)

@@ -34,6 +34,7 @@ FAILURES_SHOWN_MAX = 3
 @click.option("--sweep", "is_sweep", is_flag=True, help="Crash at every port call of every story instead.")
 def main(seeds: int, first: int, only: int | None, paths: Sequence[str], jobs: int, is_sweep: bool) -> None:
     """Run sagas under every fault, in virtual time."""
+    was_disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # faults are what this is about: each would be logged
     console = Console(highlight=False)
     try:
@@ -46,6 +47,8 @@ def main(seeds: int, first: int, only: int | None, paths: Sequence[str], jobs: i
             ok = not sum(not _many(console, path, first, seeds, jobs) for path in paths)
     except SagaError as error:
         raise click.ClickException(str(error)) from error
+    finally:
+        logging.disable(was_disabled)
     sys.exit(0 if ok else 1)
 
 
