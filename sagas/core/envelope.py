@@ -28,6 +28,7 @@ from sagas.core.upcasting import (
     raise_version,
     version_of,
     version_said,
+    with_version,
 )
 from sagas.errors import MessageError, told
 
@@ -36,8 +37,7 @@ PAYLOAD_BYTES_MAX = 256 * 1024
 
 _TIMESTAMP_MS_MAX = 253_402_300_799_999  # the last millisecond of the year 9999
 
-# What hostile bytes can make the decoder raise: only the first is msgspec's own (measured on msgspec 0.22).
-_DECODE_ERRORS = (
+DECODE_ERRORS = (
     msgspec.MsgspecError,
     UnicodeDecodeError,
     RecursionError,
@@ -45,6 +45,7 @@ _DECODE_ERRORS = (
     OverflowError,
     ArithmeticError,
 )
+"""What hostile bytes can make the decoder raise: only the first is msgspec's own (measured on msgspec 0.22)."""
 
 M = TypeVar("M", bound=Message)
 
@@ -127,10 +128,10 @@ class _EnvelopeReader(msgspec.Struct, frozen=True):
     unchecked: msgspec.json.Decoder[_Unchecked]
 
     def read(self, payload: bytes, key_field: str) -> _Wire | _Unchecked:
-        """Raises one of `_DECODE_ERRORS`."""
+        """Raises one of `DECODE_ERRORS`."""
         try:
             wire = self.unchecked.decode(payload)
-        except _DECODE_ERRORS:
+        except DECODE_ERRORS:
             return self.checked.decode(payload)
         names = f"{wire.id}\n{getattr(wire, key_field)}\n{wire.event_type}"
         return wire if _have_keys(names) else self.checked.decode(payload)
@@ -197,20 +198,19 @@ def decode_envelope(payload: bytes, key_field: str, bytes_max: int = PAYLOAD_BYT
         return Undecodable(f"payload of {len(payload)} bytes, at most {bytes_max} are read")
     try:
         wire = (_envelopes.get(key_field) or _envelope_reader(key_field)).read(payload, key_field)
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         return Undecodable(f"envelope: {_brief(error)}")
     if wire.timestamp.tzinfo is None:
         return Undecodable("envelope: `timestamp` has no time zone; write it as 2025-01-31T12:00:00Z")
-    data = bytes(wire.data) if wire.version is None else _with_version(bytes(wire.data), wire.version)
+    data = bytes(wire.data) if wire.version is None else with_version(bytes(wire.data), wire.version)
     return Envelope(wire.id, getattr(wire, key_field), wire.event_type, wire.timestamp, data)
 
 
 def decode_data(message_type: type[M], key_field: str, key: str, data: bytes) -> M | Undecodable:
     """The message of type `message_type` in `data`, its business key put back."""
-    reader = _reader(message_type, key_field)
     try:
-        fields = _read(message_type, reader, data)
-    except _DECODE_ERRORS as error:
+        fields = read_data(message_type, key_field, data)
+    except DECODE_ERRORS as error:
         return Undecodable(f"{tag_of(message_type)}: {_brief(error)}")
     if key_field in message_type.__struct_fields__:
         fields[key_field] = key
@@ -220,8 +220,13 @@ def decode_data(message_type: type[M], key_field: str, key: str, data: bytes) ->
         return Undecodable(f"{tag_of(message_type)}: {_brief(error)}")
 
 
+def read_data(message_type: type[Message], key_field: str, data: bytes) -> dict[str, Any]:
+    """The fields in the `data` of a message, without its business key. Raises one of `DECODE_ERRORS`."""
+    return _read(message_type, _reader(message_type, key_field), data)
+
+
 def _read(message_type: type[Message], reader: _Reader, data: bytes) -> dict[str, Any]:
-    """The fields in `data`. Raises one of `_DECODE_ERRORS`."""
+    """The fields in `data`. Raises one of `DECODE_ERRORS`."""
     current = version_of(message_type)
     try:
         fields = _decoded(reader, data)
@@ -232,7 +237,7 @@ def _read(message_type: type[Message], reader: _Reader, data: bytes) -> dict[str
             return fields
         if version_said(message_type, said) == current:
             return fields
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         # An older shape need not be readable as this one: what it says of its version decides.
         if not reader.is_versioned:
             raise
@@ -248,15 +253,6 @@ def _decoded(reader: _Reader, data: bytes) -> dict[str, Any]:
     body = reader.decoder.decode(data)
     refuse_excess(body, data, is_loose=reader.is_loose)
     return msgspec.structs.asdict(body)
-
-
-def _with_version(data: bytes, version: int | str) -> bytes:
-    """`data` with the version that its envelope says; its own, if it says one, stands behind it and counts."""
-    inside = data.strip().removeprefix(b"{").lstrip()
-    if len(inside) == len(data.strip()):
-        return data  # no object: it is refused as what it is
-    said = msgspec.json.encode(version)
-    return b'{"' + VERSION_FIELD.encode() + b'":' + said + (b"" if inside.startswith(b"}") else b",") + inside
 
 
 def _envelope_reader(key_field: str) -> _EnvelopeReader:

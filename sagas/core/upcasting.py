@@ -122,3 +122,12 @@ def raise_version(message_type: type[Message], data: bytes, version: int) -> byt
         last = version_of(message_type) - 1
         raise ValueError(f"the upcaster of {tag_of(message_type)} from version {last} returned no dict")  # noqa: TRY004
     return msgspec.json.encode(fields)
+
+
+def with_version(data: bytes, version: int | str) -> bytes:
+    """`data` with the version that its envelope says; its own, if it says one, stands behind it and counts."""
+    inside = data.strip().removeprefix(b"{").lstrip()
+    if len(inside) == len(data.strip()):
+        return data  # no object: it is refused as what it is
+    said = msgspec.json.encode(version)
+    return b'{"' + VERSION_FIELD.encode() + b'":' + said + (b"" if inside.startswith(b"}") else b",") + inside

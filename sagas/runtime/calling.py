@@ -11,6 +11,7 @@ the handler has ended the transaction, what the batch has done is gone with it: 
 
 import logging
 
+from sagas.core.envelope import encode_data
 from sagas.core.messages import TEXT_LENGTH_MAX, Event, Fault, Rejection
 from sagas.errors import StoreError, TransactionEnded, told
 from sagas.ports import ParticipantTransaction
@@ -20,36 +21,40 @@ from sagas.runtime.handlers import Refused, Ticket
 _log = logging.getLogger("sagas.participant")
 
 
-def carried_out(transaction: ParticipantTransaction, delivery: Delivery, key_field: str) -> Event:
+Answer = tuple[Event, bytes]
+"""A reply, and its fields without the business key as JSON."""
+
+
+def carried_out(transaction: ParticipantTransaction, delivery: Delivery, key_field: str) -> Answer:
     """What the handler of a command answers. Raises StoreError and TransactionEnded, see above."""
     claim, handler = delivery.claim, delivery.handler
     more = (Ticket(claim.instance_id, claim.step),) if handler.takes_ticket else ()
     try:
         with transaction.savepoint():
             reply = handler.function(transaction.sql, delivery.command, *more)
-            handler.require_reply(reply, key_field, claim.key)
+            data = handler.encoded_reply(reply, key_field)
             if isinstance(reply, Rejection):
-                raise Refused(reply)  # noqa: TRY301 - it has to leave the savepoint, which undoes what was written
-            return reply
+                raise Refused(reply, data)  # noqa: TRY301 - it has to leave the savepoint, which undoes what was written
+            return reply, data
     except Refused as refused:
-        return refused.reply
+        return refused.reply, refused.data
     except (StoreError, TransactionEnded):
         raise
     except Exception as error:  # the service's own code: this command is tried again, the others go on
-        return _fault(delivery, error)
+        return _fault(delivery, error, key_field)
 
 
-def nothing_to_undo(delivery: Delivery, key_field: str) -> Event:
+def nothing_to_undo(delivery: Delivery, key_field: str) -> Answer:
     """What an undo is answered whose do never took effect."""
     try:
         reply = delivery.handler.reply_to_nothing(delivery.command, key_field, delivery.claim.key)
-        delivery.handler.require_reply(reply, key_field, delivery.claim.key)
+        return reply, delivery.handler.encoded_reply(reply, key_field)
     except Exception as error:  # the service's own code, as above
-        return _fault(delivery, error)
-    return reply
+        return _fault(delivery, error, key_field)
 
 
-def _fault(delivery: Delivery, error: Exception) -> Fault:
+def _fault(delivery: Delivery, error: Exception, key_field: str) -> Answer:
     claim = delivery.claim
     _log.error("%s %s of %s failed", claim.step, claim.operation, claim.instance_id, exc_info=error)
-    return Fault(reason=told(error)[:TEXT_LENGTH_MAX])
+    fault = Fault(reason=told(error)[:TEXT_LENGTH_MAX])
+    return fault, encode_data(fault, key_field)

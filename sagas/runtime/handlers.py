@@ -6,14 +6,17 @@ from typing import Any, TypeGuard, cast, get_args
 
 import msgspec
 
-from sagas.core.envelope import PAYLOAD_BYTES_MAX, Undecodable, decode_data, encode_data
+from sagas.core.envelope import DECODE_ERRORS, PAYLOAD_BYTES_MAX, encode_data, read_data
 from sagas.core.instance import Operation
 from sagas.core.messages import Command, Event, InProgress, Rejection, field_names, reply_types, tag_of
 from sagas.core.upcasting import chain_problem
-from sagas.errors import SagaError
+from sagas.errors import SagaError, told
 
 DATA_BYTES_MAX = PAYLOAD_BYTES_MAX - 2 * 1024
 """Of a reply's fields: around them stand its id, its key and its type."""
+
+
+_NOTHING = b"{}"
 
 
 class HandlerError(SagaError):
@@ -37,12 +40,15 @@ class Handler(msgspec.Struct, frozen=True):
     nothing: Callable[[Any], Event] | None
     replies: frozenset[type[Event]]
 
-    def require_reply(self, reply: Event, key_field: str, key: str) -> None:
-        """Raise HandlerError for what the saga could not read as an answer: once remembered it is given for ever."""
+    def encoded_reply(self, reply: Event, key_field: str) -> bytes:
+        """The reply's fields as JSON. Raises HandlerError for what the saga could not read as an answer.
+
+        Once remembered it would be given for ever.
+        """
         if type(reply) not in self.replies:
             said = " | ".join(sorted(known.__name__ for known in self.replies))
             raise HandlerError(f"{self.function.__name__} returned {type(reply).__name__}, expected {said}")
-        require_readable(reply, key_field, key)
+        return readable_data(reply, key_field)
 
     def reply_to_nothing(self, command: Command[Any], key_field: str, key: str) -> Event:
         """The reply of an undo that has nothing to undo."""
@@ -111,17 +117,21 @@ def function_problem(function: Callable[..., object], *, needs_code: bool = True
     return ""
 
 
-def require_readable(reply: Event, key_field: str, key: str) -> None:
-    """Raise HandlerError for a reply that breaks the bounds of its own type, or those of any message.
+def readable_data(reply: Event, key_field: str) -> bytes:
+    """A reply's fields as JSON. Raises HandlerError where they break the bounds of its type, or those of any message.
 
     msgspec holds a message against its type when it is read, not when it is made.
     """
     data = encode_data(reply, key_field)
+    if data == _NOTHING:
+        return data  # the business key is the command's
     if len(data) > DATA_BYTES_MAX:
         raise HandlerError(f"reply {type(reply).__name__} has {len(data)} bytes, at most {DATA_BYTES_MAX} can be sent")
-    found = decode_data(type(reply), key_field, key, data)
-    if isinstance(found, Undecodable):
-        raise HandlerError(f"reply {type(reply).__name__} could not be read by its saga: {found.reason}")
+    try:
+        read_data(type(reply), key_field, data)
+    except DECODE_ERRORS as error:
+        raise HandlerError(f"reply {type(reply).__name__} could not be read by its saga: {told(error)}") from error
+    return data
 
 
 def refusals_of(command_type: type[Command[Any]]) -> set[str]:
@@ -161,6 +171,7 @@ def _check_return(
 class Refused(Exception):
     """Leaves the handler's savepoint: whoever refuses says that nothing remains, and no undo would take it back."""
 
-    def __init__(self, reply: Rejection) -> None:
+    def __init__(self, reply: Rejection, data: bytes) -> None:
         super().__init__()
         self.reply = reply
+        self.data = data

@@ -29,7 +29,7 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from sagas.core import barrier
-from sagas.core.envelope import Header, encode_message
+from sagas.core.envelope import Header, encode_data, encode_envelope
 from sagas.core.ids import answer_id, derived_id
 from sagas.core.instance import Operation
 from sagas.core.messages import CannotUndo, Event, Fault, InProgress, Undeliverable, tag_of
@@ -50,7 +50,7 @@ from sagas.runtime.delivery import (
     reply_headers,
     understand,
 )
-from sagas.runtime.handlers import Handler, HandlerError, Ticket, read_handler, refusals_of, require_readable
+from sagas.runtime.handlers import Handler, HandlerError, Ticket, read_handler, readable_data, refusals_of
 
 _log = logging.getLogger("sagas.participant")
 
@@ -136,9 +136,9 @@ class Service:
             return False
         command_id = derived_id(ticket.instance_id, ticket.step, "do")
         key = str(getattr(reply, self.participant.key))
-        require_readable(reply, self.participant.key, key)
+        data = readable_data(reply, self.participant.key)
         headers = reply_headers(ticket.instance_id, ticket.step, "do", command_id)
-        answer = self._fresh(reply, answer_id(command_id), key, headers, now_ms)
+        answer = self._fresh(reply, data, answer_id(command_id), key, headers, now_ms)
         transaction.amend(msgspec.structs.replace(row, answer=answer.event_type, answer_data=answer.payload), now_ms)
         transaction.add_outbox([answer])
         return True
@@ -168,7 +168,7 @@ class Service:
                 assert known is not None
                 transaction.add_outbox([self._remembered(claim, known, now_ms)])
             case "in progress":
-                transaction.add_outbox([self._reply(claim, InProgress(), now_ms)])
+                transaction.add_outbox([self._say(claim, InProgress(), now_ms)])
             case "blocked":
                 _log.info("%s of %s came after its undo: not done", claim.step, claim.instance_id)
             case "other body":
@@ -198,7 +198,7 @@ class Service:
 
     def _refuse_for_good(self, transaction: ParticipantTransaction, claim: Claim, reason: str, now_ms: int) -> None:
         """Answer that nothing was done, and remember it where the saga turns back on that."""
-        answer = self._reply(claim, Undeliverable(reason=plain(reason)), now_ms)
+        answer = self._say(claim, Undeliverable(reason=plain(reason)), now_ms)
         transaction.add_outbox([answer])
         if claim.is_final:
             transaction.remember(memory_of(claim, answer=answer), now_ms)
@@ -219,10 +219,10 @@ class Service:
         claim = delivery.claim
         is_there = claim.operation == "do" or self._is_there_something(transaction, claim, now_ms)
         if is_there:
-            reply = carried_out(transaction, delivery, self.participant.key)
+            reply, data = carried_out(transaction, delivery, self.participant.key)
         else:
-            reply = nothing_to_undo(delivery, self.participant.key)
-        answer = self._reply(claim, reply, now_ms)
+            reply, data = nothing_to_undo(delivery, self.participant.key)
+        answer = self._reply(claim, reply, data, now_ms)
         transaction.add_outbox([answer])
         if type(reply) is Fault or isinstance(reply, CannotUndo):
             return  # a state of affairs: asked once more, the handler looks once more
@@ -252,18 +252,25 @@ class Service:
 
     # ----------------------------------------------------------------- answers
 
-    def _reply(self, claim: Claim, reply: Event, now_ms: int) -> OutboxRow:
+    def _say(self, claim: Claim, word: Event, now_ms: int) -> OutboxRow:
+        """A word of the kit's own."""
+        return self._reply(claim, word, encode_data(word, self.participant.key), now_ms)
+
+    def _reply(self, claim: Claim, reply: Event, data: bytes, now_ms: int) -> OutboxRow:
         # A definite answer has one id for ever, so that its repeats are recognised; the others have one an attempt.
         is_of_now = type(reply) in _OF_THE_KIT or isinstance(reply, CannotUndo)
         if is_of_now and not (claim.is_final and isinstance(reply, Undeliverable)):
             purpose, headers = tag_of(type(reply)), {**claim_headers(claim), Header.ATTEMPT: claim.attempt}
             message_id = derived_id(claim.command_id, purpose, claim.attempt)
-            return self._fresh(reply, message_id, claim.key, headers, now_ms)
-        return self._fresh(reply, answer_id(claim.command_id), claim.key, claim_headers(claim), now_ms)
+            return self._fresh(reply, data, message_id, claim.key, headers, now_ms)
+        return self._fresh(reply, data, answer_id(claim.command_id), claim.key, claim_headers(claim), now_ms)
 
-    def _fresh(self, reply: Event, message_id: str, key: str, headers: dict[str, str], now_ms: int) -> OutboxRow:
-        payload = encode_message(reply, message_id=message_id, key_field=self.participant.key, key=key, now_ms=now_ms)
-        return self._row(message_id, tag_of(type(reply)), payload, key, headers, now_ms)
+    def _fresh(
+        self, reply: Event, data: bytes, message_id: str, key: str, headers: dict[str, str], now_ms: int
+    ) -> OutboxRow:
+        event_type = tag_of(type(reply))
+        payload = encode_envelope(message_id, self.participant.key, key, event_type, now_ms, data)
+        return self._row(message_id, event_type, payload, key, headers, now_ms)
 
     def _remembered(self, claim: Claim, known: BarrierRow, now_ms: int) -> OutboxRow:
         message_id = answer_id(claim.command_id)

@@ -236,8 +236,8 @@ class Tell(Command[Told], tag="tell"):
 @pytest.mark.parametrize(
     ("hour", "says"),
     [
-        (24, "reply Told could not be read by its saga: told: ValidationError: Expected `int` <= 23"),
-        (7, "reply Told could not be read by its saga: told: ValueError: a whole number of 61 bits"),
+        (24, "reply Told could not be read by its saga: ValidationError: Expected `int` <= 23"),
+        (7, "reply Told could not be read by its saga: ValueError: a whole number of 61 bits"),
         (5, "Dumb: it cannot say what it is"),
     ],
 )
