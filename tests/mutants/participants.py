@@ -43,12 +43,10 @@ def _forgetful(original: Any) -> Any:
 
 
 def _blocks_nothing(original: Any) -> Any:
-    def is_there_something(self: Any, transaction: Any, delivery: Any, now_ms: int) -> bool:
-        if transaction.recall(delivery.instance_id, delivery.step, "do") is None:
-            return False
-        return bool(original(self, transaction, delivery, now_ms))
+    def remember(self: Any, row: BarrierRow, now_ms: int) -> bool:
+        return row.is_blocked or bool(original(self, row, now_ms))
 
-    return is_there_something
+    return remember
 
 
 def _pending_is_nothing(original: Any) -> Any:
@@ -144,7 +142,7 @@ PARTICIPANT_MUTANTS = (
     ),
     Mutant(name="forgotten refusals", replaced={f"{STORED}.remember": _forgetful}),
     Mutant(name="undo unconditional", replaced={SOMETHING: always(True)}),
-    Mutant(name="undo before do not remembered", replaced={SOMETHING: _blocks_nothing}),
+    Mutant(name="undo before do not remembered", replaced={f"{STORED}.remember": _blocks_nothing}),
     Mutant(name="do after its undo carried out", replaced={f"{SERVICE}._pass": _late_do_runs}),
     Mutant(name="undo passes over what is in progress", replaced={SOMETHING: _pending_is_nothing}),
     Mutant(name="answer not stored byte for byte", replaced={f"{SERVICE}._remembered": _answers_anew}),
