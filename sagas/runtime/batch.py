@@ -55,17 +55,15 @@ class Batch(Deciding):
         for saga, wanted in keys.items():
             self._find(saga, wanted)
 
-    def due(self, until_ms: int, count_max: int, read: Read) -> list[TimerRow]:
-        """Read the timers due at or before `until_ms` and their instances; take what was parked for these before them.
-
-        What was parked too long is taken now or never.
-        """
+    def due(self, until_ms: int, count_max: int) -> list[TimerRow]:
+        """Read the timers due at or before `until_ms`, and their instances."""
         timers = self._transaction.due_timers(until_ms, count_max)
         self._keep(self._transaction.load({timer.instance_id for timer in timers}).values())
-        self._take_parked(self._transaction.parked_for({timer.instance_id for timer in timers}), read)
-        for row in self._transaction.parked_expired(until_ms, count_max):
-            self._take_or_bury(row, read)
         return timers
+
+    def expired(self, until_ms: int, count_max: int) -> list[ParkedRow]:
+        """Read what was parked until `until_ms` or before."""
+        return self._transaction.parked_expired(until_ms, count_max)
 
     def _find(self, saga: str, keys: Collection[str]) -> None:
         found = self._transaction.find(saga, keys)
@@ -172,6 +170,18 @@ class Batch(Deciding):
         for row in (row for row in just_now if row.instance_id in wanted):
             self._take_row(row, read)
 
+    def take_waiting(self, timers: Sequence[TimerRow], expired: Sequence[ParkedRow], read: Read) -> None:
+        """Take what lies here for the instances of these timers, before they fire, and what was parked too long."""
+        self._take_parked(self._transaction.parked_for({timer.instance_id for timer in timers}), read)
+        for row in expired:
+            self._take_or_bury(row, read)
+
+    def give_up(self, row: ParkedRow, reason: str) -> None:
+        """Make a dead letter of what was parked too long, and let it come again."""
+        self._changes.unparked.append(row.message_id)
+        self._changes.forgotten.append(row.incoming.id)
+        self._bury(row.incoming, reason)
+
     def _take_parked(self, rows: Sequence[ParkedRow], read: Read) -> None:
         taken = set(self._changes.unparked)
         for row in rows:
@@ -208,8 +218,7 @@ class Batch(Deciding):
         del self._changes.parked[others:]
         if self._was_for_another(row, read):
             return
-        self._changes.forgotten.append(row.incoming.id)
-        self._bury(row.incoming, "came early, and what it answers never followed")
+        self.give_up(row, "came early, and what it answers never followed")
 
     def _load_for(self, row: ParkedRow) -> None:
         at = saga_and_key(row.instance_id)
@@ -227,9 +236,11 @@ class Batch(Deciding):
         item = read(row.incoming)
         if not isinstance(item, SignalItem):
             return False
-        if self._saga_of(row) != item.sagas[0]:
+        if any(self._transaction.find(saga, [item.key]) for saga in item.sagas):
             return True
-        return any(self._transaction.find(saga, [item.key]) for saga in item.sagas)
+        # Of those whose run was purged there is no row.
+        waiting = (saga for saga in item.sagas if not self._transaction.purged(saga, [item.key]))
+        return self._saga_of(row) != next(waiting, "")
 
     # ----------------------------------------------------------------- writing
 

@@ -23,7 +23,7 @@ from functools import partial
 from sagas.core.definition import Definition
 from sagas.core.effects import Decision, Operate
 from sagas.errors import DamagedInstance, StaleRevision, StoreError
-from sagas.ports import Incoming, Store, TimerRow, TopicSpec
+from sagas.ports import Incoming, ParkedRow, Store, TimerRow, TopicSpec
 from sagas.runtime.batch import Batch
 from sagas.runtime.catalog import Catalog, DefinitionBook
 from sagas.runtime.dead_letters import DEAD_LETTERS
@@ -81,9 +81,12 @@ class Orchestrator:
     def fire(self, read_up_to_ms: int, now_ms: int) -> list[TimerRow]:
         """Fire timers due at or before `read_up_to_ms`, at most `TIMERS_PER_BATCH_MAX`; which they were."""
         fired: list[TimerRow] = []
+        expired: list[ParkedRow] = []
 
         def work(batch: Batch) -> None:
-            fired[:] = batch.due(read_up_to_ms, TIMERS_PER_BATCH_MAX, self._intake.read)
+            fired[:] = batch.due(read_up_to_ms, TIMERS_PER_BATCH_MAX)
+            expired[:] = batch.expired(read_up_to_ms, TIMERS_PER_BATCH_MAX)
+            batch.take_waiting(fired, expired, self._intake.read)
             for timer in fired:
                 batch.fire(timer)
             batch.unpark(self._intake.read)
@@ -97,6 +100,8 @@ class Orchestrator:
                 raise
             except Exception:
                 _log.exception("firing %d timers failed; firing them one by one", len(fired))
+                for row in expired:
+                    self._give_up_one(row, now_ms)
                 for timer in fired:
                     self._fire_one(timer, now_ms)
             return fired
@@ -105,16 +110,37 @@ class Orchestrator:
     def _fire_one(self, timer: TimerRow, now_ms: int) -> None:
         def work(batch: Batch) -> None:
             batch.load_instance(timer.instance_id)
+            batch.take_waiting([timer], (), self._intake.read)
             batch.fire(timer)
             batch.unpark(self._intake.read)
 
+        def put_off(batch: Batch) -> None:
+            batch.put_off(timer)
+
+        self._try_alone(work, put_off, f"timer {timer.name} of {timer.instance_id}", now_ms)
+
+    def _give_up_one(self, row: ParkedRow, now_ms: int) -> None:
+        def work(batch: Batch) -> None:
+            batch.take_waiting((), [row], self._intake.read)
+            batch.unpark(self._intake.read)
+
+        def give_up(batch: Batch) -> None:
+            batch.give_up(row, "came early, and this engine failed on it")
+
+        self._try_alone(work, give_up, f"parked message {row.message_id}", now_ms)
+
+    def _try_alone(
+        self, work: Callable[[Batch], None], otherwise: Callable[[Batch], None], what: str, now_ms: int
+    ) -> None:
         try:
             self._commit([work], now_ms)
+        except DamagedInstance:
+            return  # it was set aside
         except StoreError:
             raise
         except Exception:
-            _log.exception("timer %s of %s cannot be fired", timer.name, timer.instance_id)
-            self._commit([lambda batch: batch.put_off(timer)], now_ms)
+            _log.exception("%s cannot be dealt with", what)
+            self._commit([otherwise], now_ms)
 
     def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
         """Deal with one message that this engine itself fails on; the rest of its partition goes on."""

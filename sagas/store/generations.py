@@ -5,8 +5,8 @@ Theory of operation. A generation is a number, the time it was begun at, and nev
 broker has an offset stored for its group yet, also when the folder was emptied and the topics were not. Which one is
 current stands in `NAME.current`, a file that is replaced as a whole: readers see the old number or the new one. The
 process that writes the current generation removes the older ones once it has turned to it, and takes over what still
-waits in them to be published. No other process has a file
-that ends so: theirs end in `.db`, and one of them may well be called `NAME-2`.
+waits in them to be published. No other process has a file that ends so: theirs end in `.db`, and one of them may well
+be called `NAME-2`.
 """
 
 import logging

@@ -15,7 +15,7 @@ from sagas.core.instance import Instance
 from sagas.ports import Incoming
 from sagas.runtime.deciding import ELSEWHERE_MS
 from sagas.runtime.orchestrator import Orchestrator
-from sagas.runtime.rows import PARKED_MS_MAX
+from sagas.runtime.rows import PARKED_MS_MAX, command_row
 from sagas.store.sqlite import SqliteStore
 
 NOW_MS = 1_700_000_000_000
@@ -158,6 +158,43 @@ def test_a_signal_that_nobody_s_run_came_for_is_one_dead_letter(store: SqliteSto
     node.fire(NOW_MS + PARKED_MS_MAX, NOW_MS + PARKED_MS_MAX)
     assert [letter.reason for letter in store.dead_letters(9)] == ["came early, and what it answers never followed"]
     assert len(store.unpublished(9)) == 1
+
+
+def test_a_signal_is_a_dead_letter_where_one_saga_s_run_was_purged_and_another_s_never_came(store: SqliteStore) -> None:
+    node = Orchestrator([a_saga("order", waits=False), *BOTH[:1]], store)
+    node.process([an_event(DESK, ASKED)], NOW_MS)
+    node.process([packed(run_of(store))], NOW_MS)
+    store.enter(NOW_MS)
+    store.cleaner.purge_runs(NOW_MS + HOUR_MS, NOW_MS + 1, 9)
+    assert store.instance("order", "o-1") is None
+    node = Orchestrator(BOTH[::-1], store)
+    node.process([an_event(BANK, PAID)], NOW_MS)
+    node.fire(NOW_MS + PARKED_MS_MAX, NOW_MS + PARKED_MS_MAX)
+    assert len(store.dead_letters(9)) == 1
+
+
+def _fails_on_what_was_parked(original: Any) -> Any:
+    def fails(definition: Any, instance: Any, send: Any, now_ms: int) -> Any:
+        if send.step == "pack" and instance.key == "o-1":
+            raise TypeError("a planted bug")
+        return original(definition, instance, send, now_ms)
+
+    return fails
+
+
+def test_what_the_engine_fails_on_in_what_was_parked_holds_up_nobodys_timers(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    v1, v2 = a_saga(), a_saga(version=2)
+    old, new = Orchestrator([v1], store), Orchestrator([v1, v2], store)
+    new.process([an_event(DESK, ASKED), an_event(DESK, OrderAsked(order_id="o-2"))], NOW_MS)
+    old.process([an_event(BANK, PAID)], NOW_MS + HOUR_MS - ELSEWHERE_MS)
+    monkeypatch.setattr("sagas.runtime.deciding.command_row", _fails_on_what_was_parked(command_row))
+    new.fire(NOW_MS + HOUR_MS, NOW_MS + HOUR_MS)
+    other = store.instance("order", "o-2")
+    assert other is not None
+    assert other.state == "rejected", "its time is over"
+    assert [letter.reason for letter in store.dead_letters(9)] == ["came early, and this engine failed on it"]
 
 
 def test_a_signal_that_a_node_without_the_runs_version_reads_waits_for_one_that_has_it(store: SqliteStore) -> None:
