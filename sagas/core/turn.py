@@ -121,8 +121,13 @@ class Turn:
         self.effects.append(SetTimer(name=step, due_ms=due_ms, fire=fire))
 
     def decision(self) -> Decision:
-        """What `decide` answers, with the revision one higher."""
-        self.change(revision=self.instance.revision + 1, updated_ms=self.now_ms)
+        """What `decide` answers, with the revision one higher.
+
+        An instance that has ended stays as old as its end, whatever comes again: how long it took is told from it.
+        """
+        rests = self.instance.is_ended and not self.moves
+        updated_ms = self.instance.updated_ms if rests else self.now_ms
+        self.change(revision=self.instance.revision + 1, updated_ms=updated_ms)
         return Decision(
             instance=self.instance,
             verdict=self.verdict,

@@ -298,6 +298,20 @@ def test_the_same_start_is_a_duplicate_and_another_one_a_violation() -> None:
     assert run.take(Start(key="t-1", data=TRIP.encode_data(Trip("t-1", 3)))).verdict == "violation"
 
 
+def test_what_comes_again_after_the_end_makes_no_run_longer() -> None:
+    run = Run(DONE["room"], DONE["seat"], DONE["ticket"], DONE["mail"])
+    ended = run.now
+    for again in (DONE["mail"], START, REFUSED["ticket"]):
+        run.take(again)
+    assert (run.now.state, run.now.updated_ms, run.now.revision) == (COMPLETED, ended.updated_ms, ended.revision + 3)
+
+
+def test_an_effect_that_is_undone_after_the_end_makes_the_run_as_long_as_that_took() -> None:
+    run = Run(REFUSED["room"])
+    run.take(DONE["room"])
+    assert (run.now.state, run.now.updated_ms) == ("room.undoing", run.now_ms)
+
+
 def test_an_answer_to_a_step_that_was_not_sent_is_early() -> None:
     assert Run().take(DONE["seat"]).verdict == "early"
     assert decide(TRIP, None, DONE["room"], 1).verdict == "early"
