@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from sagas.core.definition import StepKind, Unknown
+from sagas.core.definition import AnyUnknown, StepKind
 from sagas.core.drafts import Draft, EachDraft, StepDraft, check_build, check_participant, where_of
 from sagas.core.flow import CompensatableEach, CompensatableStep, EachStep, Step, callers_locals
 from sagas.core.messages import Command, Event
@@ -44,7 +44,7 @@ class Said:
         kind: StepKind,
         to: Participant,
         timeout: float,
-        unknown: Unknown | None,
+        unknown: AnyUnknown | None,
         resend: float | None,
         retry: Retry | None,
         undo_retry: Retry | None,
@@ -56,7 +56,7 @@ class Said:
         self._kind: StepKind = kind
         self._to = to
         self._timeout = timeout
-        self._unknown: Unknown | None = unknown
+        self._unknown: AnyUnknown | None = unknown
         self._resend = resend
         self._retry = retry or Retry()
         self._undo_retry = undo_retry or FOREVER
@@ -138,7 +138,7 @@ class Each(Generic[D, T]):
         *,
         to: Participant,
         timeout: float,
-        unknown: Unknown | None = None,
+        unknown: AnyUnknown | None = None,
         resend: float | None = None,
         retry: Retry | None = None,
         undo_retry: Retry | None = None,

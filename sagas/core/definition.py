@@ -30,14 +30,16 @@ def _decoder_of(data_type: Hashable) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(data_type)
 
 
-Unknown = Literal["undo", "ask", "resend", "hold"]
+Unknown = Literal["undo", "ask", "hold"]
 """What a step does when its answer did not come in time.
 
 undo     undo it: the participant's barrier makes that safe whether or not it happened
 ask      send it again under the same id until the answer is definite
-resend   the same, for steps that cannot be refused
 hold     wait for a person
 """
+
+AnyUnknown = Unknown | Literal["resend"]
+"""The same, and what a retriable step does, which cannot be refused: it is sent until it is answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class StepSpec:
     undo: UndoSpec | None
     timeout_ms: int
     resend_ms: int
-    unknown: Unknown
+    unknown: AnyUnknown
     retry: Retry
     where: str
     expires: bool = False

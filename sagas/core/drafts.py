@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeGuard, cast, get_args
 
-from sagas.core.definition import StepKind, Unknown
+from sagas.core.definition import AnyUnknown, StepKind, Unknown
 from sagas.core.instance import ITEM_KEY
 from sagas.core.machine import UNDELIVERABLE
 from sagas.core.messages import CannotUndo, Command, Event, Message, field_names, reply_types, tag_of
@@ -79,7 +79,7 @@ class StepDraft(Draft):
     build: Callable[..., Command[Event]]
     timeout_ms: int
     resend_ms: int
-    unknown: Unknown | None
+    unknown: AnyUnknown | None
     retry: Retry
     undo_retry: Retry
     leaves_nothing: bool
@@ -126,14 +126,12 @@ def check_build(draft: StepDraft, namespace: Mapping[str, object]) -> None:
         )
     if draft.kind == "pivot" and draft.unknown == "undo":
         raise draft.refuse("a pivot cannot be undone", 'say unknown="ask" or unknown="hold"')
-    if draft.kind == "pivot" and draft.unknown == "resend":
-        raise draft.refuse("a pivot can be refused, so it cannot be resent for ever", 'say unknown="ask" or "hold"')
     if draft.unknown is None:
         raise draft.refuse(
             "it can time out and does not say what an unknown outcome means",
             'add unknown="undo" (the barrier makes it safe), "ask" or "hold"',
         )
-    if draft.unknown not in get_args(Unknown):
+    if draft.unknown not in get_args(Unknown) and draft.kind != "retriable":
         raise draft.refuse(f"unknown={draft.unknown!r} has no meaning", f"use one of {', '.join(get_args(Unknown))}")
     if draft.expires and draft.unknown != "undo":
         raise draft.refuse(

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -95,7 +96,13 @@ def pivot_that_says_undo() -> None:
 
 
 def pivot_that_resends() -> None:
-    fresh().pivot(to=A, timeout=1, unknown="resend")(do)
+    resend: Any = "resend"
+    fresh().pivot(to=A, timeout=1, unknown=resend)(do)
+
+
+def step_that_resends() -> None:
+    resend: Any = "resend"
+    fresh().step(to=A, timeout=1, unknown=resend)(do)
 
 
 def pivot_with_an_undo() -> None:
@@ -497,12 +504,13 @@ def two_undos() -> None:
 
 MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (pivot_that_says_undo, "a pivot cannot be undone", 'unknown="ask"'),
-    (pivot_that_resends, "a pivot can be refused", 'unknown="ask"'),
+    (pivot_that_resends, "has no meaning", "use one of undo, ask, hold"),
+    (step_that_resends, "has no meaning", "use one of undo, ask, hold"),
     (pivot_with_an_undo, "a pivot step cannot be undone", "remove its undo"),
     (compensatable_after_the_pivot, "stands after the pivot 'do'", "put it before the pivot"),
     (two_pivots, "it is the second pivot", "@saga.retriable"),
     (timeout_without_unknown, "does not say what an unknown outcome means", 'unknown="undo"'),
-    (unknown_without_meaning, "unknown='hope' has no meaning", "use one of undo, ask, resend, hold"),
+    (unknown_without_meaning, "unknown='hope' has no meaning", "use one of undo, ask, hold"),
     (timeout_of_nothing, "timeout of 0 ms is out of range", "seconds"),
     (timeout_that_is_text, "timeout='3' is no number of seconds", "write timeout=30"),
     (deadline_that_is_text, "deadline='60' is no number of seconds", "write deadline=30"),
