@@ -13,6 +13,7 @@ decoded, a participant that refuses) are data: they are recorded, never raised t
     │   └── SchemaMismatch   the file was made by a newer release, or is not ours
     ├── DamagedInstance      the stored record of one instance is not what was written; the others go on
     ├── BrokerError          the broker refused
+    │   ├── TopicMissing     what is to be written or read is not there
     │   └── BrokerUnavailable  the broker cannot be reached, or the outcome of a call is unknown
     ├── TransactionEnded     a service's own statement has ended the transaction it ran in
     ├── StatementRefused     a service's own statement would have
@@ -136,6 +137,14 @@ class BrokerError(SagaError):
 
 class BrokerUnavailable(BrokerError):
     """The broker cannot be reached, or a call's outcome is unknown: do it again under the same ids."""
+
+
+class TopicMissing(BrokerError):
+    """A topic is not there, or not any more: whoever writes to it makes it, at its start and whenever it meets this."""
+
+    def __init__(self, stream: str, topic: str) -> None:
+        self.topic = topic
+        super().__init__(f"topic {topic!r} of stream {stream!r} is not there; its writer makes it (ensure())")
 
 
 class SettingsError(SagaError):

@@ -36,6 +36,7 @@ from sagas.runtime.participant import Service
 from sagas.runtime.process import Limits, run_until_stopped, stop_on_signals
 from sagas.runtime.projection import Projection
 from sagas.runtime.roles import OrchestratorWork, ServiceWork
+from sagas.runtime.topics import Topics
 from sagas.runtime.worker import Delivery, Work
 from sagas.store.generations import Generations
 from sagas.store.participant import SqliteParticipantStore
@@ -204,7 +205,11 @@ async def _host(
     broker = broker_of(settings)
     # A connection takes one request at a time: telling of the journal must not keep a command waiting.
     feeding = broker_of(settings) if journal else None
-    feed = event_store.feed(journal, feeding, SystemClock(), offload) if journal and feeding else None
+    feed = (
+        event_store.feed(journal, feeding, SystemClock(), offload, topics=Topics(feeding, topics))
+        if journal and feeding
+        else None
+    )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_on_signals, stop)
         if watching is not None:

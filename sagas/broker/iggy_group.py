@@ -10,7 +10,7 @@ from sagas.broker import iggy_wire as wire
 from sagas.broker.iggy_connection import IggyConnection
 from sagas.broker.iggy_errors import Refusal, Refused, refused_by_status
 from sagas.broker.iggy_together import Together
-from sagas.errors import BrokerError
+from sagas.errors import TopicMissing
 from sagas.records import Position
 
 _log = logging.getLogger("sagas.broker")
@@ -142,8 +142,6 @@ class IggyGroup:
             )
         except Refused as refused:
             if refused.refusal is Refusal.NOT_FOUND:
-                raise BrokerError(
-                    f"topic {topic!r} of stream {self._stream!r} is not there; its writer makes it (ensure())"
-                ) from None
+                raise TopicMissing(self._stream, topic) from None
             if refused.refusal is not Refusal.EXISTS:  # Another member was as quick: good.
                 raise

@@ -21,7 +21,7 @@ from sagas.broker.iggy_errors import Refusal, Refused
 from sagas.broker.iggy_messages import make_message
 from sagas.broker.iggy_together import Requests, Together
 from sagas.broker.partitioning import partition_of
-from sagas.errors import BrokerError, BrokerUnavailable
+from sagas.errors import BrokerError, BrokerUnavailable, TopicMissing
 from sagas.ports import Outgoing, Settled
 from sagas.records import Partition
 
@@ -213,9 +213,7 @@ class IggySender:
             return known
         count = await self.partition_count(topic)
         if not count:
-            raise BrokerError(
-                f"topic {topic!r} of stream {self._stream!r} is not there; its writer makes it (ensure())"
-            )
+            raise TopicMissing(self._stream, topic)
         self._counts[topic] = count
         return count
 

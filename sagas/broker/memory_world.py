@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from sagas.broker.log import Log, Topic
-from sagas.errors import BrokerError, BrokerUnavailable
+from sagas.errors import BrokerUnavailable, TopicMissing
 from sagas.ports import Clock
 
 US_OF_MS = 1_000
@@ -67,7 +67,7 @@ class MemoryWorld:
         """The topic of that name. Raises BrokerError when it is not there."""
         found = self.log.find_topic(stream, topic)
         if found is None:
-            raise BrokerError(f"topic {topic!r} of stream {stream!r} is not there; its writer makes it (ensure())")
+            raise TopicMissing(stream, topic)
         return found
 
     def note_published(self, stream: str, topics: Iterable[str]) -> None:

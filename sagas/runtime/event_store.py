@@ -24,6 +24,7 @@ from sagas.ports import Broker, Clock, FeedRow, Incoming, JournalFeed, JournalRo
 from sagas.records import FOREVER_S
 from sagas.runtime.offload import Offload
 from sagas.runtime.relay import Relay
+from sagas.runtime.topics import Topics
 
 EVENT_STORE = "event-store"
 """The topic."""
@@ -114,9 +115,20 @@ class JournalOutbox:
             self._feed.mark_fed(max(seqs))
 
 
-def feed(journal: Outbox, broker: Broker, clock: Clock, offload: Offload, *, batch_max: int = BATCH_MAX) -> Relay:
-    """Who tells of the journal. `broker` should be a connection of its own, `offload` the one of the database."""
-    return Relay(journal, broker, clock, offload, batch_max=batch_max, interval_ms=INTERVAL_MS)
+def feed(
+    journal: Outbox,
+    broker: Broker,
+    clock: Clock,
+    offload: Offload,
+    *,
+    batch_max: int = BATCH_MAX,
+    topics: Topics | None = None,
+) -> Relay:
+    """Who tells of the journal. `broker` should be a connection of its own, `offload` the one of the database.
+
+    `topics` are made again when they are found missing.
+    """
+    return Relay(journal, broker, clock, offload, batch_max=batch_max, interval_ms=INTERVAL_MS, topics=topics)
 
 
 def message_of(row: FeedRow) -> OutboxRow:

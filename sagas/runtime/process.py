@@ -20,6 +20,7 @@ from sagas.ports import Broker, Clock, Outbox, Subscription, TopicSpec
 from sagas.runtime import relay, worker
 from sagas.runtime.offload import Brief, Offload, Thread
 from sagas.runtime.relay import Relay
+from sagas.runtime.topics import Topics
 from sagas.runtime.worker import Delivery, Work, Worker
 
 DRAIN_S_MAX = 9.0
@@ -58,8 +59,9 @@ async def run_until_stopped(
     delivery: Delivery = "at-least-once",
 ) -> None:
     """Work until `stop` is set, then drain. `feed` is a second relay, that tells others of the journal."""
+    own_topics = Topics(broker, topics)
     async with anyio.create_task_group() as tasks:
-        subscription = await _connect(broker, topics, group, subscribe_to, stop)
+        subscription = await _connect(broker, own_topics, group, subscribe_to, stop)
         if subscription is None:
             return
         sender = Relay(
@@ -70,6 +72,7 @@ async def run_until_stopped(
             batch_max=limits.outbox_batch,
             committed_max=relay.BATCH_MAX,
             interval_ms=limits.outbox_interval_ms,
+            topics=own_topics,
         )
         tasks.start_soon(sender.run)
         if feed is not None:
@@ -84,6 +87,7 @@ async def run_until_stopped(
             batch_max=limits.poll_max,
             brief=Brief(offload) if isinstance(offload, Thread) else None,
             delivery=delivery,
+            topics=own_topics,
         ).run(stop)
         await _drain(sender, subscription, feed, tasks)
 
@@ -104,7 +108,7 @@ async def _drain(sender: Relay, subscription: Subscription, feed: Relay | None, 
 
 async def _connect(
     broker: Broker,
-    topics: Sequence[TopicSpec],
+    topics: Topics,
     group: str,
     subscribe_to: Sequence[str],
     stop: anyio.Event,
@@ -113,7 +117,7 @@ async def _connect(
     was_told = False
     while not stop.is_set():
         try:
-            await broker.ensure(topics)
+            await topics.ensure()
             return await broker.subscribe(group, subscribe_to)
         except (BrokerError, StoreError) as error:
             if not was_told:

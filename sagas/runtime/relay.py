@@ -30,6 +30,7 @@ import anyio
 from sagas.errors import BrokerError, StoreError
 from sagas.ports import Broker, Clock, CommittedOutbox, Outbox, OutboxRow, Outgoing, PromptBroker
 from sagas.runtime.offload import Offload
+from sagas.runtime.topics import Topics
 
 BATCH_MAX = 1_000
 """Rows published at once, and read at once from the table."""
@@ -65,8 +66,12 @@ class Relay:
         batch_max: int = BATCH_MAX,
         committed_max: int = 0,
         interval_ms: int = INTERVAL_MS,
+        topics: Topics | None = None,
     ) -> None:
-        """`batch_max` rows are read from the table at once, `committed_max` (0: as many) taken from memory."""
+        """`batch_max` rows are read from the table at once, `committed_max` (0: as many) taken from memory.
+
+        `topics` are made again when they are found missing.
+        """
         self._outbox = outbox
         self._committed = outbox if isinstance(outbox, CommittedOutbox) else None
         self._broker = broker
@@ -76,6 +81,7 @@ class Relay:
         self._batch_max = batch_max
         self._committed_max = committed_max or batch_max
         self._interval_ms = interval_ms
+        self._topics = topics or Topics(broker, ())
         self._woken = anyio.Event()
         # Taken without giving the loop a turn: it is taken at least once a batch, and hardly ever held.
         self._lock = anyio.Lock(fast_acquire=True)
@@ -108,6 +114,7 @@ class Relay:
             except (BrokerError, StoreError) as error:
                 # Also a database that is locked or full for a while: the rows are there, and go out later.
                 _log.warning("publishing failed, trying again in %d ms: %s", backoff_ms, error)
+                await self._topics.mend(error)
                 await anyio.sleep(backoff_ms / 1000)
                 backoff_ms = min(backoff_ms * 2, BACKOFF_MS_MAX)
                 continue

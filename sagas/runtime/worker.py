@@ -25,6 +25,7 @@ from sagas.records import Partition
 from sagas.runtime.offload import Offload
 from sagas.runtime.pace import Pace
 from sagas.runtime.relay import Relay
+from sagas.runtime.topics import Topics
 
 BATCH_MAX = 1_000
 
@@ -95,7 +96,10 @@ class Worker:
         store_every_ms: int = STORE_EVERY_MS,
         brief: Offload | None = None,
         delivery: Delivery = "at-least-once",
+        topics: Topics | None = None,
     ) -> None:
+        """`topics` are made again when they are found missing."""
+        self._topics = topics
         self._is_at_most_once = delivery == "at-most-once"
         self._work = work
         self._subscription = subscription
@@ -125,6 +129,8 @@ class Worker:
             except (BrokerError, StoreError) as error:
                 _log.warning("trying again in %d ms: %s", self._retry_ms, error)
                 self._is_told = False
+                if self._topics is not None:
+                    await self._topics.mend(error)
                 await self._pause(stop, self._retry_ms)
                 self._retry_ms = min(self._retry_ms * 2, RETRY_MS_MAX)
                 continue

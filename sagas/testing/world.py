@@ -27,6 +27,7 @@ from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.participant import Service
 from sagas.runtime.relay import Relay
 from sagas.runtime.roles import OrchestratorWork, ServiceWork
+from sagas.runtime.topics import Topics
 from sagas.runtime.worker import Work, Worker
 from sagas.store.participant import SqliteParticipantStore
 from sagas.store.sqlite import SqliteStore
@@ -94,10 +95,11 @@ class Node:
         """One round of the worker and the relay; how much there was to do. Nothing while the broker is away."""
         if self._parts is None:
             return 0
-        _, feed, relay, worker = self._parts
+        broker, feed, relay, worker = self._parts
         try:
             return await worker.turn() + await relay.flush() + (await feed.flush() if feed is not None else 0)
-        except BrokerError:
+        except BrokerError as error:
+            await Topics(broker, self._topics).mend(error)
             return 0
 
 

@@ -21,6 +21,7 @@ from sagas.runtime.cleaning import REST_MS, STEP_EVERY_MS
 from sagas.runtime.offload import Thread
 from sagas.runtime.process import stop_on_signals
 from sagas.runtime.relay import Relay
+from sagas.runtime.topics import Topics
 from sagas.store.participant import SqliteParticipantStore
 from services.contracts import ORDERS, STREAM
 from services.readmodel.reader import Reader
@@ -78,10 +79,17 @@ async def _serve(
     clock, offload, stop = SystemClock(), Thread(), anyio.Event()
     real = broker_of(settings)
     broker = measured_broker(real, watching)
-    relay = Relay(
-        store, broker, clock, offload, batch_max=settings.outbox_batch, interval_ms=settings.outbox_interval_ms
-    )
     topic = settings.topic or ORDERS.events
+    topics = Topics(broker, [TopicSpec(name=topic, partitions=settings.partitions)])
+    relay = Relay(
+        store,
+        broker,
+        clock,
+        offload,
+        batch_max=settings.outbox_batch,
+        interval_ms=settings.outbox_interval_ms,
+        topics=topics,
+    )
     reader, looking = Reader(settings.data_dir), Thread()
     watch = Watch(reader, clock, looking)
     parts = Parts(
@@ -111,8 +119,7 @@ async def _serve(
                 storefront(parts),
                 listener,
                 relay=relay,
-                broker=broker,
-                topics=[TopicSpec(name=topic, partitions=settings.partitions)],
+                topics=topics,
                 stop=stop,
                 on_ready=lambda: _say_ready(address, watching),
             )

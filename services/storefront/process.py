@@ -9,7 +9,7 @@ ends. What was not published goes out after the next start.
 
 import logging
 import socket
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import anyio
@@ -17,8 +17,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from sagas.errors import BrokerError, StoreError
-from sagas.ports import Broker, TopicSpec
 from sagas.runtime.relay import Relay
+from sagas.runtime.topics import Topics
 from services.storefront.connection import Connection
 
 CONNECTIONS_MAX = 1_000
@@ -85,15 +85,14 @@ async def serve_until_stopped(
     listener: socket.socket,
     *,
     relay: Relay,
-    broker: Broker,
-    topics: Sequence[TopicSpec],
+    topics: Topics,
     stop: anyio.Event,
     on_ready: Callable[[], None],
 ) -> None:
     """Serve and publish until `stop` is set, then end in order."""
     server = Server(config_of(app))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_publish, relay, broker, topics)
+        tasks.start_soon(_publish, relay, topics)
         tasks.start_soon(_end_when_told, server, stop)
         tasks.start_soon(_say_when_started, server, on_ready)
         await server.serve([listener])
@@ -101,11 +100,11 @@ async def serve_until_stopped(
         tasks.cancel_scope.cancel()
 
 
-async def _publish(relay: Relay, broker: Broker, topics: Sequence[TopicSpec]) -> None:
+async def _publish(relay: Relay, topics: Topics) -> None:
     was_told = False
     while True:
         try:
-            await broker.ensure(topics)
+            await topics.ensure()
         except BrokerError as error:
             if not was_told:
                 _log.warning("orders are accepted and wait for the broker: %s", error)

@@ -1,11 +1,12 @@
 """The broker's machine crashed: its log ends before what the groups have dealt with, and offsets are used again."""
 
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import running_shop
+from tests.e2e.running import running_shop, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -26,5 +27,21 @@ def test_orders_placed_after_the_broker_came_back_with_a_shorter_log_are_not_ski
         after = shop.place_orders("after", 12)
         shop.wait_for_ends(after)
         assert "cut off a torn end" in shop.log("broker")
+        shop.stop()
+        shop.prove([*before, *after])
+
+
+def test_a_broker_that_lost_its_disk_is_given_its_topics_again_by_those_who_run(tmp_path: Path) -> None:
+    with running_shop(tmp_path / "shop") as shop:
+        shop.start()
+        before = shop.place_orders("before", 12)
+        shop.wait_for_ends(before)
+        shop.signal("broker", signal.SIGKILL)
+        shop.wait_for_end("broker")
+        shutil.rmtree(shop.folder / "broker")
+        shop.start("broker")
+        wait_until(lambda: "topic 'orders' was gone and is made again" in shop.log("orchestrator"), "the topics")
+        after = shop.place_orders("after", 12)
+        shop.wait_for_ends(after)
         shop.stop()
         shop.prove([*before, *after])

@@ -77,6 +77,22 @@ async def test_a_log_that_came_back_shorter_loses_no_saga_that_has_begun(seed: i
         assert is_everything_right(world), f"seed {seed}, {lost} messages lost: {world.store.counts()}"
 
 
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_broker_that_comes_back_empty_loses_no_saga_that_has_begun(seed: int) -> None:
+    chance = random.Random(seed)
+    async with a_shop(with_event_store=True) as world:
+        await begin(world, turns=chance.randint(1, 14))
+        world.broker.stop()
+        log = world.broker.log
+        for topic in chance.sample(sorted(log.stream(STREAM).topics), chance.randint(1, 9)):
+            log.delete_topic(STREAM, topic)
+        if chance.random() < 0.3:
+            log.delete_stream(STREAM)
+        world.broker.start()
+        await world.settle(within_s=600)
+        assert is_everything_right(world), f"seed {seed}: {world.store.counts()}"
+
+
 async def test_offsets_that_are_used_a_second_time_are_not_skipped_once_the_readers_are_back() -> None:
     async with a_shop() as world:
         await begin(world, turns=20)
