@@ -21,7 +21,7 @@ from sagas.core.kernel import decide
 from sagas.ports import Incoming, ParkedRow, StoreTransaction, TimerRow
 from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import published_again
-from sagas.runtime.deciding import ELSEWHERE_MS, READ_BY, Deciding
+from sagas.runtime.deciding import ELSEWHERE, ELSEWHERE_MS, READ_BY, Deciding
 from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, SignalItem, StartItem, wanted_runs
 from sagas.runtime.planning import plan
 from sagas.runtime.pulse import Drift, drift_of
@@ -218,7 +218,10 @@ class Batch(Deciding):
         del self._changes.parked[others:]
         if self._was_for_another(row, read):
             return
-        self.give_up(row, "came early, and what it answers never followed")
+        if instance is None and saga_and_key(row.instance_id) is None:
+            self.give_up(row, f"the run that it answers is not in this database: {ELSEWHERE}")
+        else:
+            self.give_up(row, "came early, and what it answers never followed")
 
     def _load_for(self, row: ParkedRow) -> None:
         at = saga_and_key(row.instance_id)

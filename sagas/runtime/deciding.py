@@ -26,6 +26,12 @@ READ_BY = "orchestrator"
 ELSEWHERE_MS = 5_000
 """How long a message for a run whose version another node has lies, before each node looks whether it is the one."""
 
+ELSEWHERE = (
+    "an orchestrator with another database reads this stream (give each a stream of its own), or this database was "
+    "removed or restored from a backup"
+)
+"""Where a run is that is answered and not here: a run is in the database before anybody is asked."""
+
 _log = logging.getLogger("sagas.orchestrator")
 
 
@@ -108,6 +114,7 @@ class Deciding:
             if self._transaction.is_purged(instance_id):
                 self._bury(incoming, f"it answers step {reply.step!r} of a run that ended long ago and was purged")
             else:
+                _log.error("an answer to run %s lies here, which is not in this database: %s", instance_id, ELSEWHERE)
                 self._park(incoming, instance_id)
             return
         definition = self._home_of(instance)

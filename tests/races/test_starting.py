@@ -71,9 +71,8 @@ async def test_race_04_a_reply_that_is_there_before_its_run_waits_for_it_and_not
             await shop.nodes["orchestrator"].turn()
             shop.clock.advance(10_000)
             await shop.nodes["orchestrator"].turn()
-        assert [letter.reason for letter in shop.store.dead_letters(9)] == [
-            "came early, and what it answers never followed"
-        ]
+        (letter,) = shop.store.dead_letters(9)
+        assert letter.reason.startswith("the run that it answers is not in this database")
 
 
 async def test_race_05_a_crash_behind_the_start_leaves_the_run_with_its_first_command(

@@ -264,3 +264,18 @@ def test_what_was_given_up_may_come_again(store: SqliteStore) -> None:
     assert len(store.dead_letters(9)) == 1
     node.process([an_event(DESK, ASKED), signal], later_ms)
     assert run_of(store).state == "pack.pending"
+
+
+def test_an_orchestrator_with_another_database_is_told_whose_answers_it_reads(
+    store: SqliteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = SqliteStore(":memory:")
+    Orchestrator([a_saga("order", waits=False)], other).process([an_event(DESK, ASKED)], NOW_MS)
+    run = run_of(other)
+    node = Orchestrator([a_saga("order", waits=False)], store)
+    node.process([packed(run)], NOW_MS)
+    assert f"an answer to run {run.id} lies here, which is not in this database" in caplog.text
+    node.fire(NOW_MS + PARKED_MS_MAX, NOW_MS + PARKED_MS_MAX)
+    (letter,) = store.dead_letters(9)
+    assert "an orchestrator with another database reads this stream (give each a stream of its own)" in letter.reason
+    other.close()
