@@ -25,7 +25,7 @@ from sagas.runtime.deciding import ELSEWHERE, ELSEWHERE_MS, READ_BY, Deciding
 from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, SignalItem, StartItem, wanted_runs
 from sagas.runtime.planning import plan
 from sagas.runtime.pulse import Drift, drift_of
-from sagas.runtime.rows import audit_row, saga_and_key, unborn
+from sagas.runtime.rows import PARKED_MS_MAX, audit_row, saga_and_key, unborn
 
 PUT_OFF_MS = 60_000
 """After how long a timer is looked at again that no node here can fire: none knows its saga's version, or all fail."""
@@ -58,8 +58,16 @@ class Batch(Deciding):
     def due(self, until_ms: int, count_max: int) -> list[TimerRow]:
         """Read the timers due at or before `until_ms`, and their instances."""
         timers = self._transaction.due_timers(until_ms, count_max)
-        self._keep(self._transaction.load({timer.instance_id for timer in timers}).values())
+        self.load_runs_of(timers)
         return timers
+
+    def next_due(self, until_ms: int) -> list[TimerRow]:
+        """Read the first timer due at or before `until_ms`, without its instance; [] when there is none."""
+        return self._transaction.due_timers(until_ms, 1)
+
+    def load_runs_of(self, timers: Sequence[TimerRow]) -> None:
+        """Read the instances of these timers."""
+        self._keep(self._transaction.load({timer.instance_id for timer in timers}).values())
 
     def expired(self, until_ms: int, count_max: int) -> list[ParkedRow]:
         """Read what was parked until `until_ms` or before."""
@@ -153,6 +161,11 @@ class Batch(Deciding):
 
     # ----------------------------------------------------------------- what was parked
 
+    def take_parked_first(self, read: Read) -> None:
+        """Take what lies here for the instances that were read, before what is new: it came earlier."""
+        rows = self._transaction.parked_for(self._read)
+        self._take_parked([row for row in rows if self._home_of(self._instances[row.instance_id])], read)
+
     def unpark(self, read: Read) -> None:
         """Try the parked replies and signals of the instances that moved in this batch again."""
         if not self._advanced:
@@ -190,6 +203,7 @@ class Batch(Deciding):
                 self._take_row(row, read)
 
     def _take_row(self, row: ParkedRow, read: Read) -> None:
+        self._parked_ms[row.message_id] = row.received_ms
         item = read(row.incoming)
         match item:
             case ReplyItem():
@@ -197,6 +211,7 @@ class Batch(Deciding):
             case SignalItem() if saga := self._saga_of(row):
                 self._take_signal(item, saga)
             case PoisonItem(reason=reason):
+                self._changes.forgotten.append(row.incoming.id)
                 self._bury(row.incoming, reason)
             case _:
                 self._bury(row.incoming, "it came early, and nothing here waits for it any more")
@@ -205,23 +220,36 @@ class Batch(Deciding):
         """Take what was parked too long, or give it up."""
         if row.message_id in self._changes.unparked:
             return  # a timer of its run was due as well
+        if row.incoming.defect:
+            self.give_up(row, row.incoming.defect)
+            return
         self._load_for(row)
         instance = self._instances.get(row.instance_id)
         if instance is not None and self._home_of(instance) is None:
-            self._changes.unparked.append(row.message_id)
-            self._park(row.incoming, row.instance_id, row.message_id, ELSEWHERE_MS)  # for the node that has its version
+            self._leave_or_bury(row, instance)
             return
-        others = len(self._changes.parked)
-        self._take_parked([row], read)
-        if len(self._changes.parked) == others:
+        # What came before it for the same run is not overtaken, though it may expire later.
+        self._take_parked(self._transaction.parked_for([row.instance_id]), read)
+        again = [one for one in self._changes.parked if one.message_id == row.message_id]
+        if not again:
             return
-        del self._changes.parked[others:]
+        self._changes.parked.remove(again[0])
         if self._was_for_another(row, read):
             return
         if instance is None and saga_and_key(row.instance_id) is None:
             self.give_up(row, f"the run that it answers is not in this database: {ELSEWHERE}")
         else:
             self.give_up(row, "came early, and what it answers never followed")
+
+    def _leave_or_bury(self, row: ParkedRow, instance: Instance) -> None:
+        """Leave it to the node that has its run's version; if the run has ended, not for ever."""
+        if instance.is_ended and self._now_ms - row.received_ms >= PARKED_MS_MAX:
+            version = f"version {instance.version} of saga {instance.saga!r}"
+            self.give_up(row, f"its run has ended, and no orchestrator has {version} loaded, to tell what it means")
+            return
+        self._changes.unparked.append(row.message_id)
+        self._parked_ms[row.message_id] = row.received_ms
+        self._park(row.incoming, row.instance_id, row.message_id, ELSEWHERE_MS)
 
     def _load_for(self, row: ParkedRow) -> None:
         at = saga_and_key(row.instance_id)

@@ -13,12 +13,12 @@ from sagas.core.definition import Definition
 from sagas.core.effects import ClearTimer, Decision, Input, Reply, Send, SetTimer
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
-from sagas.ports import Changes, Incoming, StoreTransaction, TimerRow
+from sagas.ports import Changes, Incoming, ParkedRow, StoreTransaction, TimerRow
 from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.intake import Item, SignalItem, StartItem
 from sagas.runtime.planning import carry_over_of
-from sagas.runtime.rows import PARKED_MS_MAX, begun, command_row, journal_row, parked_row, timer_name, unborn
+from sagas.runtime.rows import PARKED_MS_MAX, begun, command_row, journal_row, timer_name, unborn
 
 READ_BY = "orchestrator"
 """Who gave up on a message, in its dead letter."""
@@ -48,6 +48,8 @@ class Deciding:
         self._read: dict[str, Instance] = {}
         self._timers: dict[tuple[str, str], TimerRow | None] = {}
         self._purged: set[tuple[str, str]] = set()
+        self._parked_ms: dict[str, int] = {}
+        """When what is taken out of `parked` was parked first: it keeps its place if it has to wait on."""
         self._advanced: dict[str, None] = {}
 
     def _keep(self, instances: Iterable[Instance]) -> None:
@@ -152,8 +154,17 @@ class Deciding:
         self._adopt(definition, self._instances[instance_id], decision, message, incoming.id)
 
     def _park(self, incoming: Incoming, instance_id: str, row_id: str = "", for_ms: int = PARKED_MS_MAX) -> None:
-        row = parked_row(incoming, instance_id, self._now_ms, row_id=row_id or incoming.id, for_ms=for_ms)
-        self._changes.parked.append(row)
+        row_id = row_id or incoming.id
+        expires_ms = self._now_ms + for_ms
+        self._changes.parked.append(
+            ParkedRow(
+                message_id=row_id,
+                instance_id=instance_id,
+                received_ms=self._parked_ms.get(row_id, self._now_ms),
+                expires_ms=expires_ms,
+                incoming=incoming,
+            )
+        )
 
     def _leave(self, incoming: Incoming, instance: Instance, row_id: str = "") -> None:
         """Leave a message to a node that knows the version of its run."""

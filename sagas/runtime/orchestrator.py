@@ -81,66 +81,90 @@ class Orchestrator:
     def fire(self, read_up_to_ms: int, now_ms: int) -> list[TimerRow]:
         """Fire timers due at or before `read_up_to_ms`, at most `TIMERS_PER_BATCH_MAX`; which they were."""
         fired: list[TimerRow] = []
-        expired: list[ParkedRow] = []
 
         def work(batch: Batch) -> None:
             fired[:] = batch.due(read_up_to_ms, TIMERS_PER_BATCH_MAX)
-            expired[:] = batch.expired(read_up_to_ms, TIMERS_PER_BATCH_MAX)
-            batch.take_waiting(fired, expired, self._intake.read)
-            for timer in fired:
-                batch.fire(timer)
-            batch.unpark(self._intake.read)
+            self._fire(batch, fired, batch.expired(read_up_to_ms, TIMERS_PER_BATCH_MAX))
 
-        for _ in range(TIMERS_PER_BATCH_MAX):
-            try:
-                self._commit([work], now_ms)
-            except DamagedInstance:
-                continue  # The store has set it aside with its timers: those of the others are due all the same.
-            except StoreError:
-                raise
-            except Exception:
-                _log.exception("firing %d timers failed; firing them one by one", len(fired))
-                for row in expired:
-                    self._give_up_one(row, now_ms)
-                for timer in fired:
-                    self._fire_one(timer, now_ms)
-            return fired
-        return []
-
-    def _fire_one(self, timer: TimerRow, now_ms: int) -> None:
-        def work(batch: Batch) -> None:
-            batch.load_instance(timer.instance_id)
-            batch.take_waiting([timer], (), self._intake.read)
-            batch.fire(timer)
-            batch.unpark(self._intake.read)
-
-        def put_off(batch: Batch) -> None:
-            batch.put_off(timer)
-
-        self._try_alone(work, put_off, f"timer {timer.name} of {timer.instance_id}", now_ms)
-
-    def _give_up_one(self, row: ParkedRow, now_ms: int) -> None:
-        def work(batch: Batch) -> None:
-            batch.take_waiting((), [row], self._intake.read)
-            batch.unpark(self._intake.read)
-
-        def give_up(batch: Batch) -> None:
-            batch.give_up(row, "came early, and this engine failed on it")
-
-        self._try_alone(work, give_up, f"parked message {row.message_id}", now_ms)
-
-    def _try_alone(
-        self, work: Callable[[Batch], None], otherwise: Callable[[Batch], None], what: str, now_ms: int
-    ) -> None:
         try:
             self._commit([work], now_ms)
         except DamagedInstance:
-            return  # it was set aside
+            pass  # the store has set it aside with its timers: those of the others are due all the same
         except StoreError:
             raise
         except Exception:
-            _log.exception("%s cannot be dealt with", what)
-            self._commit([otherwise], now_ms)
+            _log.exception("firing timers failed; firing them one by one")
+        else:
+            return fired
+        return self._fire_one_by_one(read_up_to_ms, now_ms)
+
+    def _fire(self, batch: Batch, timers: Sequence[TimerRow], expired: Sequence[ParkedRow]) -> None:
+        batch.take_waiting(timers, expired, self._intake.read)
+        for timer in timers:
+            batch.fire(timer)
+        batch.unpark(self._intake.read)
+
+    def _fire_one_by_one(self, until_ms: int, now_ms: int) -> list[TimerRow]:
+        """Each in a transaction that asks anew which is the next: what one decides takes away or replaces others."""
+        for _ in range(TIMERS_PER_BATCH_MAX):
+            if not self._give_up_next(until_ms, now_ms):
+                break
+        fired: list[TimerRow] = []
+        for _ in range(TIMERS_PER_BATCH_MAX):
+            timers = self._fire_next(until_ms, now_ms)
+            if not timers:
+                break
+            fired += timers
+        return fired
+
+    def _fire_next(self, until_ms: int, now_ms: int) -> list[TimerRow]:
+        """Fire the timer that is due first, or put it off; [] when none is."""
+        timers: list[TimerRow] = []
+
+        def work(batch: Batch) -> None:
+            timers[:] = batch.next_due(until_ms)
+            batch.load_runs_of(timers)
+            self._fire(batch, timers, ())
+
+        def put_off(batch: Batch) -> None:
+            if batch.next_due(until_ms) == timers:
+                batch.put_off(timers[0])
+
+        try:
+            self._commit([work], now_ms)
+        except DamagedInstance:
+            pass  # it was set aside with its timers
+        except StoreError:
+            raise
+        except Exception:
+            _log.exception("timer %s of %s cannot be fired", timers[0].name, timers[0].instance_id)
+            self._commit([put_off], now_ms)
+        return timers
+
+    def _give_up_next(self, until_ms: int, now_ms: int) -> list[ParkedRow]:
+        """Take what was parked longest of what was parked too long, or give it up; [] when nothing was."""
+        rows: list[ParkedRow] = []
+        failure = "came early, and this engine failed on it"
+
+        def work(batch: Batch) -> None:
+            rows[:] = batch.expired(until_ms, 1)
+            self._fire(batch, (), rows)
+
+        def give_up(batch: Batch) -> None:
+            if batch.expired(until_ms, 1) == rows:
+                batch.give_up(rows[0], failure)
+
+        try:
+            self._commit([work], now_ms)
+        except DamagedInstance as damage:
+            failure = f"its run is set aside: {damage}"
+            self._commit([give_up], now_ms)
+        except StoreError:
+            raise
+        except Exception:
+            _log.exception("parked message %s cannot be dealt with", rows[0].message_id)
+            self._commit([give_up], now_ms)
+        return rows
 
     def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
         """Deal with one message that this engine itself fails on; the rest of its partition goes on."""
@@ -167,6 +191,7 @@ class Orchestrator:
     def _take(self, incoming: Sequence[Incoming], batch: Batch) -> None:
         items = [self._intake.read(message) for message in incoming]
         batch.load(items)
+        batch.take_parked_first(self._intake.read)
         for item in items:
             batch.take(item)
         batch.unpark(self._intake.read)

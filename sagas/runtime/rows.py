@@ -8,7 +8,7 @@ from sagas.core.effects import Decision, Input, Operate, Send
 from sagas.core.envelope import Header, encode_envelope
 from sagas.core.instance import Instance
 from sagas.core.messages import tag_of
-from sagas.ports import AuditRow, Incoming, JournalRow, OutboxRow, ParkedRow
+from sagas.ports import AuditRow, JournalRow, OutboxRow
 from sagas.runtime.delivery import RETRIABLE
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -122,16 +122,3 @@ def saga_and_key(instance_id: str) -> tuple[str, str] | None:
     """Whose instance `unborn` has spelled so, None for an id."""
     saga, mark, key = instance_id.partition("/")
     return (saga, key) if mark else None
-
-
-def parked_row(
-    incoming: Incoming, instance_id: str, now_ms: int, *, row_id: str, for_ms: int = PARKED_MS_MAX
-) -> ParkedRow:
-    """A message that waits for the instance or step it belongs to."""
-    return ParkedRow(
-        message_id=row_id,
-        instance_id=instance_id,
-        received_ms=now_ms,
-        expires_ms=now_ms + for_ms,
-        incoming=incoming,
-    )

@@ -9,7 +9,7 @@ import msgspec
 
 from sagas.core.effects import Fire
 from sagas.core.instance import STUCK, Instance, StepRecord
-from sagas.errors import DamagedInstance
+from sagas.errors import DamagedInstance, StoreError
 from sagas.ports import Incoming, JournalRow, ParkedRow, TimerRow
 from sagas.store.encoding import StoredId, blob, encode, pack, pack_id, unpack, unpack_id
 
@@ -180,11 +180,24 @@ def parked_parameters(row: ParkedRow) -> tuple[object, ...]:
 def read_parked(
     message_id: StoredId, instance_id: StoredId, received_ms: int, expires_ms: int, record: bytes
 ) -> ParkedRow:
-    """A row of `parked`."""
+    """A row of `parked`. Of one that is damaged the message says so as its defect, and nothing else."""
+    row_id = unpack_id(message_id)
+    try:
+        incoming = unpack(_incoming, record, "parked message")
+    except StoreError as error:
+        incoming = Incoming(
+            id=row_id,
+            topic="",
+            partition=0,
+            offset=0,
+            timestamp_ms=received_ms,
+            payload=record,
+            defect=str(error),
+        )
     return ParkedRow(
-        message_id=unpack_id(message_id),
+        message_id=row_id,
         instance_id=unpack_id(instance_id),
         received_ms=received_ms,
         expires_ms=expires_ms,
-        incoming=unpack(_incoming, record, "parked message"),
+        incoming=incoming,
     )

@@ -12,10 +12,11 @@ orchestrator is still a member, and whether anything is parked, purged or fed to
 so that nobody else can change the answers before the commit.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Sequence
 
 from sagas.core.instance import Instance
-from sagas.errors import StaleRevision
+from sagas.errors import StaleRevision, StoreError
 from sagas.ports import Changes, ParkedRow, TimerRow
 from sagas.store import audit, dead_letters, feed
 from sagas.store.database import Database, IntegrityError, Row
@@ -33,6 +34,11 @@ from sagas.store.records import (
     read_timer,
     timer_parameters,
 )
+
+UNREADABLE_MS = 60_000
+"""After how long a timer is looked at again that cannot be read: a newer release's, or damaged."""
+
+_log = logging.getLogger("sagas.store")
 
 _CREATE = """
     INSERT INTO instances (id, saga, key, state, is_live, revision, updated_ms, record)
@@ -59,6 +65,7 @@ _DUE_TIMERS = """
     SELECT instance_id, name, due_ms, fire FROM timers
     WHERE due_ms <= ? ORDER BY due_ms, instance_id, name LIMIT ?
 """
+_PUT_OFF = "UPDATE timers SET due_ms = ? WHERE instance_id = ? AND name = ?"
 _PARK = "INSERT INTO parked (message_id, instance_id, received_ms, expires_ms, record) VALUES (?, ?, ?, ?, ?)"
 _UNPARK = "DELETE FROM parked WHERE message_id = ?"
 _PARKED_EXPIRED = """
@@ -129,18 +136,25 @@ class SqliteTransaction:
         return self._any_purged and bool(self._database.value(_IS_PURGED, (pack_id(instance_id),)))
 
     def due_timers(self, now_ms: int, count_max: int) -> list[TimerRow]:
-        """Timers due at or before `now_ms`, the longest overdue first."""
-        return [read_timer(*row) for row in self._database.rows(_DUE_TIMERS, (now_ms, count_max))]
+        """Timers due at or before `now_ms`, the longest overdue first; one that cannot be read is put off."""
+        timers: list[TimerRow] = []
+        for row in self._database.rows(_DUE_TIMERS, (now_ms, count_max)):
+            try:
+                timers.append(read_timer(*row))
+            except StoreError as error:
+                _log.error("%s: its run waits for it", error)
+                self._database.change(_PUT_OFF, (now_ms + UNREADABLE_MS, *row[:2]))
+        return timers
 
     def parked_for(self, instance_ids: Collection[str]) -> list[ParkedRow]:
-        """Parked replies of these instances, oldest first."""
+        """Parked replies of these instances, oldest first, without those that cannot be read."""
         # Nearly always nothing is parked at all, and a long list costs more than asking for that.
         if not self._any_parked:
             return []
         found = self._database.rows_in(_parked_in, map(pack_id, instance_ids))
         # Sorted here and not by the query: a long list is asked for in parts.
         found.sort(key=lambda row: (row[2], row[-1]))
-        return [read_parked(*row[:-1]) for row in found]
+        return [row for row in (read_parked(*row[:-1]) for row in found) if not row.incoming.defect]
 
     def parked_expired(self, now_ms: int, count_max: int) -> list[ParkedRow]:
         """Parked replies whose time is over at `now_ms`, the longest overdue first."""

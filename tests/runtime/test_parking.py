@@ -107,9 +107,12 @@ def an_event(topic: Participant, event: Any, headers: dict[str, str] | None = No
     )
 
 
+def an_answer(run: Instance, event: Any, operation: str = "do") -> Incoming:
+    return an_event(BOX, event, {Header.INSTANCE: run.id, Header.STEP: "pack", Header.OPERATION: operation})
+
+
 def packed(run: Instance) -> Incoming:
-    headers = {Header.INSTANCE: run.id, Header.STEP: "pack", Header.OPERATION: "do"}
-    return an_event(BOX, Packed(order_id=run.key), headers)
+    return an_answer(run, Packed(order_id=run.key))
 
 
 @pytest.fixture
