@@ -17,6 +17,10 @@ _IMPURE_BUILTINS = frozenset(
     {"open", "input", "print", "id", "hash", "eval", "exec", "globals", "locals", "vars", "compile"}
 )
 _IMPURE_ATTRIBUTES = frozenset({"now", "utcnow", "today", "uuid1", "uuid4", "urandom", "getenv", "environ"})
+_IMPURE_MODULES = frozenset({"os", "random", "secrets", "socket", "time", "uuid"})
+_FIXED = (type, str, bytes, int, float, complex, tuple, frozenset)
+"""What does not change, so that what is bound to it depends on its arguments alone."""
+
 _DEPTH_MAX = 8
 
 
@@ -25,12 +29,19 @@ def impurity(function: Callable[..., object], depth: int = 0) -> str:
     code = getattr(function, "__code__", None)
     if not isinstance(code, types.CodeType) or not isinstance(function, types.FunctionType):
         return ""
-    names = {*code.co_names, *code.co_freevars}
+    arguments = code.co_varnames[: code.co_argcount]
+    is_given = False
     for instruction in _instructions(code):
         found = _looked_at(instruction, function, depth)
         if found:
             return found
-    return next((f"it uses {name!r}" for name in sorted(names & _IMPURE_ATTRIBUTES)), "")
+        if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            # A field of what it is given may be called so: an attribute of anything else looks at a clock.
+            if instruction.argval in _IMPURE_ATTRIBUTES and not is_given:
+                return f"it uses {instruction.argval!r}"
+        else:
+            is_given = "LOAD_FAST" in instruction.opname and instruction.argval in arguments
+    return ""
 
 
 def constant(function: Callable[..., object]) -> bool | None:
@@ -88,14 +99,31 @@ def _value(name: str, value: Any, depth: int) -> str:
     if isinstance(value, types.ModuleType):
         is_pure = value.__name__.partition(".")[0] in _PURE_MODULES
         return "" if is_pure else f"it uses the module {name!r}"
-    if isinstance(value, types.FunctionType):
-        inner = impurity(value, depth + 1) if depth < _DEPTH_MAX else ""
-        return f"it calls {name!r}, and {inner.removeprefix('it ')}" if inner else ""
-    if isinstance(value, types.BuiltinFunctionType):
-        module = (value.__module__ or "builtins").partition(".")[0]
-        return "" if module in (*_PURE_MODULES, "builtins", "_operator", "_functools") else f"it calls {name!r}"
+    if isinstance(value, types.FunctionType | types.MethodType | types.BuiltinFunctionType):
+        return _call(name, value, depth)
     if isinstance(value, dict | list | set | bytearray):
         return f"it reads {name!r}, which can change"
-    if isinstance(value, type | Enum | str | bytes | int | float | complex | tuple | frozenset | None):
+    if isinstance(value, (*_FIXED, Enum, types.NoneType)):
         return ""
     return "" if getattr(value, "__hash__", None) is not None else f"it reads {name!r}, which can change"
+
+
+def _call(name: str, value: types.FunctionType | types.MethodType | types.BuiltinFunctionType, depth: int) -> str:
+    module = (value.__module__ or "builtins").partition(".")[0]
+    owner = getattr(value, "__self__", None)
+    if module in _IMPURE_MODULES or value.__name__ in _IMPURE_ATTRIBUTES:
+        return f"it calls {name!r}"
+    # As `random.randint` is: a method of an object that remembers something. One that is compared by value does not.
+    if not isinstance(owner, (*_FIXED, types.ModuleType, types.NoneType)) and _by_identity(owner):
+        return f"it calls {name!r}, which is bound to what can change"
+    if isinstance(value, types.BuiltinFunctionType):
+        is_known = module in (*_PURE_MODULES, "builtins", "_operator", "_functools")
+        return "" if is_known or not isinstance(owner, types.ModuleType) else f"it calls {name!r}"
+    function = value.__func__ if isinstance(value, types.MethodType) else value
+    inner = impurity(function, depth + 1) if depth < _DEPTH_MAX else ""
+    return f"it calls {name!r}, and {inner.removeprefix('it ')}" if inner else ""
+
+
+def _by_identity(owner: Any) -> bool:
+    how: object = type(owner).__hash__
+    return how is object.__hash__

@@ -8,9 +8,12 @@ import re
 import string
 import time
 from collections.abc import Callable
+from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from functools import reduce
+from random import randint
+from secrets import token_hex
 from typing import Any
 
 import msgspec
@@ -73,7 +76,36 @@ def recursive(order: Order) -> bool:
     return order.total == 0 or recursive(Order(order.key, order.total - 1))
 
 
-PURE = [is_large, is_known, is_small, by_pure_modules, by_another, by_all_of_them, by_an_import, recursive]
+class Slot(msgspec.Struct, frozen=True):
+    """Data with a field that is called like a clock."""
+
+    key: str
+    now: int = 0
+
+
+def reads_a_field_called_now(slot: Any) -> bool:
+    return bool(slot.now > LIMIT)
+
+
+join = ", ".join
+SMALL = Slot("small")
+
+
+def calls_what_is_bound_to_a_text(order: Order) -> bool:
+    return join(order.tags) != "" and Decimal.from_float(order.total) > 2
+
+
+PURE = [
+    calls_what_is_bound_to_a_text,
+    is_large,
+    is_known,
+    is_small,
+    by_pure_modules,
+    by_another,
+    by_all_of_them,
+    by_an_import,
+    recursive,
+]
 
 
 @pytest.mark.parametrize("predicate", PURE, ids=lambda predicate: predicate.__name__)
@@ -81,6 +113,10 @@ def test_what_depends_on_its_argument_and_on_constants_is_pure(predicate: Callab
     assert impurity(predicate) == ""
     assert constant(predicate) is None
     assert predicate(Order("gift", 7)) is predicate(Order("gift", 7))
+
+
+def test_a_field_that_is_called_like_a_clock_is_none() -> None:
+    assert impurity(reads_a_field_called_now) == ""
 
 
 def draws_lots(order: Order) -> bool:
@@ -93,6 +129,34 @@ def through_another(order: Order) -> bool:
 
 def looks_at_the_clock(order: Order) -> bool:
     return order.total > time.time()
+
+
+def compares_with_now_in_a_generator(order: Order) -> bool:
+    return any(datetime.now().isoformat() > tag for tag in order.tags)
+
+
+def compares_with_today_in_a_lambda(order: Order) -> bool:
+    return bool(list(filter(lambda tag: date.today().isoformat() > tag, order.tags)))
+
+
+def draws_by_name(order: Order) -> bool:
+    return randint(0, 1) > order.total
+
+
+def draws_by_another_name(order: Order) -> bool:
+    return draw() > order.total
+
+
+def draws_a_secret(order: Order) -> bool:
+    return token_hex(2) > order.key
+
+
+def asks_a_clock_by_name(order: Order) -> bool:
+    return bool(what_time_is_it())
+
+
+draw = random.random
+what_time_is_it = datetime.now
 
 
 def looks_it_up(order: Order) -> bool:
@@ -194,6 +258,12 @@ IMPURE: dict[str, tuple[Callable[[Order], Any], str]] = {
     "draws lots": (draws_lots, "it uses the module 'random'"),
     "through another": (through_another, "it calls 'draws_lots', and uses the module 'random'"),
     "the clock": (looks_at_the_clock, "it uses the module 'time'"),
+    "the clock in a generator": (compares_with_now_in_a_generator, "it uses 'now'"),
+    "the clock in a lambda": (compares_with_today_in_a_lambda, "it uses 'today'"),
+    "the clock by name": (asks_a_clock_by_name, "it calls 'what_time_is_it'"),
+    "lots by name": (draws_by_name, "it calls 'randint'"),
+    "lots by another name": (draws_by_another_name, "it calls 'draw', which is bound to what can change"),
+    "a secret": (draws_a_secret, "it calls 'token_hex'"),
     "a dictionary": (looks_it_up, "it reads 'PRICES', which can change"),
     "a list": (remembers, "it reads 'SEEN', which can change"),
     "a global": (counts, "it changes 'count_of_all', which is not its own"),
