@@ -45,8 +45,8 @@ def compile_saga(
     """Check the whole and compile it. Raises DefinitionError."""
     if not NAME.match(name):
         raise DefinitionError(name, "", "is no name", "use letters, digits and _, beginning with a letter", where)
-    if version < 1:
-        raise DefinitionError(name, "", f"version {version} is out of range", "count versions from 1", where)
+    if type(version) is not int or version < 1:
+        raise DefinitionError(name, "", f"version {version!r} is out of range", "count versions from 1", where)
     if start is None:
         raise DefinitionError(name, "", "nothing starts it", "add @saga.start(on=PARTICIPANT)", where)
     _check_course(name, drafts, passed, where)

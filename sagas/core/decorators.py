@@ -35,6 +35,13 @@ def milliseconds(saga: str, name: str, what: str, seconds: object, where: str) -
     raise DefinitionError(saga, name, f"{what}={seconds!r} is no number of seconds", f"write {what}=30, say", where)
 
 
+def _check_retry(saga: str, name: str, what: str, retry: object, where: str) -> None:
+    if not isinstance(retry, Retry):
+        raise DefinitionError(
+            saga, name, f"{what}={retry!r} is no Retry", f"write {what}=Retry(attempts_max=3), say", where
+        )
+
+
 class Said:
     """How a step is to be carried out: what stands in its decorator's parentheses."""
 
@@ -67,6 +74,8 @@ class Said:
     def drafted(self, build: Callable[..., Command[Event]], namespace: Mapping[str, object]) -> StepDraft:
         """The step of this function, taken up by its saga. Raises DefinitionError."""
         name, where = getattr(build, "__name__", ""), where_of(build)
+        for what, retry in (("retry", self._retry), ("undo_retry", self._undo_retry)):
+            _check_retry(self._saga.name, name, what, retry, where)
         timeout_ms = milliseconds(self._saga.name, name, "timeout", self._timeout, where)
         resend_ms = max(1, timeout_ms // 3)
         if self._resend is not None:

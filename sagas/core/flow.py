@@ -44,18 +44,28 @@ class Flow(Generic[D]):
 
     def __rshift__(self, after: "Flow[D]") -> "Flow[D]":
         """This part, then `after`."""
-        parts = (*_parts(self.course, Then), *_parts(after.course, Then))
-        return Flow(Then(parts), (*self.drafts, *after.drafts))
+        return self._joined(after, Then)
 
     def __and__(self, beside: "Flow[D]") -> "Flow[D]":
         """Both at once. What follows begins when both have come to their end; a refusal of one undoes both."""
-        parts = (*_parts(self.course, Both), *_parts(beside.course, Both))
-        return Flow(Both(parts), (*self.drafts, *beside.drafts))
+        return self._joined(beside, Both)
 
     def __or__(self, otherwise: "Flow[D]") -> "Flow[D]":
         """A save-point: this part, and if it fails, undo what it did and go `otherwise`."""
-        parts = (*_parts(self.course, Ways), *_parts(otherwise.course, Ways))
-        return Flow(Ways(parts), (*self.drafts, *otherwise.drafts))
+        return self._joined(otherwise, Ways)
+
+    def _joined(self, other: "Flow[D]", kind: type[Then | Both | Ways]) -> "Flow[D]":
+        first = self.drafts[0]
+        check_part(other, first.saga, first.name, "it is joined with", first.where)
+        parts = (*_parts(self.course, kind), *_parts(other.course, kind))
+        return Flow(kind(parts), (*self.drafts, *other.drafts))
+
+
+def check_part(given: object, saga: str, name: str, what: str, where: str) -> None:
+    """Raise DefinitionError for what is no part of a course; `what` says in words what it was to be."""
+    if not isinstance(given, Flow):
+        said = f"{what} {getattr(given, '__name__', given)!r}, which is no part of a saga"
+        raise DefinitionError(saga, name, said, "decorate it: `@saga.step(…)`", where)
 
 
 def _parts(course: Course, kind: type[Then | Both | Ways]) -> tuple[Course, ...]:

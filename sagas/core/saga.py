@@ -14,7 +14,7 @@ from sagas.core.course import Fork, Leaf
 from sagas.core.decorators import Each, ForwardDecorator, StepDecorator, milliseconds
 from sagas.core.definition import Absence, Definition, StartSpec, Unknown
 from sagas.core.drafts import TIMEOUT_MS_MAX, Draft, check_name, check_participant, check_start, where_of
-from sagas.core.flow import Delay, Flow, Wait, callers_line, callers_locals
+from sagas.core.flow import Delay, Flow, Wait, callers_line, callers_locals, check_part
 from sagas.core.inlining import inlined_course, inlined_draft
 from sagas.core.listing import listing
 from sagas.core.messages import Event
@@ -228,6 +228,7 @@ class Saga(Generic[D]):
         """Close the definition: check it as a whole and compile it. Raises DefinitionError."""
         if self._definition is not None:
             raise DefinitionError(self.name, "", "has two flows", "keep one", callers_line())
+        check_part(course, self.name, "", "its flow is", callers_line())
         self._course = course
         self._definition = compile_saga(
             name=self.name,

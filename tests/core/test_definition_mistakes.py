@@ -95,6 +95,34 @@ def pivot_that_says_undo() -> None:
     fresh().pivot(to=A, timeout=1, unknown="undo")(do)
 
 
+def step_with_a_number_of_retries() -> None:
+    retry: Any = 3
+    fresh().step(to=A, timeout=1, unknown="ask", retry=retry)(do)
+
+
+def undo_with_a_number_of_retries() -> None:
+    retry: Any = 3
+    fresh().step(to=A, timeout=1, unknown="ask", undo_retry=retry)(do)
+
+
+def step_joined_with_a_function() -> None:
+    later: Any = do_later
+    _ = fresh().pivot(to=A, timeout=1, unknown="ask")(do) >> later
+
+
+def flow_of_a_function() -> None:
+    course: Any = do
+    fresh().flow(course)
+
+
+def version_that_is_a_text() -> None:
+    version: Any = "1"
+    saga = _begun(Saga("thing", Thing, version=version))
+    step = saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(do)
+    step.reply(unchanged)
+    saga.flow(step)
+
+
 def pivot_that_resends() -> None:
     resend: Any = "resend"
     fresh().pivot(to=A, timeout=1, unknown=resend)(do)
@@ -504,6 +532,11 @@ def two_undos() -> None:
 
 MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (pivot_that_says_undo, "a pivot cannot be undone", 'unknown="ask"'),
+    (step_with_a_number_of_retries, "retry=3 is no Retry", "retry=Retry(attempts_max=3)"),
+    (undo_with_a_number_of_retries, "undo_retry=3 is no Retry", "undo_retry=Retry(attempts_max=3)"),
+    (step_joined_with_a_function, "is joined with 'do_later'", "@saga.step"),
+    (flow_of_a_function, "its flow is 'do'", "@saga.step"),
+    (version_that_is_a_text, "version '1' is out of range", "from 1"),
     (pivot_that_resends, "has no meaning", "use one of undo, ask, hold"),
     (step_that_resends, "has no meaning", "use one of undo, ask, hold"),
     (pivot_with_an_undo, "a pivot step cannot be undone", "remove its undo"),
