@@ -8,7 +8,7 @@ import msgspec
 from sagas.broker.memory import MemoryBroker
 from sagas.core.envelope import encode_message
 from sagas.core.ids import instance_id
-from sagas.core.messages import Event
+from sagas.core.messages import Event, tag_of
 from sagas.errors import BrokerError
 from sagas.ports import Outgoing, ParticipantStore
 from sagas.testing.simulation.life import BEGINS_MS, Life, Scene
@@ -23,13 +23,13 @@ _RETRY_MS = 100
 
 class Clients:
     """They publish until the broker acknowledges. `poison` has the ids of what nobody can read, `signals` those of
-    the signals by topic and business key."""
+    the signals by topic, event type and business key."""
 
     def __init__(
         self, subject: Subject, starts: Sequence[Event], scene: Scene, server: Server, programs: Programs, seed: int
     ) -> None:
         self.poison: set[str] = set()
-        self.signals: dict[tuple[str, str], list[str]] = {}
+        self.signals: dict[tuple[str, str, str], list[str]] = {}
         self._subject = subject
         self._starts = starts
         self._scene = scene
@@ -83,7 +83,7 @@ class Clients:
         message_id = instance_id("signal", f"{key} {number}", BEGINS_MS)
         payload = encode_message(event, message_id=message_id, key_field=definition.key, key=key, now_ms=BEGINS_MS)
         message = Outgoing(id=message_id, topic=wait.topic, key=key, payload=payload)
-        self.signals.setdefault((wait.topic, key), []).append(message_id)
+        self.signals.setdefault((wait.topic, tag_of(type(event)), key), []).append(message_id)
         await self._scene.sleep_ms(delay_ms)
         await self._publish(message)
         if self._scene.chance(self._scene.faults.signal_twice):

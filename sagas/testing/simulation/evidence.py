@@ -34,8 +34,10 @@ class Evidence:
     stores: Mapping[str, ParticipantStore]
     poison: Set[str] = frozenset()
     """Ids of messages that cannot be read: they alone may be dead letters."""
-    signals: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict[tuple[str, str], Sequence[str]])
-    """The ids of the signals that clients sent, by topic and business key."""
+    signals: Mapping[tuple[str, str, str], Sequence[str]] = field(
+        default_factory=dict[tuple[str, str, str], Sequence[str]]
+    )
+    """The ids of the signals that clients sent, by topic, event type and business key."""
     unknown_points: Sequence[str] = ()
 
     @cached_property

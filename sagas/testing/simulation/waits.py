@@ -49,8 +49,9 @@ def _ended_by(evidence: Evidence, kind: str, phase: str) -> Iterator[tuple[Insta
 def _signalled_ms(evidence: Evidence, instance: Instance, leaf: str) -> int | None:
     """When a signal for this wait first came, None when none ever did."""
     wait = evidence.definition_of(instance).waits[leaf]
-    ids = evidence.signals.get((wait.topic, instance.key), ())
-    return min((evidence.first_there[i].at_ms for i in ids if i in evidence.first_there), default=None)
+    there = evidence.first_there
+    ids = (i for tag in wait.signals for i in evidence.signals.get((wait.topic, tag, instance.key), ()))
+    return min((there[i].at_ms for i in ids if i in there), default=None)
 
 
 WAIT_CHECKS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
