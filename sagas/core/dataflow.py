@@ -8,10 +8,10 @@ of a fan-out are answered in any order, too: a fold that sets a field which it n
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any
 
-from sagas.core.course import Both, Course, Fork, Leaf
+from sagas.core.course import Both, Course, Fork, Leaf, index_of
 from sagas.core.definition import StartSpec
 from sagas.core.drafts import Draft, StepDraft, where_of
 from sagas.core.pauses import WaitDraft
@@ -79,6 +79,11 @@ def _check_lanes(both: Both, drafts: Mapping[str, Draft]) -> None:
         for first in one:
             for second in other:
                 _refuse_shared(first, second)
+    asked = [[draft for name in part.names if isinstance(draft := drafts[name], StepDraft)] for part in both.parts]
+    for reading, writing in permutations(range(len(lanes)), 2):
+        for draft in asked[reading]:
+            for beside in lanes[writing]:
+                _refuse_read_beside(draft, beside)
 
 
 def _refuse_shared(first: Draft, second: Draft) -> None:
@@ -92,6 +97,20 @@ def _refuse_shared(first: Draft, second: Draft) -> None:
             "give each a field of its own, or put one step after the other",
             where_of(fold),
         )
+
+
+def _refuse_read_beside(draft: StepDraft, beside: Draft) -> None:
+    """Refuse a command that reads what a branch beside it may write before it is asked for again, under the same id."""
+    parts = ((draft.build, "its command"), *(((draft.each.listed, "its list"),) if draft.each is not None else ()))
+    for function, what in parts:
+        shared = sorted(reads_of(function) & (_writes(beside) or frozenset()))
+        if shared:
+            raise draft.refuse(
+                f"{what} reads {', '.join(shared)}, which {beside.name!r} writes in a parallel branch: built again it "
+                "may say something else",
+                "read a field of its own, or put one step after the other",
+                where_of(function),
+            )
 
 
 def _fold(draft: Draft) -> Callable[..., Any] | None:
@@ -108,8 +127,24 @@ def _writes(draft: Draft) -> Fields | None:
 
 def _set_by(course: Course, name: str, written: Mapping[str, Fields | None], *relations: Relation) -> Fields:
     """What the folds of those steps set that stand so to `name`: an answer beside it may come before its undo."""
-    others = (other for other in course.names if relation(course, name, other) in relations)
+    others = (
+        other
+        for other in course.names
+        if relation(course, name, other) in relations and not _is_exclusive(course, name, other)
+    )
     return frozenset(field for other in others for field in written[other] or ())
+
+
+def _is_exclusive(course: Course, name: str, other: str) -> bool:
+    """Whether the two stand in different branches of one fork: a run that comes to one has not been in the other."""
+    part = course
+    while not isinstance(part, Leaf):
+        parts = part.in_line if isinstance(part, Fork) else part.parts
+        mine, its = index_of(parts, name), index_of(parts, other)
+        if mine != its:
+            return isinstance(part, Fork) and mine > 0 and its > 0
+        part = parts[mine]
+    return False
 
 
 def _check_reads(draft: StepDraft, build: Callable[..., object], unset: Fields, what: str) -> None:

@@ -433,6 +433,47 @@ def command_that_reads_what_another_branch_sets_later() -> None:
     saga.flow(a >> b)
 
 
+def command_that_reads_what_only_the_other_branch_of_a_decision_sets() -> None:
+    saga = papers()
+
+    def is_long(paper: Paper) -> bool:
+        return len(paper.thing_id) > 3
+
+    first = numbered(saga, "first")
+
+    @first.reply
+    def _(paper: Paper, reply: Done | Refused) -> Paper:
+        return msgspec.structs.replace(paper, stamp=2)
+
+    @saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)
+    def second(paper: Paper) -> Do:
+        return Do(thing_id=f"{paper.thing_id}{paper.stamp}")
+
+    second.reply(unchanged)
+    saga.flow(saga.when(is_long, first, second))
+
+
+def command_that_reads_what_is_given_and_the_branch_beside_it_writes() -> None:
+    saga = Saga("paper", Paper, version=1, key="thing_id")
+
+    @saga.start(on=A)
+    def begin(event: Asked) -> Paper:
+        return Paper(thing_id=event.thing_id, stamp=len(event.thing_id))
+
+    @saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)
+    def a(paper: Paper) -> Do:
+        return Do(thing_id=f"{paper.thing_id}{paper.stamp}")
+
+    b = numbered(saga, "b")
+
+    @b.reply
+    def _(paper: Paper, reply: Done | Refused) -> Paper:
+        return msgspec.structs.replace(paper, stamp=2)
+
+    a.reply(unchanged)
+    saga.flow(a & b)
+
+
 def command_that_reads_what_the_branch_beside_it_sets() -> None:
     saga = papers()
 
@@ -486,7 +527,17 @@ MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (fold_in_a_branch_that_hides_what_it_writes, "does not show which fields its fold writes", "writes="),
     (undo_that_reads_what_a_later_step_sets, "its undo reads number, which no step before it has set", "a step before"),
     (command_that_reads_what_another_branch_sets_later, "its command reads stamp", "a step before"),
-    (command_that_reads_what_the_branch_beside_it_sets, "its command reads stamp", "a step before"),
+    (command_that_reads_what_the_branch_beside_it_sets, "its command reads stamp, which 'b' writes", "of its own"),
+    (
+        command_that_reads_what_is_given_and_the_branch_beside_it_writes,
+        "its command reads stamp, which 'b' writes in a parallel branch",
+        "a field of its own",
+    ),
+    (
+        command_that_reads_what_only_the_other_branch_of_a_decision_sets,
+        "its command reads stamp, which no step before it has set",
+        "a step before",
+    ),
 ]
 
 
