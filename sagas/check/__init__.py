@@ -57,7 +57,12 @@ def check(
         retelling = Retelling(definition, orchestrator)
         course = retelling.run(found.path)
         told = counterexample(
-            definition, broken, course, source or "saga:saga", retelling.lists, is_retold=retelling.is_true
+            definition,
+            broken,
+            course,
+            source or "saga:saga",
+            {"lists": retelling.lists, "choices": retelling.choices},
+            is_retold=retelling.is_true,
         )
     return Report(
         saga=definition.name,

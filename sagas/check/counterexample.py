@@ -29,14 +29,14 @@ class Counterexample(msgspec.Struct, frozen=True, kw_only=True):
     is_retold: bool
 
 
-Lists = Mapping[str, Sequence[tuple[str, Any]]]
-"""What the fan-outs of a run have listed: step → keys and items."""
+Dictated = Mapping[str, Mapping[str, Any]]
+"""What a run's functions have said, as `Scenario` takes it: its `lists`, step → keys and items, and its `choices`."""
 
 
 def counterexample(
-    definition: Definition, broken: Broken, told: Sequence[Told], source: str, lists: Lists, *, is_retold: bool
+    definition: Definition, broken: Broken, told: Sequence[Told], source: str, dictated: Dictated, *, is_retold: bool
 ) -> Counterexample:
-    """Tell it. `source` is where the saga is found, as `module:name`; `lists` is what its fan-outs have listed."""
+    """Tell it. `source` is where the saga is found, as `module:name`."""
     return Counterexample(
         law=broken.law,
         promise=LAWS[broken.law],
@@ -44,7 +44,7 @@ def counterexample(
         messages=sum(t.kind not in ("start", "away") for t in told),
         words=tuple(_words(definition, told)),
         sequence=_sequence(definition, broken, told),
-        scenario=_scenario(definition, broken, told, source, lists),
+        scenario=_scenario(definition, broken, told, source, dictated),
         is_retold=is_retold,
     )
 
@@ -156,12 +156,13 @@ def _label(text: str) -> str:
 # --------------------------------------------------------------------------- as a test
 
 
-def _scenario(definition: Definition, broken: Broken, told: Sequence[Told], source: str, lists: Lists) -> str:
+def _scenario(definition: Definition, broken: Broken, told: Sequence[Told], source: str, dictated: Dictated) -> str:
     code = Code()
     module, _, name = source.partition(":")
     code.wanted.setdefault(module, set()).add(name)
     code.wanted.setdefault("sagas.testing", set()).add("Scenario")
     lost = {(t.step, t.operation) for t in told if t.kind == "crash"}
+    told_as = ", ".join([name, *(f"{what}={code.of(said)}" for what, said in dictated.items() if said)])
     first, *body = [line for happened in told for line in _lines(definition, happened, code, lost)]
     body += _judgement(broken)
     counters = [c for c in ("standing", "undone") if any(f"{c}[" in line for line in body)]
@@ -175,7 +176,7 @@ def _scenario(definition: Definition, broken: Broken, told: Sequence[Told], sour
             "",
             f"def test_{_plain(definition.name)}_{broken.law}() -> None:",
             f'    """{LAWS[broken.law].capitalize()}."""',
-            first.replace("SAGA", f"{name}, lists={code.of(lists)}" if lists else name),
+            first.replace("SAGA", told_as),
             *(f"    {counter}: Counter[str] = Counter()" for counter in counters),
             *body,
             "",

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from sagas.check.events import Acted, Answer, Fired, Signalled
+from sagas.check.events import Acted, Answer, Fired, Signalled, Turned
 from sagas.check.moves import Course
 from sagas.check.orchestrator import Orchestrator
 from sagas.check.participant import FAULT, Delivery
@@ -22,6 +22,7 @@ from sagas.core.definition import Definition
 from sagas.core.effects import ClearTimer, Fire, Input, Operate, Reply, SetTimer, Start, Verdict
 from sagas.core.instance import Instance, key_of, leaf_of
 from sagas.core.messages import Event
+from sagas.core.outcomes import YES
 
 _SENDINGS_MAX = 100
 """Of one command, until its step's patience is over."""
@@ -65,11 +66,13 @@ class Retelling:
     def run(self, courses: Sequence[Course]) -> list[Told]:
         """Everything that happens, in order. The author's functions answer as they did in the search."""
         self.definition = self.orchestrator.oracle.instead_of_the_author(self.definition, self.orchestrator.samples)
-        first = courses[0].turned if courses else None
-        self.orchestrator.oracle.tell(first.choices if first is not None and courses[0].event is None else ())
+        first = courses[0].turned if courses and courses[0].event is None else None
+        self.orchestrator.oracle.tell(first.choices if first is not None else ())
         start = self.orchestrator.samples.of(self.definition.start.event_type)
         data = self.definition.encode_data(self.definition.start.fold(start))
         self._feed(Start(key=KEY, data=data), Told(kind="start", reply=start))
+        if first is not None:
+            self._compare(first)
         for course in courses:
             self.told += [
                 Told(kind="deliver", step=d.step, operation=d.operation, delivery=d) for d in course.deliveries
@@ -92,6 +95,12 @@ class Retelling:
             items[leaf_of(name)].append((key_of(name), msgspec.json.decode(item, type=each.item_type)))
         return items
 
+    @property
+    def choices(self) -> dict[str, bool]:
+        """What the run's decisions have come to: predicate → whether it said yes."""
+        marks = self.instance.marks if self.instance is not None else ()
+        return {name: word == YES for name, word in marks if name in self.definition.choices}
+
     def _event(self, course: Course) -> None:
         turned, event = course.turned, course.event
         assert turned is not None
@@ -99,7 +108,7 @@ class Retelling:
             self._wait()
         self.orchestrator.oracle.tell(turned.choices)
         if turned.is_crash:
-            self.told.append(Told(kind="crash", step=turned.sent[0][0], operation=turned.sent[0][1]))
+            self.told += [Told(kind="crash", step=step, operation=operation) for step, operation in turned.sent]
             return
         match event:
             case Answer():
@@ -113,6 +122,9 @@ class Retelling:
                 self._feed(self.orchestrator.signal(event), Told(kind="signal", reply=signal))
             case None:
                 pass
+        self._compare(turned)
+
+    def _compare(self, turned: Turned) -> None:
         if not turned.broken and self.instance is not None:
             seen = self.orchestrator.nodes[turned.node].instance
             effects = {(record.name, record.effect) for record in self.instance.steps}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from sagas.check.courses import later
-from sagas.check.events import Acted
+from sagas.check.events import Acted, Turned
 from sagas.check.laws import Broken, Law
 from sagas.check.moves import LOCAL_MASK, NODE_MASK, Course, Fault, Line, Move, Row
 from sagas.check.worlds import Worlds
@@ -46,6 +46,7 @@ class Search:
         self.progress = progress
         self.costs: dict[int, int] = {}
         self.parents: dict[int, int] = {}
+        self._roots: dict[int, Turned] = {}
         self.transitions = 0
         self.is_whole = True
         self._is_plain = not worlds.is_full
@@ -59,6 +60,7 @@ class Search:
             if turned.broken is not None:
                 return Found({}, 0, 0, True, turned.broken, [Course((), None, turned)])
             self.costs[turned.node] = 0
+            self._roots[turned.node] = turned
             self._buckets[0].append(turned.node)
         depth = self._explore()
         if self._best is not None:
@@ -258,6 +260,8 @@ class Search:
             before = self.parents[world]
             courses.append(self._course(before, world, self.costs[world] - self.costs[before]))
             world = before
+        # What was decided at once when the run began; of a world that is reached otherwise, too, the root has none.
+        courses.append(Course((), None, self._roots[world]))
         return courses[::-1]
 
     def _course(self, world: int, after: int, cost: int) -> Course:

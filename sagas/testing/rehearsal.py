@@ -7,9 +7,6 @@ cleared), and time moves only when it is told to. So a field that does not survi
 that cannot be read back, is found by a story and not by a customer.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -77,8 +74,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class Rehearsal:
     """A run in the making. `now_ms` is its time, `unread` what it sent and nobody has looked at yet."""
 
-    def __init__(self, definition: Definition, lists: Mapping[str, Sequence[tuple[str, Any]]]) -> None:
-        self.definition = _with_lists(definition, lists)
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
         self.now_ms = BEGINS_MS
         self.unread: list[Sent] = []
         self.journal: list[Entry] = []
@@ -260,21 +257,6 @@ class Rehearsal:
             left_out = f"… {len(lines) - _FIRST_LINES - _LAST_LINES} lines left out …"
             lines = [*lines[:_FIRST_LINES], left_out, *lines[-_LAST_LINES:]]
         return [f"{title}:", *(f"  {line}" for line in lines)] if lines else [f"{title}: nothing"]
-
-
-def _with_lists(definition: Definition, lists: Mapping[str, Sequence[tuple[str, Any]]]) -> Definition:
-    """`definition` with these lists in the place of what its fan-outs would list."""
-    steps = dict(definition.steps)
-    for name, items in lists.items():
-        spec = steps.get(name)
-        if spec is None or spec.each is None:
-            raise AssertionError(f"saga {definition.name!r} has no step {name!r} that is done for each item of a list")
-        steps[name] = replace(spec, each=replace(spec.each, items=partial(_listed, items)))
-    return replace(definition, steps=steps) if lists else definition
-
-
-def _listed(items: Sequence[tuple[str, Any]], data: object) -> Sequence[tuple[str, Any]]:
-    return items
 
 
 def step_operation(spec: StepSpec, reply: Event) -> Operation:

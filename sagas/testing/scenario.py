@@ -15,7 +15,6 @@ story fail on it. Only repeats of a command (the same id, a later attempt) may b
 checker refuses a reply that the expected command does not declare.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from sagas.core.effects import Action, TimerKind, Verdict
@@ -24,6 +23,7 @@ from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK, Effect,
 from sagas.core.messages import Command, Event, Fault, InProgress
 from sagas.core.participants import Participant
 from sagas.core.saga import Saga
+from sagas.testing.dictated import Choices, Lists, dictated
 from sagas.testing.rehearsal import Entry, Rehearsal, Sent, step_operation
 
 D = TypeVar("D")
@@ -72,9 +72,16 @@ class Asked(Generic[R]):
 class Scenario(Generic[D]):
     """A story about one run of a saga. Each method that fails shows the whole story so far."""
 
-    def __init__(self, saga: Saga[D], *, lists: Mapping[str, Sequence[tuple[str, Any]]] | None = None) -> None:
-        """`lists`: what fan-outs list instead of asking their functions, each item with its key."""
-        self._rehearsal = Rehearsal(saga.definition, lists or {})
+    def __init__(
+        self,
+        saga: Saga[D],
+        *,
+        lists: Lists | None = None,
+        choices: Choices | None = None,
+    ) -> None:
+        """`lists`: what fan-outs list instead of asking their functions, each item with its key; `choices`: the same of
+        decisions, by the name of their predicate."""
+        self._rehearsal = Rehearsal(dictated(saga.definition, lists or {}, choices or {}))
 
     # ----------------------------------------------------------------- beginning
 
