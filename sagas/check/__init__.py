@@ -15,16 +15,16 @@ from sagas.check.orchestrator import Orchestrator
 from sagas.check.report import Coverage, Report, coverage
 from sagas.check.retelling import Retelling
 from sagas.check.samples import NoSample, Samples
-from sagas.check.search import Progress, Search
+from sagas.check.search import Enough, Progress, Search
 from sagas.check.worlds import Worlds
 from sagas.core.definition import Definition
 from sagas.core.machine import table_of
 from sagas.core.messages import Message
 
-__all__ = ["LAWS", "Assumptions", "Counterexample", "Coverage", "NoSample", "Report", "check"]
+__all__ = ["LAWS", "Assumptions", "Counterexample", "Coverage", "Enough", "NoSample", "Report", "check"]
 
-WORLDS_MAX = 3_000_000
-"""Where a search stops unless it is told otherwise: about three gigabytes."""
+WORLDS_MAX = 500_000
+"""Where a search stops unless it is told otherwise: some minutes, and half a gigabyte."""
 
 
 def check(
@@ -42,8 +42,8 @@ def check(
 
     `examples` are messages to check with, where what is in them matters. `source` is where the saga is found,
     as `module:name`: the scenario test imports it from there. `depth_max` and `worlds_max` bound the search, 0 not
-    at all. `is_full` takes every delivery by itself, for comparison. Raises NoSample when no message of some type
-    can be made.
+    at all; `progress` may raise Enough, which ends it as well. `is_full` takes every delivery by itself, for
+    comparison. Raises NoSample when no message of some type can be made.
     """
     assumed = assumptions or Assumptions()
     orchestrator = Orchestrator(definition, Samples(definition.key, examples), assumed)

@@ -18,7 +18,12 @@ from sagas.check.worlds import Worlds
 from sagas.core.instance import STUCK, leaf_of
 
 Progress = Callable[[int, int], None]
-"""Told every so often: how many worlds are known, and how many messages deep the search is."""
+"""Told every so often: how many worlds are known, and how many messages deep the search is. May raise Enough."""
+
+
+class Enough(Exception):
+    """Raised by who is told of the progress: what was found so far is to be reported."""
+
 
 _PROGRESS_EVERY = 1_000
 _ABANDON = Acted("abandon")
@@ -49,6 +54,7 @@ class Search:
         self._roots: dict[int, Turned] = {}
         self.transitions = 0
         self.is_whole = True
+        self._depth = 0
         self._is_plain = not worlds.is_full
         self._before: dict[int, int] = {}
         self._best: tuple[int, int, Fault] | None = None
@@ -74,6 +80,14 @@ class Search:
     # ----------------------------------------------------------------- forwards
 
     def _explore(self) -> int:
+        """Until there is no more, or enough; how deep it came."""
+        try:
+            return self._explore_all()
+        except Enough:
+            self.is_whole = False
+            return self._depth
+
+    def _explore_all(self) -> int:
         depth, told = 0, 0
         buckets, costs = self._buckets, self.costs
         while depth < len(buckets):
@@ -82,7 +96,7 @@ class Search:
             if (self.depth_max and depth > self.depth_max) or (self.worlds_max and len(costs) > self.worlds_max):
                 self.is_whole = False
                 break
-            bucket = buckets[depth]
+            bucket, self._depth = buckets[depth], depth
             for world in bucket:  # grows while it is gone through, where a move costs nothing
                 if costs[world] == depth:
                     self._expand(world, depth)

@@ -3,8 +3,9 @@
 Ends with 0 when no law can be broken, 1 when one can, 2 when there is nothing to check or it cannot be checked.
 """
 
+import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -14,15 +15,21 @@ import click
 import msgspec
 from rich_click import RichCommand
 
-from sagas.check import WORLDS_MAX, Assumptions, Counterexample, Report, check
+from sagas.check import WORLDS_MAX, Assumptions, Counterexample, Enough, Report, check
 from sagas.check.assumptions import Operators, Participants, TimeoutMeans
 from sagas.check.report import UNDO_KINDS
 from sagas.check.search import Progress
 from sagas.cli.definitions import attribute_of, sagas_in
+from sagas.cli.main import INTERRUPTED
 from sagas.cli.output import fail, plain, say, say_json
 from sagas.clock import SystemClock
 from sagas.core.saga import Saga
 from sagas.errors import SagaError
+from sagas.ports import Clock
+
+TELL_FIRST_MS = 2_000
+TELL_EVERY_MS = 10_000
+"""When, and how often, a long exploration says how far it is, where stderr is no terminal."""
 
 
 @click.command(cls=RichCommand)
@@ -59,7 +66,11 @@ def command(modules: tuple[str, ...], as_json: bool, mermaid: Path | None, scena
             raise click.UsageError(f"{path}: there is no folder {path.parent}")
     try:
         wanted = [(module, saga) for module, sagas in map(sagas_in, modules) for saga in sagas]
-        found = [_check(module, saga, assumptions, asked) for module, saga in wanted]
+        found: list[tuple[Report, int]] = []
+        with _stopped_by_ctrl_c() as is_stopped:
+            for module, saga in wanted:
+                if not is_stopped():
+                    found.append(_check(module, saga, assumptions, asked, is_stopped))
     except SagaError as error:
         click.echo(f"sagas: {plain(str(error))}", err=True)
         raise SystemExit(2) from None
@@ -68,10 +79,13 @@ def command(modules: tuple[str, ...], as_json: bool, mermaid: Path | None, scena
     else:
         for report, duration_ms in found:
             _print(report, duration_ms)
-    broken = [report.counterexample for report, _ in found if report.counterexample is not None]
-    for path, text in ((mermaid, [b.sequence for b in broken]), (scenario, [b.scenario for b in broken])):
-        if path is not None and text:
-            _write(path, text[0])
+    broken = [(report.saga, report.counterexample) for report, _ in found if report.counterexample is not None]
+    for number, (saga_name, told) in enumerate(broken):
+        for path, text in ((mermaid, told.sequence), (scenario, told.scenario)):
+            if path is not None:  # of the sagas behind the first each has a file beside it
+                _write(path.with_stem(f"{path.stem}_{saga_name}") if number else path, text)
+    if is_stopped():
+        raise SystemExit(INTERRUPTED)
     if broken:
         raise SystemExit(1)
 
@@ -83,10 +97,38 @@ def _write(path: Path, text: str) -> None:
         fail(f"{path}: {error.strerror}; it was not written")
 
 
-def _check(module: ModuleType, saga: Saga[Any], assumptions: Assumptions, asked: dict[str, Any]) -> tuple[Report, int]:
+@contextmanager
+def _stopped_by_ctrl_c() -> Generator[Callable[[], bool]]:
+    """Whether the first Ctrl-C came: what was found by then is told. The second ends the command at once."""
+    came: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        came.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _check(
+    module: ModuleType,
+    saga: Saga[Any],
+    assumptions: Assumptions,
+    asked: dict[str, Any],
+    is_stopped: Callable[[], bool],
+) -> tuple[Report, int]:
     clock = SystemClock()
     began_ms = clock.now_ms()
-    with _bar(saga.name) as progress:
+
+    def progress(known: int, depth: int) -> None:
+        if is_stopped():
+            raise Enough
+        tell(known, depth)
+
+    with _bar(saga.name, clock) as tell:
         report = check(
             saga.definition,
             assumptions,
@@ -101,10 +143,18 @@ def _check(module: ModuleType, saga: Saga[Any], assumptions: Assumptions, asked:
 
 
 @contextmanager
-def _bar(name: str) -> Generator[Progress]:
-    """A line on stderr that says how far it is, where somebody looks."""
+def _bar(name: str, clock: Clock) -> Generator[Progress]:
+    """A line on stderr that says how far it is: a moving one where somebody looks, else one now and then."""
     if not sys.stderr.isatty():
-        yield lambda known, depth: None
+        due_ms = clock.now_ms() + TELL_FIRST_MS
+
+        def tell(known: int, depth: int) -> None:
+            nonlocal due_ms
+            if clock.now_ms() >= due_ms:
+                due_ms = clock.now_ms() + TELL_EVERY_MS
+                click.echo(f"checking {name}: {known:,} states, {depth} messages deep", err=True)
+
+        yield tell
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -121,7 +171,8 @@ def _bar(name: str) -> Generator[Progress]:
 
 def _print(report: Report, duration_ms: int) -> None:
     found = report.counterexample
-    say(f"saga {report.saga} version {report.version}: {'OK' if report.is_ok else 'BROKEN'}")
+    verdict = ("OK" if report.is_whole else "OK as far as it was explored") if report.is_ok else "BROKEN"
+    say(f"saga {report.saga} version {report.version}: {verdict}")
     for words in report.assumptions:
         say(f"  assuming    {words}")
     say(f"  explored    {report.states:,} states, {report.transitions:,} transitions, {report.nodes:,} of the instance")
@@ -143,7 +194,7 @@ def _reach(report: Report) -> str:
     if report.counterexample is not None:
         return f"up to the first that goes wrong, {report.depth} messages deep"
     if not report.is_whole:
-        return f"explored to depth {report.depth}: there are more"
+        return f"explored to depth {report.depth}: there are more (--states, --depth)"
     items = "" if report.items_max is None else f", explored to {report.items_max} items of each list"
     return f"every state there is, to a depth of {report.depth} messages{items}"
 

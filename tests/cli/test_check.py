@@ -85,4 +85,13 @@ def test_what_cannot_be_checked_ends_with_2(terminal: Terminal) -> None:
 def test_a_bounded_search_says_how_far_it_went(terminal: Terminal) -> None:
     result = terminal.type("check", "services.orders.saga", "--depth", "3")
     assert result.exit_code == 0
+    assert result.stdout.startswith("saga order version 1: OK as far as it was explored\n")
     assert "explored to depth 3: there are more" in result.stdout
+
+
+def test_each_broken_saga_has_a_file(terminal: Terminal, tmp_path: Path) -> None:
+    found = tmp_path / "found.py"
+    assert terminal.type("check", "tests.check.parcels", "--scenario", str(found)).exit_code == 1
+    assert "def test_decides_first_author" in found.read_text(encoding="utf-8")
+    other = found.with_stem("found_decides_later")
+    assert "def test_decides_later_author" in other.read_text(encoding="utf-8")

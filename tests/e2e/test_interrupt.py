@@ -13,6 +13,7 @@ from sagas.ports import InstanceFilter
 from sagas.store.sqlite import SqliteStore
 from tests.cli.conftest import Terminal, a_stuck_trip, write
 from tests.e2e.running import heed_ctrl_c, wait_until
+from tests.rules.source import ROOT
 
 pytestmark = pytest.mark.e2e
 
@@ -41,6 +42,23 @@ def test_retrying_many_is_stopped_between_two_and_tells_how_many_there_were(tmp_
         assert json.loads(said)["retried"] == retried
     else:
         assert f"{retried} of 30 retried" in said.decode()
+
+
+def test_exploring_a_large_saga_is_stopped_and_tells_what_was_found_so_far(tmp_path: Path) -> None:
+    said, told = tmp_path / "said.txt", tmp_path / "told.txt"
+    with said.open("wb") as output, told.open("wb") as progress:
+        typed = subprocess.Popen(
+            [sys.executable, "-m", "sagas", "check", "tests.check.sagas:branches"],
+            cwd=ROOT,
+            stdout=output,
+            stderr=progress,
+            preexec_fn=heed_ctrl_c,
+        )
+        wait_until(lambda: b"checking job:" in told.read_bytes(), "a word of how far it is")
+        typed.send_signal(signal.SIGINT)
+        assert typed.wait() == 130
+    assert said.read_text(encoding="utf-8").startswith("saga job version 1: OK as far as it was explored")
+    assert "Traceback" not in told.read_text(encoding="utf-8")
 
 
 def stuck(terminal: Terminal) -> int:
