@@ -2,7 +2,8 @@
 
 Theory of operation. The client's Idempotency-Key is looked up under the write lock. New: the order is priced, and its
 row and its event are committed together; the relay publishes the event afterwards, whenever the broker can be had. So
-202 means that the order is on our disk and will be published, not that it was. Known: what was answered
+202 means that the order is on our disk and will be published, not that it was. It is read first as its saga reads it:
+what that could not read would be a dead letter, and the order would be accepted for ever. Known: what was answered
 then is answered again, if the request is the same; another one under the same key is a conflict. The order's id is
 derived from the key and the time, and sorts by time.
 """
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from sagas.core.envelope import encode_message
+from sagas.core.envelope import Undecodable, decode_data, decode_envelope, encode_message
 from sagas.core.hashing import short_hash
 from sagas.core.ids import derived_id, timed_id
 from sagas.core.messages import tag_of
@@ -46,6 +47,10 @@ def place(store: ParticipantStore, key: str, wanted: PlaceOrder, now_ms: int, to
         if not isinstance(total, str):
             return total
         order_id = timed_id(now_ms, "storefront", key)
+        event = _event(order_id, wanted, total, now_ms, topic)
+        problem = _problem_of(event.payload)
+        if problem:
+            return (FieldError("#", problem),)
         placement = Placement(
             key=key,
             order_id=order_id,
@@ -54,7 +59,7 @@ def place(store: ParticipantStore, key: str, wanted: PlaceOrder, now_ms: int, to
             accepted_ms=now_ms,
         )
         tables.write_down(transaction.sql, placement)
-        transaction.add_outbox([_event(order_id, wanted, total, now_ms, topic)])
+        transaction.add_outbox([event])
         return placement
 
 
@@ -82,6 +87,15 @@ def _answer(order_id: str, total: str, now_ms: int) -> bytes:
         links=links_of(order_id),
     )
     return msgspec.json.encode(accepted)
+
+
+def _problem_of(payload: bytes) -> str:
+    """Why the saga could not read what is published, "" when it can."""
+    envelope = decode_envelope(payload, ORDERS.key)
+    if isinstance(envelope, Undecodable):
+        return envelope.reason
+    event = decode_data(OrderCreated, ORDERS.key, envelope.key, envelope.data)
+    return event.reason if isinstance(event, Undecodable) else ""
 
 
 def _event(order_id: str, wanted: PlaceOrder, total: str, now_ms: int, topic: str) -> OutboxRow:

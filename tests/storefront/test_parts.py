@@ -2,19 +2,21 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sagas.config import Settings
 from sagas.config_layers import read_settings
+from sagas.core.messages import Text
 from sagas.errors import SettingsError
 from sagas.store.participant import SqliteParticipantStore
 from services.contracts import Item
 from services.storefront import desk, tables
 from services.storefront.limits import TokenBucket
 from services.storefront.settings import StorefrontSettings
-from services.storefront.shapes import PlaceOrder
+from services.storefront.shapes import Address, PlaceOrder
 
 
 @given(st.integers(1, 200), st.integers(1, 50), st.lists(st.integers(0, 300), min_size=1, max_size=200))
@@ -101,3 +103,25 @@ def test_keys_are_forgotten_as_fast_as_orders_can_come() -> None:
 
     assert left == (0,)
     assert steps == count // tables.KEYS_FORGOTTEN_MAX + 1, "small transactions, and then it rests"
+
+
+def test_an_order_that_its_saga_could_not_read_is_not_placed_whatever_the_shapes_let_through() -> None:
+    store = SqliteParticipantStore(":memory:", tables.MIGRATIONS)
+    outcome = desk.place(store, "k-1", PlaceOrder(items=(Item("mug", 1),), card="card\0ok", address="here"), 0)
+    assert isinstance(outcome, tuple)
+    assert [error.pointer for error in outcome] == ["#"]
+    assert store.unpublished(9) == []
+    # Nothing is remembered of it: the same key can place the order that is right.
+    right = PlaceOrder(items=(Item("mug", 1),), card="card-ok", address="here")
+    assert isinstance(desk.place(store, "k-1", right, 0), tables.Placement)
+    store.close()
+
+
+@given(st.text("a\0 \n\x1f\u3000\u2028\x85", max_size=8))
+def test_an_address_that_is_taken_is_one_that_the_saga_reads_and_is_not_blank(address: str) -> None:
+    try:
+        msgspec.convert(address, Address)
+    except msgspec.ValidationError:
+        assert "\0" in address or not address.strip()
+    else:
+        assert msgspec.convert(address, Text).strip()

@@ -132,6 +132,16 @@ async def test_items_that_cannot_be_are_refused(tmp_path: Path, items: object, p
         assert (answer.status_code, pointers(answer)) == (422, [pointer])
 
 
+@pytest.mark.parametrize("address", ["\0", "a\0", "\0a", "a\0b", " \0 "])
+async def test_an_address_with_a_nul_is_refused_for_no_saga_could_read_it(tmp_path: Path, address: str) -> None:
+    async with opened(Rig(tmp_path)) as rig:
+        answer = await rig.post({**ORDER, "address": address})
+        await rig.publish()
+
+        assert (answer.status_code, pointers(answer)) == (422, ["#/address"])
+        assert await rig.published() == []
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"items":' + b"[" * 20_000, b"\xff\xfe", b'"\xff"'])
 async def test_what_is_no_json_object_is_refused(tmp_path: Path, body: bytes) -> None:
     async with opened(Rig(tmp_path)) as rig:
