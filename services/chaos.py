@@ -28,11 +28,10 @@ from sagas.core.story import elapsed
 from sagas.errors import BrokerError, SagaError
 from sagas.ports import InstanceFilter
 from sagas.store.sqlite import SqliteStore
-from services.contracts import STREAM
 from services.herd import Herd
 from services.leaving import end_in_order
 from services.memory import growth_of
-from services.place import Place, begun, names_a_server, place_of
+from services.place import Place, begun, place_of, stream_of_its_own
 from services.processes import ORCHESTRATOR, ProcessError, log_path, make_folders, with_metrics
 from services.proof import Proof, ServiceFiles, prove_files
 from services.stories import Story, kind_of, message_of
@@ -98,7 +97,7 @@ def run(folder: Path, kills: int, seed: int, pause_s: float = PAUSE_S) -> int:
     """The whole storm in `folder`; the exit code."""
     make_folders(folder)
     chance = Random(seed)  # noqa: S311 - to be repeated, not to be secret
-    stream = f"{STREAM}-chaos-{seed}-{os.getpid()}" if names_a_server(os.environ) else STREAM
+    stream = stream_of_its_own(os.environ, f"chaos-{seed}")
     place = place_of(os.environ, folder, stream=stream, always_stream=True)
     _say(f"{place.broker_line}\nseed       {seed}, {kills} blows")
     started_s = time.monotonic()

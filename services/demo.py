@@ -23,10 +23,9 @@ from sagas.errors import SagaError
 from sagas.ports import InstanceFilter, Store
 from sagas.store.sqlite import SqliteStore
 from sagas.streams import give_up_output
-from services.contracts import STREAM
 from services.leaving import end_in_order
 from services.orders.saga import order_saga
-from services.place import Place, place_of, sagas_command
+from services.place import Place, place_of, sagas_command, stream_of_its_own
 from services.processes import SERVICES, Fleet, ProcessError, make_folders, stop_leftovers, with_metrics
 from services.proof import Proof, ServiceFiles, prove_files
 from services.stories import Story, kind_of, message_of
@@ -77,9 +76,7 @@ def _run(folder: Path, count: int) -> int:
 def run(folder: Path, count: int) -> int:
     """The whole demo in `folder`; the exit code."""
     empty(folder)
-    # A stream of its own: on a server that is used by others as well, nobody's messages meet.
-    stream = f"{STREAM}-demo-{uuid4().hex[:8]}" if os.environ.get("IGGY_CONNECTION_STRING") else STREAM
-    place = place_of(os.environ, folder, stream=stream, always_stream=True)
+    place = place_of(os.environ, folder, stream=stream_of_its_own(os.environ, "demo"), always_stream=True)
     print(place.broker_line)
     started_s = time.monotonic()
     with Fleet(

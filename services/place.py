@@ -4,12 +4,14 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 
 from sagas.config import CONNECTION_STRING_DEFAULT, Secret, Settings, masked
 from sagas.config_layers import read_settings
 from sagas.ports import Outgoing
+from services.contracts import STREAM
 from services.processes import Program, broker_program, free_address, saga_programs
 
 CONNECTION = "IGGY_CONNECTION_STRING"
@@ -61,6 +63,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 def names_a_server(environ: Mapping[str, str]) -> bool:
     """Whether `environ` says which Iggy to use, so that no embedded one is needed."""
     return bool(environ.get(CONNECTION) or environ.get(CONNECTION_FILE))
+
+
+def stream_of_its_own(environ: Mapping[str, str], whose: str) -> str:
+    """The stream for a demonstration: on a server that others may use as well one that nobody else has."""
+    return f"{STREAM}-{whose}-{uuid4().hex[:8]}" if names_a_server(environ) else STREAM
 
 
 def place_of(environ: Mapping[str, str], folder: Path, *, stream: str, always_stream: bool = False) -> Place:

@@ -24,11 +24,11 @@ from sagas.core.instance import COMPLETED, Instance
 from sagas.errors import SagaError
 from sagas.ports import InstanceFilter, Outgoing
 from sagas.store.sqlite import SqliteStore
-from services.contracts import ORDERS, STREAM
+from services.contracts import ORDERS
 from services.demo import empty
 from services.leaving import end_in_order
 from services.orders.saga import order_saga
-from services.place import Place, place_of
+from services.place import Place, place_of, stream_of_its_own
 from services.processes import Fleet
 
 FOLDER = Path(".sagas/producers")
@@ -105,8 +105,7 @@ def main() -> int:
 def run(folder: Path, count: int) -> int:
     """Everything in `folder`; the exit code."""
     empty(folder)
-    stream = f"{STREAM}-producers-{uuid4().hex[:8]}" if os.environ.get("IGGY_CONNECTION_STRING") else STREAM
-    place = place_of(os.environ, folder, stream=stream, always_stream=True)
+    place = place_of(os.environ, folder, stream=stream_of_its_own(os.environ, "producers"), always_stream=True)
     _say(place.broker_line)
     old, new = orders_of(1, count), orders_of(2, count)
     with Fleet(folder, place.programs, place.environ(os.environ)) as fleet:

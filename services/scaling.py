@@ -25,14 +25,14 @@ import msgspec
 
 from sagas.broker.iggy import IggyBroker
 from sagas.clock import SystemClock
-from sagas.config import Settings
+from sagas.config import Settings, masked
 from sagas.core.envelope import encode_envelope
 from sagas.errors import BrokerError, SagaError
 from sagas.ports import Outgoing, TopicSpec
 from sagas.store.participant import SqliteParticipantStore
 from services import pidfile
 from services.leaving import end_in_order
-from services.place import CONNECTION, embedded_connection
+from services.place import CONNECTION, embedded_connection, names_a_server
 from services.processes import (
     Child,
     Fleet,
@@ -77,25 +77,27 @@ def run(folder: Path, rate: int, seconds: float) -> int:
     """Everything in `folder`; the exit code."""
     make_folders(folder)
     settings = Settings.from_environ(os.environ)
-    if os.environ.get(CONNECTION):
-        _say(f"broker   Iggy, at {CONNECTION}")
-        return anyio.run(Scaling(settings.connection_string, folder, rate, seconds).run)
+    if names_a_server(os.environ):
+        _say(f"broker   Iggy   {masked(settings.connection_string)}")
+        return anyio.run(Scaling(settings.connection_string, os.environ, folder, rate, seconds).run)
     address = free_address(0)
     _say(f"broker   embedded, speaks Iggy's TCP protocol   {address}   (a real Iggy: set {CONNECTION})")
     with Fleet(folder, (broker_program(address, folder),), os.environ) as fleet:
         fleet.start()
-        return anyio.run(Scaling(embedded_connection(address), folder, rate, seconds).run)
+        connection = embedded_connection(address)
+        return anyio.run(Scaling(connection, {**os.environ, CONNECTION: connection}, folder, rate, seconds).run)
 
 
 class Scaling:
     """The group through its sizes."""
 
-    def __init__(self, connection: str, folder: Path, rate: int, seconds: float) -> None:
+    def __init__(self, connection: str, environ: Mapping[str, str], folder: Path, rate: int, seconds: float) -> None:
+        """`environ` is the workers', and says the connection too: a secret that came in a file stays there."""
         stream = f"scaling-{uuid4().hex[:8]}"
         self._folder = folder
         self._rate = rate
         self._seconds = seconds
-        self._environ = {**os.environ, CONNECTION: connection, "IGGY_STREAM": stream, "SAGAS_DATA": str(folder)}
+        self._environ = {**environ, "IGGY_STREAM": stream, "SAGAS_DATA": str(folder)}
         self._broker = IggyBroker.from_connection_string(connection, stream=stream)
         self._store = SqliteParticipantStore(folder / f"{DATABASE}.db", MIGRATIONS)
         self._workers: dict[str, Child] = {}
