@@ -2,7 +2,8 @@
 
 Theory of operation. SIGTERM and SIGHUP would end it at once, and what it has started would stay. Here they raise
 SystemExit in the main thread, and everything is stopped on the way out, as after Ctrl-C. Not while a process is being
-started: until its pid is written down nobody knows of it, and it would be left behind. So the signal waits for that.
+started: until its pid is written down nobody knows of it, and it would be left behind. So the signal waits for that,
+and so does Ctrl-C.
 """
 
 import signal
@@ -35,7 +36,8 @@ class Leaving:
             return
         self._is_starting = True
         try:
-            yield
+            with _ctrl_c_later():
+                yield
         finally:
             self._is_starting = False
         if self._asked:
@@ -46,6 +48,23 @@ class Leaving:
         for number in _LEAVES_AT:
             signal.signal(number, signal.SIG_IGN)
         raise SystemExit(128 + self._asked)
+
+
+@contextmanager
+def _ctrl_c_later() -> Generator[None, None, None]:
+    """Ctrl-C is told afterwards, to whoever heeds it: Python itself, or an event loop, which cancels its main task."""
+    usual = signal.getsignal(signal.SIGINT)
+    if not callable(usual):  # it is ignored
+        yield
+        return
+    told: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: told.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if told:
+        signal.raise_signal(signal.SIGINT)
 
 
 leaving = Leaving()

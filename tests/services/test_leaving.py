@@ -41,6 +41,31 @@ def test_a_process_that_is_being_started_is_known_first(number: signal.Signals) 
     assert done == ["started"]
 
 
+@pytest.fixture
+def _ctrl_c() -> Iterator[None]:
+    """As it is at a terminal: whoever was started in the background of a shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c")
+def test_ctrl_c_waits_as_well_until_the_process_that_is_being_started_is_known() -> None:
+    done = list[str]()
+    with pytest.raises(KeyboardInterrupt):
+        told_while_starting(Leaving(), signal.SIGINT, done)
+    assert done == ["started"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("_ctrl_c")
+def test_ctrl_c_that_is_ignored_stays_ignored_while_a_process_is_started() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    done = list[str]()
+    told_while_starting(Leaving(), signal.SIGINT, done)
+    assert done == ["started", "went on"]
+
+
 def test_who_asks_again_does_not_stop_the_stopping(number: signal.Signals) -> None:
     signal.signal(number, Leaving().on_signal)
     with pytest.raises(SystemExit):
