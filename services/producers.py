@@ -100,6 +100,9 @@ def main() -> int:
     except (SagaError, OSError) as error:
         sys.stderr.write(f"producers: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("producers: interrupted, everything it started is stopped\n")
+        return 130
 
 
 def run(folder: Path, count: int) -> int:

@@ -71,6 +71,9 @@ def main() -> int:
     except (SagaError, OSError) as error:
         sys.stderr.write(f"scaling: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("scaling: interrupted, everything it started is stopped\n")
+        return 130
 
 
 def run(folder: Path, rate: int, seconds: float) -> int:

@@ -30,10 +30,15 @@ def started(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subproce
     command = [sys.executable, "-m", *COMMANDS[name]]
     if name in KEEPS_ITS_FOLDER:
         command += ["--data", str(tmp_path / "data")]
-    process = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL)
-    yield process
-    process.kill()
-    process.wait()
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed_ctrl_c,
+    ) as process:
+        yield process
+        process.kill()
     for pid in {*living(tmp_path), *told_of(tmp_path)}:
         os.kill(pid, signal.SIGKILL)
 
@@ -46,6 +51,18 @@ def test_what_it_started_ends_with_it(started: subprocess.Popen[bytes], tmp_path
     assert started.wait(WAIT_S_MAX) == 128 + signal.SIGTERM
     assert living(tmp_path) == []
     assert [pid for pid in pids if is_there(pid)] == []
+    assert told_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("started", sorted(COMMANDS.keys() - {"bench"}), indirect=True)  # click says its own "Aborted!"
+def test_ctrl_c_stops_what_it_started_without_a_traceback(started: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    wait_until(lambda: bool(living(tmp_path)) or started.poll() is not None, "a process to be started")
+    assert living(tmp_path), "it has ended by itself"
+    started.send_signal(signal.SIGINT)
+    said, errors = started.communicate(timeout=WAIT_S_MAX)
+    assert (started.returncode, b"Traceback" in errors) == (130, False), errors.decode()
+    assert b"interrupted" in said + errors
+    assert living(tmp_path) == []
     assert told_of(tmp_path) == []
 
 
