@@ -25,7 +25,7 @@ from sagas.store.sqlite import SqliteStore
 from sagas.streams import give_up_output
 from services.leaving import end_in_order
 from services.orders.saga import order_saga
-from services.place import Place, place_of, sagas_command, stream_of_its_own
+from services.place import Place, begun, place_of, sagas_command, stream_of_its_own
 from services.processes import SERVICES, Fleet, ProcessError, make_folders, stop_leftovers, with_metrics
 from services.proof import Proof, ServiceFiles, prove_files
 from services.stories import Story, kind_of, message_of
@@ -130,7 +130,8 @@ async def _publish(place: Place, stories: Sequence[Story]) -> None:
     broker = IggyBroker.from_connection_string(place.settings.connection_string, stream=place.settings.stream)
     try:
         for story in stories:
-            await broker.publish([message_of(story, message_id=str(uuid4()), now_ns=time.time_ns())])
+            message = message_of(story, message_id=str(uuid4()), now_ns=time.time_ns())
+            await broker.publish([begun(message, place.settings)])
     finally:
         await broker.close()
 

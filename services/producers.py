@@ -28,7 +28,7 @@ from services.contracts import ORDERS
 from services.demo import empty
 from services.leaving import end_in_order
 from services.orders.saga import order_saga
-from services.place import Place, place_of, stream_of_its_own
+from services.place import Place, begun, place_of, stream_of_its_own
 from services.processes import Fleet
 
 FOLDER = Path(".sagas/producers")
@@ -137,7 +137,7 @@ async def _produce(place: Place, placed: Sequence[Placed]) -> None:
     try:
         for order in placed:
             message = message_of(order, message_id=str(uuid4()), now_ms=time.time_ns() // 1_000_000)
-            await broker.publish([message])
+            await broker.publish([begun(message, place.settings)])
     finally:
         await broker.close()
 

@@ -52,6 +52,12 @@ def test_it_runs_there_in_a_stream_of_its_own(name: str, named_by: str, server: 
     assert anyio.run(messages_of_others, server) == of_others
 
 
+@pytest.mark.parametrize("name", ["demo", "producers"])
+def test_orders_are_placed_where_start_events_are_read(name: str, server: str, tmp_path: Path) -> None:
+    run = typed(name, tmp_path, {CONNECTION: server, "IGGY_TOPIC": "placed"})
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def typed(name: str, folder: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """The command `name`, with `environ` besides."""
     module, *words = COMMANDS[name]
