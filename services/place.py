@@ -9,7 +9,7 @@ from uuid import uuid4
 import msgspec
 
 from sagas.config import CONNECTION_STRING_DEFAULT, Secret, Settings, masked
-from sagas.config_layers import read_settings
+from sagas.config_layers import DEFAULT, Origin, read_settings
 from sagas.ports import Outgoing
 from services.contracts import STREAM
 from services.processes import Program, broker_program, free_address, saga_programs
@@ -21,10 +21,14 @@ EVENT_STORE = "SAGAS_EVENT_STORE"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """A data folder, a server and a stream. `address` is of the embedded broker, "" when the server is a real Iggy."""
+    """A data folder, a server and a stream. `address` is of the embedded broker, "" when the server is a real Iggy.
+
+    `origins` say for each setting where it comes from.
+    """
 
     settings: Settings
     address: str
+    origins: Mapping[str, Origin]
 
     @property
     def folder(self) -> Path:
@@ -45,15 +49,19 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         remedy = f"(a real Iggy: set {CONNECTION})"
         return f"broker     embedded, speaks Iggy's TCP protocol   {self.address}   {remedy}"
 
+    def says(self, key: str) -> bool:
+        """Whether anybody said this setting, in the environment or in the project."""
+        return self.origins[key] != DEFAULT
+
     def environ(self, base: Mapping[str, str], *, event_store: bool = False) -> dict[str, str]:
-        """The environment of the processes; `event_store` is whether the journal goes to its topic, if `base` says
-        nothing of it."""
+        """The environment of the processes; `event_store` is whether the journal goes to its topic, if nobody says."""
+        event_store = self.settings.event_store if self.says("event_store") else event_store
         # A secret that came in a file stays there: it is in nobody's environment.
         connection = {} if base.get(CONNECTION_FILE) else {CONNECTION: self.settings.connection_string.reveal()}
         return {
-            EVENT_STORE: str(event_store).lower(),
             **base,
             **connection,
+            EVENT_STORE: str(event_store).lower(),
             "IGGY_STREAM": self.settings.stream,
             "IGGY_PARTITIONS": str(self.settings.partitions),
             "SAGAS_DATA": str(self.folder),
@@ -77,10 +85,12 @@ def place_of(environ: Mapping[str, str], folder: Path, *, stream: str, always_st
 
     `stream` is used unless IGGY_STREAM names another, or in any case with `always_stream`. Raises SettingsError.
     """
-    settings = read_settings(environ, folder=Path.cwd(), stream=stream).settings
+    reading = read_settings(environ, folder=Path.cwd(), stream=stream)
+    settings = reading.settings
     address = "" if names_a_server(environ) else settings.broker_address or free_address()
     return Place(
         address=address,
+        origins=reading.origins,
         settings=msgspec.structs.replace(
             settings,
             connection_string=Secret(embedded_connection(address)) if address else settings.connection_string,

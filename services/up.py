@@ -91,7 +91,7 @@ def supervise(folder: Path) -> int:
         signal.signal(number, on_signal)
     stop_leftovers(folder)
     place = place_of(os.environ, folder, stream=STREAM)
-    storefront = os.environ.get(STOREFRONT_ADDRESS) or free_address(STOREFRONT_PORT)
+    storefront = storefront_address(place)
     environ = {**place.environ(os.environ, event_store=True), STOREFRONT_ADDRESS: storefront}
     programs = with_metrics((*place.programs, *front_programs()), place.settings.metrics_port)
     with Fleet(folder, programs, environ) as fleet:
@@ -103,6 +103,11 @@ def supervise(folder: Path) -> int:
             for name in fleet.revive():
                 _say(f"{time.strftime('%H:%M:%S')} {name} had ended and was started again")
     return 0
+
+
+def storefront_address(place: Place) -> str:
+    """Where the storefront listens: as the settings say, the usual port or a free one where they say nothing."""
+    return place.settings.storefront_address if place.says("storefront_address") else free_address(STOREFRONT_PORT)
 
 
 def _introduction(place: Place, storefront: str) -> str:

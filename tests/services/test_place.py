@@ -1,0 +1,45 @@
+"""Where the processes meet: what was said of it counts, in the environment as in the project."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from services.contracts import STREAM
+from services.place import EVENT_STORE, place_of
+from services.up import storefront_address
+
+SAID = '[tool.sagas]\nstorefront_address = "127.0.0.1:9123"\nevent_store = {}\n'
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `pyproject.toml` in the working folder, to be written."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "pyproject.toml"
+
+
+def started_with(environ: Mapping[str, str], *, event_store: bool) -> tuple[str, str]:
+    """Where the storefront is started, and what the processes are told of the event store."""
+    place = place_of(environ, Path("data"), stream=STREAM)
+    return storefront_address(place), place.environ(environ, event_store=event_store)[EVENT_STORE]
+
+
+@pytest.mark.parametrize("said", ["true", "false"])
+def test_what_the_project_says_counts_in_everything_that_is_started(project: Path, said: str) -> None:
+    project.write_text(SAID.format(said), encoding="utf-8")
+    assert started_with({}, event_store=said == "false") == ("127.0.0.1:9123", said)
+
+
+def test_the_environment_wins_over_the_project(project: Path) -> None:
+    project.write_text(SAID.format("true"), encoding="utf-8")
+    environ = {"SAGAS_STOREFRONT_ADDRESS": "127.0.0.1:9124", EVENT_STORE: "false"}
+    assert started_with(environ, event_store=True) == ("127.0.0.1:9124", "false")
+
+
+@pytest.mark.parametrize("said", ["", "[tool.sagas]\npartitions = 1\n"])
+def test_where_nobody_says_anything_the_event_store_is_as_the_program_has_it(project: Path, said: str) -> None:
+    project.write_text(said, encoding="utf-8")
+    address, event_store = started_with({}, event_store=True)
+    assert (address.startswith("127.0.0.1:"), event_store) == (True, "true")
+    assert started_with({}, event_store=False)[1] == "false"
