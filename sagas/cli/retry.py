@@ -19,6 +19,7 @@ from sagas.cli.who import whoami
 from sagas.core.definition import Definition
 from sagas.core.effects import Decision
 from sagas.core.instance import Instance
+from sagas.errors import StoreError
 
 PER_SECOND = 10
 _PROBLEMS_SHOWN_MAX = 10
@@ -72,12 +73,13 @@ def command(
         return
     definitions = load(modules_wanted(modules, os.environ, Path.cwd()))
     found = _found(db, saga, step)
-    outcomes, is_stopped = list[Decision | str](), False
+    outcomes = list[Decision | str]()
+    stopped_by: KeyboardInterrupt | StoreError | None = None
     if yes and found:
         try:
             _retry(definitions, found, db, reason, per_second, outcomes, is_shown=not as_json)
-        except KeyboardInterrupt:
-            is_stopped = True
+        except (KeyboardInterrupt, StoreError) as error:
+            stopped_by = error  # what was done until then is said first
     problems = [f"{o.saga} {o.key}: {said}" for o, said in zip(found, outcomes, strict=False) if isinstance(said, str)]
     shape = BulkShape(
         count=len(found),
@@ -90,8 +92,8 @@ def command(
         say_json(shape)
     else:
         _tell(shape, per_second, others=_counted(_found(db, "", "")) if not found else {})
-    if is_stopped:
-        raise KeyboardInterrupt
+    if stopped_by is not None:
+        raise stopped_by
     if problems:
         raise SystemExit(1)
 

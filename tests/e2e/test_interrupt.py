@@ -1,4 +1,4 @@
-"""Ctrl-C at the command line: what was done until then is said, and a shell sees what ended it."""
+"""What ends a command half way, Ctrl-C or its database: what was done until then is said, and a shell sees why."""
 
 import json
 import os
@@ -59,6 +59,33 @@ def test_exploring_a_large_saga_is_stopped_and_tells_what_was_found_so_far(tmp_p
         assert typed.wait() == 130
     assert said.read_text(encoding="utf-8").startswith("saga job version 1: OK as far as it was explored")
     assert "Traceback" not in told.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_retrying_many_tells_how_many_there_were_when_the_database_fails(tmp_path: Path, is_json: bool) -> None:
+    terminal, moved = Terminal(tmp_path / "data"), Terminal(tmp_path / "moved")
+    terminal.database.parent.mkdir()
+    write(terminal, [a_stuck_trip(f"t-{number}") for number in range(30)])
+    words = ["retry", "--all", "--yes", "--per-second", "1", "-m", "tests.core.trip", *(["--json"] if is_json else [])]
+
+    typed = subprocess.Popen(
+        [sys.executable, "-m", "sagas", *words],
+        env={**os.environ, "SAGAS_DATA": str(terminal.database.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    wait_until(lambda: stuck(terminal) < 30, "one to be retried")
+    terminal.database.parent.rename(moved.database.parent)
+    said, errors = typed.communicate()
+
+    retried = 30 - stuck(moved)
+    assert (typed.returncode, errors.count(b"\n")) == (1, 1), errors.decode()
+    assert b"orchestrator.db" in errors
+    assert 0 < retried < 30
+    if is_json:
+        assert json.loads(said)["retried"] == retried
+    else:
+        assert f"{retried} of 30 retried" in said.decode()
 
 
 def stuck(terminal: Terminal) -> int:
