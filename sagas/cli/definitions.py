@@ -19,6 +19,7 @@ from sagas.importing import imported
 VARIABLE = "SAGAS_DEFINITIONS"
 """Modules, separated by commas; wins over `[tool.sagas]`, and `--module` wins over it."""
 
+REMEDY = f"name its module with --module, {VARIABLE} or [tool.sagas] definitions in pyproject.toml"
 _REMEDY = f"name one with --module, {VARIABLE} or [tool.sagas] definitions in pyproject.toml, and run from its folder"
 
 
@@ -74,10 +75,7 @@ def find(definitions: Sequence[Definition], name: str) -> Definition:
         return max(versions, key=lambda definition: definition.version)
     known = sorted({definition.name for definition in definitions})
     if not known:
-        raise SettingsError(
-            f"no saga {name!r}: none is loaded; name its module with --module, {VARIABLE} or "
-            "[tool.sagas] definitions in pyproject.toml"
-        )
+        raise SettingsError(f"no saga {name!r}: none is loaded; {REMEDY}")
     nearest = get_close_matches(name, known, n=1)
     guess = f"; did you mean {nearest[0]!r}?" if nearest else ""
     raise SettingsError(f"no saga {name!r}; known: {', '.join(known)}{guess}")

@@ -8,7 +8,7 @@ import click
 import msgspec
 from rich_click import RichCommand
 
-from sagas.cli.definitions import find, load, modules_wanted
+from sagas.cli.definitions import REMEDY, find, load, modules_wanted
 from sagas.cli.instances import database_option, find_instance, reading
 from sagas.cli.output import explained, say
 from sagas.core.definition import Definition
@@ -49,6 +49,8 @@ def command(
         raise click.UsageError("--instance, --sequence and --map are three drawings: ask for one")
     definitions = load(modules_wanted(modules, os.environ, Path.cwd()))
     if is_map:
+        if not definitions:
+            raise SettingsError(f"no saga is loaded; {REMEDY}")
         say(topology([find(definitions, saga)] if saga else definitions).rstrip("\n"))
         return
     if not saga and not instance and not told:

@@ -31,6 +31,8 @@ def command(modules: tuple[str, ...], only_checks: bool, accepts: bool, as_json:
     Each is compared with the one in use, both made of the same messages, and swapped in if they are equal. The
     system may be running. Without modules: those of the setting `projections`.
     """
+    if only_checks and accepts:
+        raise click.UsageError("--check swaps nothing in, --accept does although it differs: give one of them")
     settings = settings_here()
     projections = [found for name in modules or settings.projections for found in load_projections(name)]
     if not projections:

@@ -206,6 +206,22 @@ def test_a_drawing_that_cannot_be_made_is_said(full: Terminal, arguments: list[s
     assert said in drawn.output
 
 
+def test_a_map_of_no_saga_at_all_is_refused_with_the_remedy(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SAGAS_DEFINITIONS", raising=False)
+    drawn = terminal.type("diagram", "--map")
+    assert (drawn.exit_code, drawn.stdout) == (1, "")
+    assert "no saga is loaded; name its module with --module, SAGAS_DEFINITIONS" in drawn.stderr
+
+
+def test_only_comparing_and_accepting_what_differs_are_two_wishes(terminal: Terminal) -> None:
+    asked = terminal.type("replay", "services.projector.projection", "--check", "--accept")
+    assert (asked.exit_code, asked.stdout) == (2, "")
+    assert "--check swaps nothing in, --accept does" in asked.stderr
+
+
 @pytest.mark.parametrize("command", ["check", "run", "conformance", "replay"])
 def test_what_ctrl_c_ends_has_its_exit_code(terminal: Terminal, tmp_path: Path, command: str) -> None:
     (tmp_path / "long.py").write_text("raise KeyboardInterrupt\n")
