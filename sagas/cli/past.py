@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sagas.cli.definitions import load, modules_wanted
+from sagas.cli.definitions import VARIABLE, load, modules_wanted
 from sagas.core.instance import Instance
 from sagas.errors import SettingsError, StoreError
 from sagas.ports import JournalRow
@@ -21,8 +21,8 @@ def as_it_was(
 ) -> tuple[Instance, list[JournalRow]]:
     """The instance and its journal at `moment`: a number of entries, a time with its zone, or `+` and seconds.
 
-    Raises SettingsError for a moment that is none or lies before the instance, and StoreError when its
-    journal cannot be decided again, or was cleaned away up to the revision `cleaned`.
+    Raises SettingsError for a moment that is none or lies before the instance and for a saga that is not loaded, and
+    StoreError when its journal cannot be decided again, or was cleaned away up to the revision `cleaned`.
     """
     if cleaned:
         raise StoreError(
@@ -36,8 +36,13 @@ def as_it_was(
         )
     definitions = {(d.name, d.version): d for d in load(modules_wanted((), os.environ, Path.cwd()))}
     rebuilt = rebuild(definitions, instance.saga, version_at(journal, len(rows), instance.version), rows)
-    if rebuilt.instance is None or rebuilt.differences:
-        reason = "; ".join(rebuilt.differences)
+    reason = "; ".join(rebuilt.differences)
+    if not rebuilt.is_known:
+        raise SettingsError(
+            f"{instance.saga} {instance.key} cannot be shown as it was: {reason}; name its module with {VARIABLE} or "
+            "[tool.sagas] definitions in pyproject.toml"
+        )
+    if rebuilt.instance is None or reason:
         raise StoreError(f"{instance.saga} {instance.key} cannot be shown as it was: {reason}; see `sagas verify`")
     return rebuilt.instance, rows
 

@@ -10,7 +10,7 @@ import click
 import msgspec
 from rich_click import RichCommand
 
-from sagas.cli.definitions import load, modules_wanted
+from sagas.cli.definitions import VARIABLE, load, modules_wanted
 from sagas.cli.instances import database_option, reading
 from sagas.cli.output import explained, plain, say, say_json
 from sagas.cli.settings import settings_here
@@ -143,6 +143,9 @@ def _tell(found: VerdictShape) -> None:
             say(plain(f"  {difference}"))
     if len(found.different) > MISMATCHES_SHOWN_MAX:
         say(f"… and {len(found.different) - MISMATCHES_SHOWN_MAX} more")
+    unknown = sum(not mismatch.is_known for mismatch in found.different)
+    if unknown:
+        say(f"{unknown:,} cannot be decided here: name their modules with --module or {VARIABLE}")
     whose = "its journal" if found.source == "journal" else "the topic event-store"
     say(f"{found.instances:,} instances: {found.equal:,} equal to what {whose} gives, {len(found.different):,} not")
     if found.cleaned:

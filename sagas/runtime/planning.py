@@ -14,7 +14,8 @@ def plan(catalog: Catalog, instance: Instance, message: Operate, now_ms: int) ->
     if definition is None:
         definition = catalog.heir(instance)
         if definition is None:
-            return f"saga {instance.saga!r} version {instance.version} is not loaded here"
+            what = f"saga {instance.saga!r} version {instance.version} is not loaded here"
+            return f"{what}; name its module with --module or SAGAS_DEFINITIONS"
         carried = decide(definition, instance, carry_over_of(instance), now_ms).instance
         assert carried is not None
         if message.revision == instance.revision:

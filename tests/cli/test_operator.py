@@ -122,7 +122,7 @@ def test_what_cannot_be_done_is_refused_with_the_state_it_is_in(
 def test_a_saga_that_is_not_loaded_is_named(full: Terminal) -> None:
     result = full.type("retry", "t-1", "-m", "services.orders.saga")
     assert result.exit_code == 1
-    assert "saga 'trip' version 1 is not loaded here" in result.stderr
+    assert "saga 'trip' version 1 is not loaded here; name its module with --module or SAGAS_DEF" in result.stderr
 
 
 def test_the_audit_can_neither_be_changed_nor_shortened(full: Terminal) -> None:

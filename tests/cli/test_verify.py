@@ -162,6 +162,7 @@ def test_a_saga_that_is_not_loaded_is_not_called_equal(full: Terminal) -> None:
     result = full.type("verify", "-m", "services.orders.saga")
     assert result.exit_code == 1
     assert "saga 'trip' version 1 is not loaded here" in result.output
+    assert "1 cannot be decided here: name their modules with --module or SAGAS_DEFINITIONS" in result.output
 
 
 def test_a_database_without_instances_is_equal(terminal: Terminal) -> None:
@@ -238,6 +239,15 @@ def test_an_instance_is_shown_as_it_was_at_a_time(full: Terminal) -> None:
     ):
         result = full.type("show", "o-1", "--at", wrong)
         assert (result.exit_code, says in result.stderr) == (1, True), wrong
+
+
+def test_an_instance_of_which_the_saga_is_not_loaded_cannot_be_shown_as_it_was_and_the_remedy_is_said(
+    full: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGAS_DEFINITIONS", "tests.core.trip")
+    result = full.type("show", "o-1", "--at", "3")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "'order' version 1 is not loaded here; name its module with SAGAS_DEFINITIONS or [tool.sa" in result.stderr
 
 
 # --------------------------------------------------------------------------- what was cleaned away
