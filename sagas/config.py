@@ -200,7 +200,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "The address these pages are served on. They have no password: other than on loopback only where nobody "
             "else can reach them, as in a network of containers.",
             pattern=r"\A[A-Za-z0-9.:-]{1,253}\Z",
-            expected="an address of this machine, such as 127.0.0.1 or 0.0.0.0",
+            expected="an address of this machine, such as 127.0.0.1, ::1 or 0.0.0.0",
         ),
     ] = "127.0.0.1"
     log_level: Annotated[

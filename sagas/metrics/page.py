@@ -4,6 +4,7 @@ Served by a thread of its own, so that they answer while the process is busy, an
 they have no password. They say nothing of messages, sagas' keys or the broker's address.
 """
 
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -35,7 +36,8 @@ class Page:
         self._is_ready = is_ready
         self._refresh = refresh
         try:
-            self._server = make_server(host, port, self._answer, _Server, _Handler)
+            kind = _Server6 if ":" in host else _Server
+            self._server = make_server(host, port, self._answer, kind, _Handler)
         except OSError as error:
             raise SettingsError(
                 f"SAGAS_METRICS_HOST={host!r}, SAGAS_METRICS_PORT={port}: {error.strerror or error}; expected an "
@@ -89,6 +91,12 @@ class Page:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _Server6(_Server):
+    """On an IPv6 address; the standard library's has one family, whatever the address."""
+
+    address_family = socket.AF_INET6
 
 
 class _Handler(WSGIRequestHandler):

@@ -1,5 +1,6 @@
 """Metrics: what a shop at work measures of itself, and the pages that show it."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -234,13 +235,30 @@ def watching() -> Generator[Watching, None, None]:
         yield found
 
 
-def get(watching: Watching, path: str) -> tuple[int, str]:
+def has_ipv6_loopback() -> bool:
+    """Whether ::1 can be listened on: a container may have been given no such address."""
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+def get(watching: Watching, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
     try:
-        with urlopen(f"http://127.0.0.1:{watching.port}{path}", timeout=5) as answer:
+        with urlopen(f"http://{host}:{watching.port}{path}", timeout=5) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+@pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no ::1")
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_the_pages_are_served_on_an_address_of_either_kind(host: str) -> None:
+    with Watching("node", host, 0, lambda _: NOTHING_WAITS) as watching:
+        assert get(watching, "/health/live", "[::1]") == (200, "ok\n")
 
 
 def test_the_page_is_what_prometheus_reads(watching: Watching) -> None:
