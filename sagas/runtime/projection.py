@@ -124,12 +124,13 @@ class Projection:
         handler = self._handlers.get((incoming.topic, envelope.event_type))
         if handler is None:
             return
-        counted = first_id(incoming.id, incoming.headers)
-        if not transaction.processed(counted, envelope.event_type, now_ms):
-            return
         event = decode_data(handler.event_type, key_field, envelope.key, envelope.data)
         if isinstance(event, Undecodable):
+            # Its id is not noted: sent again once its class is mended, it has to count.
             self._bury(transaction, incoming, event.reason, now_ms)
+            return
+        counted = first_id(incoming.id, incoming.headers)
+        if not transaction.processed(counted, envelope.event_type, now_ms):
             return
         handler.function(transaction.sql, event, _seen(incoming, envelope, counted))
 

@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sagas import Event, Key, Participant
@@ -72,6 +73,25 @@ def paid_by_all(sql: Sql, event: Paid, seen: Seen) -> None:
     )
 
 
+class PaidInText(Event, tag="bank.paid"):
+    """The same as a newer release reads it."""
+
+    account: Key
+    cents: int | str = 0
+
+
+lenient = Projection("balances", TABLES)
+
+
+@lenient.on(BANK)
+def paid_in_text(sql: Sql, event: PaidInText, seen: Seen) -> None:
+    """Add it up, however it is written."""
+    sql.execute(
+        "INSERT INTO accounts VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET cents = cents + excluded.cents",
+        (event.account, int(event.cents)),
+    )
+
+
 class Ledger:
     """A projection that runs on a broker in memory."""
 
@@ -85,11 +105,16 @@ class Ledger:
 
     async def pay(self, account: str, cents: int) -> None:
         """Publish an event."""
+        await self._publish(Paid(account=account, cents=cents), account)
+
+    async def pay_as_text(self, account: str, cents: str) -> None:
+        """Publish one that a release which knows numbers only cannot read."""
+        await self._publish(PaidInText(account=account, cents=cents), account)
+
+    async def _publish(self, event: Event, account: str) -> None:
         self._count += 1
         message_id = timed_id(self.clock.now_ms(), str(self._count))
-        payload = encode_message(
-            Paid(account=account, cents=cents), message_id=message_id, key_field="account", key=account, now_ms=1
-        )
+        payload = encode_message(event, message_id=message_id, key_field="account", key=account, now_ms=1)
         await self.broker.ensure([TopicSpec(name=BANK.events)])
         await self.broker.publish([Outgoing(id=message_id, topic=BANK.events, key=account, payload=payload)])
 
@@ -275,6 +300,22 @@ async def test_a_letter_of_its_own_that_is_requeued_takes_effect_when_its_handle
     # A replay reads both: the one that was unlucky then, and the one that was published again.
     rebuilt = await ledger.rebuild()
     assert (rebuilt.is_equal, ledger.balances()) == (True, {"a": 520, "b": 713})
+
+
+async def test_a_letter_whose_data_could_not_be_read_takes_effect_once_when_its_class_is_mended(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    await ledger.pay_as_text("c", "7")
+    (message,) = await all_of(ledger)
+    with closing(SqliteParticipantStore(":memory:", view.migrations)) as store:
+        view.process([message], store, 1)
+        (letter,) = store.dead_letters(9)
+        row = requeued(letter, 2)
+        again = msgspec.structs.replace(message, id=row.id, headers=row.headers, offset=1)
+        # Both come to the newer release, as in a replay.
+        lenient.process([again], store, 3)
+        lenient.process([message], store, 4)
+        with store.transaction() as transaction:
+            assert transaction.sql.execute("SELECT account, cents FROM accounts").fetchall() == [("c", 7)]
 
 
 async def all_of(ledger: Ledger) -> Sequence[Incoming]:
