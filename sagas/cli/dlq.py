@@ -3,7 +3,8 @@
 As with the ways out of `stuck`, what would be done is said first, and done with `--yes`: all letters named
 or none. Sending a letter again puts it into the outbox of the database it lies in, and the process that
 owns the file publishes it. The message is harmless wherever its time is over: the inbox, the barrier and
-the kernel tell repeats and latecomers apart.
+the kernel tell repeats and latecomers apart. They do so for as long as ids are remembered, and letters are kept for
+ever: one that is older is sent again only when that is asked for in so many words.
 """
 
 from base64 import b64encode
@@ -22,8 +23,10 @@ from sagas.cli.output import explained, moment, plain, say, say_json, table
 from sagas.cli.settings import settings_here
 from sagas.cli.who import whoami
 from sagas.clock import SystemClock
+from sagas.errors import StoreError
 from sagas.ports import DeadLetter
-from sagas.store.letter_file import LetterFile, refuse_requeue, refuse_settled
+from sagas.runtime.cleaning import DAY_MS
+from sagas.store.letter_file import LetterFile, first_received_ms, refuse_requeue, refuse_settled
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -148,13 +151,26 @@ def show_command(letter_id: int, db: Path | None, as_json: bool) -> None:
 
 
 @command.command("requeue")
+@click.option(
+    "--even-old",
+    is_flag=True,
+    help="Also letters older than SAGAS_INBOX_DAYS: who had their messages may have forgotten it, and take them again.",
+)
 @_settling_options
-def requeue_command(ids: tuple[int, ...], reason: str, db: Path | None, yes: bool, as_json: bool) -> None:
+def requeue_command(
+    ids: tuple[int, ...], reason: str, db: Path | None, yes: bool, as_json: bool, even_old: bool
+) -> None:
     """Send letters again, as they came, to the topic they came from.
 
     Without --yes it only says what it would do. The process that owns the database publishes them.
     """
-    _settle("requeue", ids, reason, db, yes=yes, as_json=as_json)
+
+    def refuse(letter: DeadLetter) -> None:
+        refuse_requeue(letter)
+        if not even_old:
+            _refuse_old(letter)
+
+    _settle("requeue", ids, reason, db, yes=yes, as_json=as_json, refuse=refuse)
 
 
 @command.command("discard")
@@ -164,12 +180,30 @@ def discard_command(ids: tuple[int, ...], reason: str, db: Path | None, yes: boo
 
     Without --yes it only says what it would do.
     """
-    _settle("discard", ids, reason, db, yes=yes, as_json=as_json)
+    _settle("discard", ids, reason, db, yes=yes, as_json=as_json, refuse=refuse_settled)
 
 
-def _settle(action: str, ids: Sequence[int], reason: str, db: Path | None, *, yes: bool, as_json: bool) -> None:
+def _refuse_old(letter: DeadLetter) -> None:
+    days, received_ms = settings_here().inbox_days, first_received_ms(letter)
+    if received_ms < SystemClock().now_ms() - days * DAY_MS:
+        raise StoreError(
+            f"dead letter {letter.id} was received {moment(received_ms)}, longer ago than ids are remembered: "
+            f"SAGAS_INBOX_DAYS ({days}). Who had its message then may take it again; if that does no harm say "
+            "--even-old, else discard it"
+        )
+
+
+def _settle(
+    action: str,
+    ids: Sequence[int],
+    reason: str,
+    db: Path | None,
+    *,
+    yes: bool,
+    as_json: bool,
+    refuse: Callable[[DeadLetter], None],
+) -> None:
     wanted = list(dict.fromkeys(ids))
-    refuse = refuse_requeue if action == "requeue" else refuse_settled
     with closing(LetterFile(_path(db), read_only=not yes)) as file:
         letters = file.letters(wanted)
         for letter in letters:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sagas.core.envelope import Header
-from sagas.core.ids import timed_id
+from sagas.core.ids import is_message_id, time_of, timed_id
 from sagas.core.republished import first_id
 from sagas.errors import SchemaMismatch, StoreError
 from sagas.ports import DeadLetter, OutboxRow
@@ -99,6 +99,13 @@ def refuse_requeue(letter: DeadLetter) -> None:
         )
     if not letter.payload:
         raise StoreError(f"dead letter {letter.id} is empty: no broker takes an empty message; discard it")
+
+
+def first_received_ms(letter: DeadLetter) -> int:
+    """When its message was a dead letter first: what was sent again goes by an id that begins with that time."""
+    if Header.FIRST_ID not in letter.headers or not is_message_id(letter.message_id):
+        return letter.received_ms
+    return min(letter.received_ms, time_of(letter.message_id))
 
 
 def requeued(letter: DeadLetter, now_ms: int) -> OutboxRow:

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from sagas.clock import SystemClock
 from sagas.core.envelope import Header
+from sagas.core.ids import timed_id
 from sagas.ports import Changes, DeadLetter, Incoming, OutboxRow, Sql
+from sagas.runtime.cleaning import DAY_MS
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.store.database import Database
 from sagas.store.migrations import migrate
@@ -22,7 +25,7 @@ from tests.core.past import NOW_MS
 
 MESSAGE_ID = "0199cde2-5400-7a51-8d4c-6f1f3f0a8f11"
 LETTER = DeadLetter(
-    received_ms=NOW_MS,
+    received_ms=SystemClock().now_ms(),
     topic="orders",
     partition=2,
     offset=41,
@@ -145,6 +148,35 @@ def test_what_cannot_be_sent_as_it_came_is_refused_and_can_be_discarded(
         result = terminal.type("dlq", "requeue", "1", "--reason", "x", *yes)
         assert (result.exit_code, why in result.stderr) == (1, True)
     assert terminal.type("dlq", "discard", "1", "--reason", "x", "--yes").exit_code == 0
+
+
+OLD_MS = LETTER.received_ms - 31 * DAY_MS
+OLD = replace(LETTER, received_ms=OLD_MS)
+OLD_AND_SENT_AGAIN = replace(
+    LETTER, message_id=timed_id(OLD_MS, "requeue"), headers={Header.FIRST_ID: MESSAGE_ID}, reason="still not mended"
+)
+
+
+@pytest.mark.parametrize("letter", [OLD, OLD_AND_SENT_AGAIN])
+def test_what_others_may_have_forgotten_is_requeued_only_when_that_is_said(
+    terminal: Terminal, letter: DeadLetter
+) -> None:
+    keep(terminal, LETTER, letter)
+    for yes in ((), ("--yes",)):
+        result = terminal.type("dlq", "requeue", "1", "2", "--reason", "x", *yes)
+        assert (result.exit_code, "SAGAS_INBOX_DAYS (30)" in result.stderr) == (1, True)
+    assert waiting(terminal.database) == []
+    assert terminal.type("dlq", "requeue", "1", "2", "--reason", "x", "--yes", "--even-old").exit_code == 0
+    assert len(waiting(terminal.database)) == 2
+
+
+def test_an_old_letter_is_requeued_where_ids_are_remembered_for_longer(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGAS_INBOX_DAYS", "32")
+    monkeypatch.setenv("SAGAS_BARRIER_DAYS", "32")
+    keep(terminal, OLD)
+    assert terminal.type("dlq", "requeue", "1", "--reason", "x", "--yes").exit_code == 0
 
 
 @pytest.mark.parametrize(
