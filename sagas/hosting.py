@@ -181,10 +181,10 @@ def host_consumer(consumer: Consumer, migrations: Sequence[Migration] = (), *, s
             closing(SqliteParticipantStore(settings.database(name), migrations)) as store,
             watching_of(name, settings) as watching,
         ):
-            topics = consumer.topic_specs(settings.partitions)
+            makes = consumer.publishes  # who writes to the others makes them
             measured = measured_participant_store(store, "", watching)
             work = ConsumerWork(consumer, measured, kept_ms=keeping_of(settings).processed_ms)
-            anyio.run(_host, name, settings, work, store, topics, consumer.topics, watching, None, consumer.delivery)
+            anyio.run(_host, name, settings, work, store, makes, consumer.topics, watching, None, consumer.delivery)
 
     return _guarded(name, settings, start)
 

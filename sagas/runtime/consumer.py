@@ -11,7 +11,8 @@ Theory of operation. Two promises are possible, and each consumer chooses one (`
                     published again by itself was there before and is passed over; what a person requeues comes again.
 
 What a handler returns goes to the consumer's outbox in the same transaction, and is published by its relay. What
-cannot be read, or makes the handler fail, is kept as a dead letter, and its partition goes on.
+cannot be read, or makes the handler fail, is kept as a dead letter, and its partition goes on. It makes the topics that
+it publishes to, and waits for those that it reads: who writes to a topic knows how long it keeps what is in it.
 
 Ids are remembered for `kept_ms`, which must not be shorter than the topics keep their messages, and forgotten in
 small steps: never more than `STEP_MAX` rows (`cleaning.py`) in one transaction.
@@ -85,10 +86,6 @@ class Consumer:
     def topics(self) -> tuple[str, ...]:
         """The topics to read."""
         return tuple(self._keys)
-
-    def topic_specs(self, partitions: int) -> list[TopicSpec]:
-        """The topics that must be there, read or written."""
-        return [*(TopicSpec(name=name, partitions=partitions) for name in self._keys), *self.publishes]
 
     def handle(self, transaction: ParticipantTransaction, incoming: Incoming, now_ms: int) -> bool:
         """Deal with one message; whether it was not a repeat."""

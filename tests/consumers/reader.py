@@ -67,7 +67,7 @@ class Reader:
         """A new process: nothing in memory but what the database says."""
         self.work = ConsumerWork(self._consumer, self.store, kept_ms=PROCESSED_KEPT_MS)
         self._broker = MemoryBroker(self._world)
-        await self._broker.ensure(self._consumer.topic_specs(3))
+        await self._broker.ensure(self._consumer.publishes)
         self._subscription = _Mortal(await self._broker.subscribe(self._consumer.name, self._consumer.topics))
         self._relay = Relay(self.store, self._broker, self._clock, inline)
         self._worker = Worker(
