@@ -59,7 +59,8 @@ async def rebuild(
     """Read the projection anew, compare it with the file in use, and swap it in if they are equal or `accepts`.
 
     With `only_checks` nothing is swapped. What is not swapped in is removed, but for a file that differs: that one can
-    be looked at. Raises BrokerError and StoreError; then everything is as it was.
+    be looked at. Raises BrokerError and StoreError; then everything is as it was, unless the text says that the new one
+    is current.
     """
     generations = Generations(folder, projection.name)
     current = generations.current()
@@ -100,7 +101,7 @@ async def rebuild(
         )
     finally:
         if not keeps:
-            generations.remove(generation)
+            generations.discard(generation)
 
 
 def _positions(old: Snapshot) -> Positions:

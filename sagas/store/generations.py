@@ -79,20 +79,29 @@ class Generations:
         return f"{self._name}-{generation}"
 
     def make_current(self, generation: int) -> None:
-        """Have readers and the writer turn to `generation`: at once, or not at all when this is interrupted."""
+        """Have readers and the writer turn to `generation`: at once, or not at all when this is interrupted.
+
+        Raises StoreError, which says which of them it is that the pointer names.
+        """
         fresh = self.pointer.with_suffix(f".{os.getpid()}.new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            os.write(descriptor, f"{generation}\n".encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(fresh, self.pointer)
-        folder = os.open(self._folder, os.O_RDONLY)
+            _write(fresh, f"{generation}\n".encode())
+            os.replace(fresh, self.pointer)
+        except OSError as error:
+            fresh.unlink(missing_ok=True)
+            raise StoreError(f"{self.pointer}: is as it was, for the new one cannot be written ({error})") from error
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            _sync_folder(self._folder)
+        except OSError as error:
+            raise StoreError(
+                f"{self.pointer}: names generation {generation}, but may name the one before it after a power failure: "
+                f"its folder cannot be synced ({error})"
+            ) from error
+
+    def discard(self, generation: int) -> None:
+        """Remove a generation that was begun and came to nothing; one that is current all the same stays."""
+        if self.current() != generation:
+            self.remove(generation)
 
     def remove(self, generation: int) -> None:
         """Remove the file of a generation. Whoever has it open goes on reading it."""
@@ -127,3 +136,20 @@ class Generations:
             number = path.stem.removeprefix(f"{self._name}-")
             if number.isdecimal():
                 yield int(number)
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,5 +1,8 @@
 """A projection is built anew from its topics beside the one in use, compared at the same messages, and swapped in."""
 
+import errno
+import os
+import stat
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
@@ -15,6 +18,7 @@ from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.cli.rebuilding import Rebuilt, rebuild, told
 from sagas.core.envelope import encode_message
 from sagas.core.ids import timed_id
+from sagas.errors import StoreError
 from sagas.ports import Incoming, Migration, Outgoing, Sql, TopicSpec
 from sagas.runtime.cleaning import PROCESSED_KEPT_MS
 from sagas.runtime.dead_letters import dead_letter
@@ -246,6 +250,34 @@ async def test_a_broker_that_goes_away_leaves_everything_as_it_was(ledger: Ledge
         await ledger.rebuild()
 
     assert ledger.files() == files
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+async def test_a_swap_that_the_disk_refuses_leaves_a_pointer_to_a_file_that_is_there(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, is_folder: bool
+) -> None:
+    # Network file systems cannot sync a folder: by then the pointer was replaced.
+    sync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) == is_folder:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    before, files = ledger.generations.current(), ledger.files()
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreError, match="names generation .* cannot be synced" if is_folder else "is as it was"):
+        await ledger.rebuild()
+    monkeypatch.undo()
+
+    if not is_folder:
+        assert (ledger.generations.current(), ledger.files()) == (before, files)
+    current = ledger.generations.current()
+    assert current is not None
+    assert ledger.generations.path(current).exists()
+    await ledger.pay("a", 1)
+    await ledger.catch_up()
+    assert ledger.balances() == {"a": 521, "b": 700}
 
 
 async def test_without_one_in_use_the_first_is_made(tmp_path: Path) -> None:
