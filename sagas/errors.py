@@ -20,6 +20,8 @@ decoded, a participant that refuses) are data: they are recorded, never raised t
     └── SettingsError        a setting is missing, unknown or out of range
 """
 
+from typing import cast
+
 
 class SagaError(Exception):
     """The root of everything this library raises on purpose."""
@@ -32,6 +34,19 @@ def told(error: BaseException) -> str:
     except Exception:
         text = f"{type(error).__name__}: it cannot say what it is"
     return text.replace("\0", "").encode(errors="replace").decode()
+
+
+def alone_in(error: Exception) -> Exception:
+    """What a task has raised, out of the groups that task groups make of it; the group where several have."""
+    found = error
+    while len(raised := _raised(found)) == 1:
+        (found,) = raised
+    return found
+
+
+def _raised(error: Exception) -> tuple[Exception, ...]:
+    # Cast before it is asked: a checker knows nothing of what is in a group that was tested for.
+    return cast("ExceptionGroup[Exception]", error).exceptions if isinstance(error, ExceptionGroup) else ()
 
 
 class DefinitionError(SagaError):

@@ -20,7 +20,7 @@ from sagas.config import Settings, masked
 from sagas.config_layers import read_settings
 from sagas.core.definition import Definition
 from sagas.core.starting import started_on
-from sagas.errors import SagaError
+from sagas.errors import SagaError, alone_in
 from sagas.garbage import expect_batches
 from sagas.measuring import measured_broker, measured_participant_store, measured_store, watching_of
 from sagas.ports import Migration, Outbox, TopicSpec
@@ -284,8 +284,11 @@ def _guarded(name: str, settings: Settings, start: Callable[[], None]) -> int:
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         start()
-    except (SagaError, OSError) as error:
-        return _fail(name, error)
+    except (SagaError, OSError, ExceptionGroup) as error:
+        found = alone_in(error)
+        if not isinstance(found, SagaError | OSError):
+            raise
+        return _fail(name, found)
     except KeyboardInterrupt:
         return 0
     return 0

@@ -5,6 +5,7 @@ process opens the current one, or begins one where there is none, removes the ol
 to stop or the pointer says another number; then it turns to that one.
 """
 
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from functools import partial
@@ -12,12 +13,15 @@ from typing import Any
 
 import anyio
 
+from sagas.errors import StoreError
 from sagas.ports import Broker, Clock, OutboxRow, ParticipantStore
 from sagas.runtime.offload import Offload
 from sagas.runtime.process import LIMITS, Limits, run_until_stopped
 from sagas.runtime.projection import Projection, ProjectionWork
 from sagas.store.generations import Generations
 from sagas.store.participant import SqliteParticipantStore
+
+_log = logging.getLogger("sagas.projection")
 
 TURN_POLL_S = 0.1
 """How soon a projection notices that another generation of it is current."""
@@ -42,7 +46,7 @@ async def project(
     `kept_ms` is how long it is remembered which events were read: no shorter than the topics keep them.
     `measure` is given each generation's store and hands back the one to fold into; `beside` runs beside it, with the
     name of its group, until it is turned from.
-    Raises StoreError when a file, or the pointer to it, cannot be used.
+    Raises StoreError when a file, or the pointer to it, cannot be used when a generation is turned to.
     """
     while not stop.is_set():
         known, turn = generations.present(), anyio.Event()
@@ -79,8 +83,20 @@ def _take_over(store: ParticipantStore, waiting: Sequence[OutboxRow]) -> None:
 
 
 async def _turn(generations: Generations, generation: int, stop: anyio.Event, turn: anyio.Event) -> None:
-    """Set `turn` once the process is to end, or another generation is current."""
-    while not stop.is_set() and generations.current() == generation:
+    """Set `turn` once the process is to end, or another generation is current.
+
+    A pointer that cannot be read names no other: it is said, once, and what is open is folded into as before.
+    """
+    was_told = False
+    while not stop.is_set():
+        try:
+            if generations.current() != generation:
+                break
+            was_told = False
+        except StoreError as error:
+            if not was_told:
+                _log.warning("going on with %s: %s", generations.path(generation), error)
+            was_told = True
         with anyio.move_on_after(TURN_POLL_S):
             await stop.wait()
     turn.set()

@@ -106,6 +106,24 @@ async def test_a_projection_turns_to_the_generation_that_a_replay_made(tmp_path:
     assert not ledger.generations.path(first).exists()
 
 
+async def test_a_projection_goes_on_while_its_pointer_cannot_be_read_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger(tmp_path)
+    await ledger.pay("a", 500)
+    async with at_work(ledger):
+        await until_it_says(ledger, {"a": 500})
+        named = ledger.generations.pointer.read_text()
+        ledger.generations.pointer.write_text("")
+        while "expected a number" not in caplog.text:
+            await checkpoint()
+        await ledger.pay("a", 20)
+        ledger.generations.pointer.write_text(named)
+        await until_it_says(ledger, {"a": 520})
+
+    assert caplog.text.count("expected a number") == 1
+
+
 async def test_a_letter_that_is_sent_again_goes_out_though_a_replay_took_its_files_place(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     await ledger.pay("a", 500)
