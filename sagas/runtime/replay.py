@@ -7,7 +7,8 @@ of the same messages. After that it catches up with the present, and is swapped 
 file turns to it and goes on where its group stands.
 
 Messages that are older than what the topics keep are not read again: then the topic's first offset is not 0, which is
-said, and what only they told differs.
+said, and what only they told differs. So a partition is done with when it was read to its end, too, though the old
+file's position in it was not met.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ import msgspec
 
 from sagas.errors import StoreError, told
 from sagas.ports import Clock, Incoming, ParticipantStore, Subscription
+from sagas.records import Partition
 from sagas.runtime.offload import Offload
 from sagas.runtime.projection import Positions, Projection
 from sagas.runtime.worker import positions
@@ -54,12 +56,13 @@ class Replay:
         self._clock = clock
         self._offload = offload
         self._batch_max = batch_max
-        self._reached: dict[tuple[str, int], int] = {}
+        self._begun: set[Partition] = set()
         self.done = Replayed()
 
-    async def up_to(self, until: Mapping[tuple[str, int], int], on_progress: Callable[[int], None]) -> None:
+    async def up_to(self, until: Mapping[Partition, int], on_progress: Callable[[int], None]) -> None:
         """Read exactly the messages up to the offsets in `until`; a partition that is not in it is not read.
 
+        It ends where these are not there any more, too, whatever comes meanwhile.
         Raises BrokerError and StoreError; what was read then is of no use.
         """
         await self._read(on_progress, until)
@@ -69,10 +72,14 @@ class Replay:
         """Read everything there is."""
         await self._read(on_progress, None)
 
-    async def _read(self, on_progress: Callable[[int], None], until: Mapping[tuple[str, int], int] | None) -> None:
-        empty = 0
-        while empty < EMPTY_POLLS and not self._has_reached(until):
+    async def _read(self, on_progress: Callable[[int], None], until: Mapping[Partition, int] | None) -> None:
+        empty, left = 0, None if until is None else set(until)
+        while empty < EMPTY_POLLS and (left is None or left):
             batch = await self._subscription.poll(self._batch_max)
+            is_all = len(batch) < self._batch_max
+            if until is not None and left is not None:
+                left -= _met(batch, until)
+                left = await self._still_to_come(left) if is_all else left
             if not batch:
                 empty += 1
                 await self._clock.sleep_ms(EMPTY_WAIT_MS)
@@ -84,8 +91,16 @@ class Replay:
                 await self._subscription.commit(positions(wanted))
                 self._note(wanted)
                 on_progress(len(wanted))
-            if until is None and len(batch) < self._batch_max:
-                return  # that was all there is; where messages come without end, no poll would be empty
+            if until is None and is_all:
+                return  # that was all there was; where messages come without end, no poll would be empty
+
+    async def _still_to_come(self, partitions: set[Partition]) -> set[Partition]:
+        """Those of which the last poll, which left nothing of what it looked at, has not said all there is.
+
+        What is missing in the others has expired or was lost, or is in a topic that this release does not read.
+        """
+        reading = await self._subscription.reading()
+        return partitions & (reading.partitions - reading.read)
 
     def _fold(self, batch: Sequence[Incoming]) -> None:
         now_ms = self._clock.now_ms()
@@ -110,10 +125,12 @@ class Replay:
     def _note(self, batch: Sequence[Incoming]) -> None:
         for incoming in batch:
             at = (incoming.topic, incoming.partition)
-            if at not in self._reached and incoming.offset:
+            if at not in self._begun and incoming.offset:
                 self.done.begins[at] = incoming.offset
-            self._reached[at] = max(incoming.offset, self._reached.get(at, 0))
+            self._begun.add(at)
         self.done.messages += len(batch)
 
-    def _has_reached(self, until: Mapping[tuple[str, int], int] | None) -> bool:
-        return until is not None and all(self._reached.get(at, -1) >= offset for at, offset in until.items())
+
+def _met(batch: Sequence[Incoming], until: Mapping[Partition, int]) -> set[Partition]:
+    """The partitions of which a message at its offset in `until`, or beyond it, has come."""
+    return {(m.topic, m.partition) for m in batch if m.offset >= until.get((m.topic, m.partition), m.offset + 1)}
