@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from sagas import Event, Key, Participant
 from sagas.core.envelope import Header
+from sagas.core.ids import is_message_id
 from sagas.ports import Sql
 from sagas.runtime.projection import Projection, Seen
 from services.contracts import (
@@ -69,6 +70,7 @@ class SagaHappened(Event, tag="saga.happened"):
     input: SagaInput
     path: tuple[str, ...] = ()
     words: str = ""
+    instance_id: str = ""
 
 
 class _Ordered(msgspec.Struct, frozen=True):
@@ -108,40 +110,34 @@ def placed(sql: Sql, event: OrderCreated, seen: Seen) -> None:
     """A client has placed it, or the orders service has written it down."""
     row = _row(sql, event.order_id, seen.at_ms)
     if Header.INSTANCE in seen.headers:
-        row = msgspec.structs.replace(row, booking=rules.later(row.booking, "created"))
+        row = _said(row, seen, "booking", "created")
     tables.save(sql, rules.ordered(row, rules.FROM_CLIENT, event.items, event.total, event.address))
 
 
 @orders_view.on(ORDERS)
 def booked(sql: Sql, event: OrderRejected | OrderCompensated, seen: Seen) -> None:
     """The orders service has refused it, or cancelled it."""
-    row = _row(sql, event.order_id, seen.at_ms)
-    tables.save(sql, msgspec.structs.replace(row, booking=rules.later(row.booking, _SAID[type(event)])))
+    tables.save(sql, _said(_row(sql, event.order_id, seen.at_ms), seen, "booking", _SAID[type(event)]))
 
 
 @orders_view.on(INVENTORY)
 def shelved(sql: Sql, event: InventoryReserved | InventoryFailed | InventoryReleased, seen: Seen) -> None:
     """The items are set aside, or back, or were not to be had."""
-    row = _row(sql, event.order_id, seen.at_ms)
-    tables.save(sql, msgspec.structs.replace(row, inventory=rules.later(row.inventory, _SAID[type(event)])))
+    tables.save(sql, _said(_row(sql, event.order_id, seen.at_ms), seen, "inventory", _SAID[type(event)]))
 
 
 @orders_view.on(PAYMENTS)
 def paid(sql: Sql, event: PaymentProcessed | PaymentFailed | PaymentRefunded, seen: Seen) -> None:
     """The money is captured, or given back, or was not to be had."""
-    row = _row(sql, event.order_id, seen.at_ms)
-    if isinstance(event, PaymentProcessed):
-        row = msgspec.structs.replace(row, payment_id=event.payment_id)
-    tables.save(sql, msgspec.structs.replace(row, payment=rules.later(row.payment, _SAID[type(event)])))
+    more = {"payment_id": event.payment_id} if isinstance(event, PaymentProcessed) else {}
+    tables.save(sql, _said(_row(sql, event.order_id, seen.at_ms), seen, "payment", _SAID[type(event)], **more))
 
 
 @orders_view.on(SHIPPING)
 def shipped(sql: Sql, event: OrderShipped | ShipmentFailed, seen: Seen) -> None:
     """The parcel is on its way, or cannot be."""
-    row = _row(sql, event.order_id, seen.at_ms)
-    if isinstance(event, OrderShipped):
-        row = msgspec.structs.replace(row, tracking=event.tracking)
-    tables.save(sql, msgspec.structs.replace(row, shipping=rules.later(row.shipping, _SAID[type(event)])))
+    more = {"tracking": event.tracking} if isinstance(event, OrderShipped) else {}
+    tables.save(sql, _said(_row(sql, event.order_id, seen.at_ms), seen, "shipping", _SAID[type(event)], **more))
 
 
 @orders_view.on(EVENT_STORE)
@@ -150,6 +146,13 @@ def happened(sql: Sql, event: SagaHappened, seen: Seen) -> None:
     if event.saga != SAGA:
         return
     row = _row(sql, event.key, event.at_ms)
+    if rules.is_past(row.run, event.instance_id):
+        tables.save(sql, row)  # that run was purged, and its key is used anew
+        return
+    if rules.is_next(row.run, event.instance_id):
+        row = rules.begun_anew(row)
+        tables.forget_entries(sql, event.key)
+    row = msgspec.structs.replace(row, run=max(row.run, event.instance_id))
     if event.input.type == "start":
         row = _begun(row, event.input.data)
     read = Happened(
@@ -171,6 +174,16 @@ def happened(sql: Sql, event: SagaHappened, seen: Seen) -> None:
 
 def _row(sql: Sql, order_id: str, at_ms: int) -> OrderRow:
     return rules.listed(tables.find(sql, order_id) or rules.empty(order_id, at_ms), at_ms)
+
+
+def _said(row: OrderRow, seen: Seen, column: str, word: str, **more: str) -> OrderRow:
+    """The row with a service's word in its column, and what it said `more`."""
+    run = seen.headers.get(Header.INSTANCE, "")
+    run = run if is_message_id(run) else ""  # anybody may have written it
+    if rules.is_past(row.served, run):
+        return row
+    row = rules.served_by(row, run)
+    return msgspec.structs.replace(row, **{column: rules.later(getattr(row, column), word)}, **more)
 
 
 def _begun(row: OrderRow, data: msgspec.Raw) -> OrderRow:

@@ -4,6 +4,7 @@ Nothing here may depend on what came first between topics. Three ways see to tha
 * each topic has columns of its own in an order's row;
 * where a service's word can be said more than once, the later stage stays: `released` over `reserved`;
 * what two topics both say has a rank: what the saga itself began with stands above the client's event.
+An order's id may be used anew once its run was purged. Then the later run counts alone: ids begin with their time.
 Within one partition messages come in order, so the first of two client's events of an order is the one the saga took.
 """
 
@@ -78,6 +79,32 @@ def ordered(row: OrderRow, source: int, items: Items, total: str, address: str) 
         return row
     return msgspec.structs.replace(
         row, source=source, items=msgspec.json.encode(items).decode(), total=to_cents(total), address=address
+    )
+
+
+def is_past(known: str, said: str) -> bool:
+    """Whether the run `said` is an earlier one than `known`; "" is a run that was not told."""
+    return bool(said) and said < known
+
+
+def is_next(known: str, said: str) -> bool:
+    """Whether the run `said` is a later one than `known`. Where none is known, it is the first."""
+    return bool(known) and said > known
+
+
+def begun_anew(row: OrderRow) -> OrderRow:
+    """The row without what its saga's run before has come to. What was ordered stays until the saga says it."""
+    source = min(row.source, FROM_CLIENT)
+    return msgspec.structs.replace(row, source=source, state="accepted", cause="", revision=0, updated_ms=0)
+
+
+def served_by(row: OrderRow, run: str) -> OrderRow:
+    """The row, ready for a service's word in `run`, which is no past one: those of a run before are gone."""
+    served = max(row.served, run)
+    if not is_next(row.served, run):
+        return msgspec.structs.replace(row, served=served)
+    return msgspec.structs.replace(
+        row, served=served, booking="", inventory="", payment="", payment_id="", shipping="", tracking=""
     )
 
 

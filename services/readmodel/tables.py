@@ -27,7 +27,9 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `source` says where items, total and address are from: 0 nowhere yet, 1 the client's event, 2 the saga's own
     beginning, which is what is carried out. `revision` is that of the last entry of its saga's journal. What the
-    services say stands in a column each: `booking`, `inventory`, `payment`, `shipping`, "" for nothing yet.
+    services say stands in a column each: `booking`, `inventory`, `payment`, `shipping`, "" for nothing yet. An id may
+    be used anew after its run was purged: `run` is the saga's run that the row tells of, `served` the one that the
+    services' words are of, "" for none yet.
     """
 
     order_id: str
@@ -46,6 +48,8 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
     payment_id: str = ""
     shipping: str = ""
     tracking: str = ""
+    run: str = ""
+    served: str = ""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -104,7 +108,12 @@ def _create(sql: Sql) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (("001-orders-and-entries", _create),)
+def _note_runs(sql: Sql) -> None:
+    sql.execute("ALTER TABLE orders ADD COLUMN run TEXT NOT NULL DEFAULT ''")
+    sql.execute("ALTER TABLE orders ADD COLUMN served TEXT NOT NULL DEFAULT ''")
+
+
+MIGRATIONS: tuple[Migration, ...] = (("001-orders-and-entries", _create), ("002-runs", _note_runs))
 
 
 def find(sql: Sql, order_id: str) -> OrderRow | None:
@@ -129,6 +138,11 @@ def enter(sql: Sql, row: EntryRow) -> None:
         f"INSERT OR IGNORE INTO entries ({_ENTRY_COLUMNS}) VALUES ({marks})",  # noqa: S608 - constants only
         msgspec.structs.astuple(row),
     )
+
+
+def forget_entries(sql: Sql, order_id: str) -> None:
+    """Remove the entries of an order: they tell of a run before."""
+    sql.execute("DELETE FROM entries WHERE order_id = ?", (order_id,))
 
 
 def order_row(row: tuple[object, ...]) -> OrderRow:

@@ -1,10 +1,14 @@
 """Every message that a whole system has published: orders of all stories, the real saga and the real services."""
 
 from collections import defaultdict
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from sagas.broker.memory import MemoryBroker
 from sagas.broker.partitioning import partition_of
 from sagas.ports import FeedRow, Incoming, InstanceFilter
+from sagas.runtime.cleaning import DAY_MS
 from sagas.runtime.event_store import message_of
 from sagas.testing.world import World
 from services.contracts import Item, OrderCreated
@@ -47,11 +51,31 @@ STORIES = (
     an_order("o-nowhere", address=UNREACHABLE),
     an_order("o-free", total="0.00"),
     an_order("o-fine-too", product="kettle", total="8.50"),
+    an_order("o-again", address=UNREACHABLE),
+    # Somebody else claims an id that is taken: the saga goes on with the first one.
+    an_order("o-fine", total="1.00", address="2 Other Street"),
 )
+
+
+BEGIN_MS = 1_700_000_000_000
+BEGIN_AGAIN_MS = BEGIN_MS + 400 * DAY_MS
+"""By then the first runs were purged and forgotten."""
+
+AGAIN = (an_order("o-again", product="kettle", address="2 Other Street"),)
+"""Orders under ids that were taken by runs that were purged since."""
 
 
 async def messages() -> dict[Lane, list[Incoming]]:
     """What stands in each partition of each topic once all stories have ended, the event store among them."""
+    lanes: dict[Lane, list[Incoming]] = defaultdict(list)
+    for stories, start_ms in ((STORIES, BEGIN_MS), (AGAIN, BEGIN_AGAIN_MS)):
+        for lane, found in (await _of(stories, start_ms)).items():
+            behind = len(lanes[lane])
+            lanes[lane] += [replace(incoming, offset=incoming.offset + behind) for incoming in found]
+    return dict(lanes)
+
+
+async def _of(stories: Sequence[OrderCreated], start_ms: int) -> dict[Lane, list[Incoming]]:
     services = {
         orders: ORDERS_TABLES,
         inventory: migrations({"mug": 100, "kettle": 100, "unicorn": 0}),
@@ -59,11 +83,9 @@ async def messages() -> dict[Lane, list[Incoming]]:
         shipping: SHIPPING_TABLES,
     }
     lanes: dict[Lane, list[Incoming]] = defaultdict(list)
-    async with World([order_saga.definition], services, partitions=PARTITIONS) as world:
-        for story in STORIES:
+    async with World([order_saga.definition], services, partitions=PARTITIONS, start_ms=start_ms) as world:
+        for story in stories:
             await world.publish_start("order", story)
-        # Somebody else claims an id that is taken: the saga goes on with the first one.
-        await world.publish_start("order", an_order("o-fine", total="1.00", address="2 Other Street"))
         await world.settle()
         reader = MemoryBroker(world.broker)
         subscription = await reader.subscribe("test", TOPICS)

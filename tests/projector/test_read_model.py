@@ -10,13 +10,14 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sagas.ports import Incoming
 from sagas.store.compare import Difference, differences, snapshot
 from sagas.store.participant import SqliteParticipantStore
 from services.projector.projection import orders_view
 from services.readmodel.steps import steps_of
-from services.readmodel.tables import ENTRY_QUERY, EntryRow, OrderRow, entry_row, find
+from services.readmodel.tables import ENTRY_QUERY, EntryRow, OrderRow, entry_row, find, save
 from tests.projector.corpus import Lane, messages
 
 NOW_MS = 1_735_689_600_000
@@ -175,6 +176,39 @@ def test_what_the_services_say_stands_in_columns_of_its_own() -> None:
 def test_an_id_that_was_claimed_twice_shows_the_order_that_is_carried_out() -> None:
     row, _ = row_of("o-fine")
     assert (row.total, row.address, row.items) == (5998, "1 Harbour Street", '[{"product_id":"mug","quantity":2}]')
+
+
+def test_a_key_that_is_used_anew_shows_the_later_run_alone() -> None:
+    row, entries = row_of("o-again")
+    assert (row.state, row.cause, row.address) == ("completed", "", "2 Other Street")
+    assert [f"{step.step} {step.operation} {step.outcome}" for step in steps_of(entries)] == [
+        "create do ok",
+        "reserve do ok",
+        "pay do ok",
+        "ship do ok",
+    ]
+    assert row.revision == len(entries)
+    assert (row.booking, row.inventory, row.payment, row.shipping) == ("created", "reserved", "processed", "shipped")
+
+
+def test_a_row_of_a_release_that_did_not_note_its_run_goes_on() -> None:
+    store = SqliteParticipantStore(":memory:", orders_view.migrations)
+    early, late = halves_of("o-fine")
+    orders_view.process(early, store, NOW_MS)
+    with store.transaction() as transaction:
+        before = find(transaction.sql, "o-fine")
+        assert before is not None
+        save(transaction.sql, replace(before, run="", served=""))
+    orders_view.process(late, store, NOW_MS)
+    with store.transaction() as transaction:
+        assert find(transaction.sql, "o-fine") == row_of("o-fine")[0]
+    store.close()
+
+
+def halves_of(order_id: str) -> tuple[list[Incoming], list[Incoming]]:
+    """What was said of an order, topic by topic: the first half of each, and the second."""
+    found = [[m for m in lane if f'"{order_id}"'.encode() in m.payload] for lane in lanes().values()]
+    return [m for lane in found for m in lane[: len(lane) // 2]], [m for lane in found for m in lane[len(lane) // 2 :]]
 
 
 def test_what_cannot_be_read_is_kept_and_the_rest_goes_on() -> None:

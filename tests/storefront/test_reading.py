@@ -52,11 +52,15 @@ async def test_pages_list_every_order_once_newest_first_and_by_state(tmp_path: P
             page = (await rig.http.get(address)).json()
             seen += [order["order_id"] for order in page["orders"]]
             address = page["next"]
-        completed = (await rig.http.get("/orders?state=completed&limit=1")).json()
+        completed = (await rig.http.get("/orders?state=completed&limit=2")).json()
         rest = (await rig.http.get(completed["next"])).json()
 
-        assert len(seen) == len(set(seen)) == 7
-        assert {completed["orders"][0]["order_id"], rest["orders"][0]["order_id"]} == {"o-fine", "o-fine-too"}
+        assert len(seen) == len(set(seen)) == 8
+        assert [order["order_id"] for order in (*completed["orders"], *rest["orders"])] == [
+            "o-fine-too",
+            "o-fine",
+            "o-again",
+        ]
         assert rest["next"] is None
 
 
