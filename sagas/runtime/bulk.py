@@ -44,10 +44,11 @@ async def retry_paced(
     """Retry each of `instances`, at most `per_second` (1 to PER_SECOND_MAX) in a second; each as it is done."""
     if not 1 <= per_second <= PER_SECOND_MAX:
         raise ValueError(f"{per_second} retries a second: give 1 to {PER_SECOND_MAX}")
-    begun_ms = clock.now_ms()
+    begun_ms, pause_ms_max = clock.now_ms(), -(-1_000 // per_second)
     for count, instance in enumerate(instances):
-        # Against when it began, so that what a transaction takes does not add to the pauses.
-        early_ms = begun_ms + count * 1_000 // per_second - clock.now_ms()
+        # Against when it began, so that what a transaction takes does not add to the pauses. Where the clock was set
+        # back since, that would be a long one.
+        early_ms = min(begun_ms + count * 1_000 // per_second - clock.now_ms(), pause_ms_max)
         if early_ms > 0:
             await clock.sleep_ms(early_ms)
         message = Operate(action="retry", who=who, reason=reason, revision=instance.revision)

@@ -39,3 +39,29 @@ async def test_who_moved_on_meanwhile_is_passed_over_and_told() -> None:
         outcomes = [one.outcome async for one in twice]
         assert [isinstance(outcome, str) for outcome in outcomes] == [False, False, True, True]
         assert [i for i in stuck_instances(shop.store) if i.state == STUCK] == []
+
+
+class SetBack(VirtualClock):
+    """A clock that is set back by an hour after so many looks; `slept_ms` is what was waited for in all."""
+
+    def __init__(self, now_ms: int, looks: int) -> None:
+        super().__init__(now_ms, is_automatic=True)
+        self._looks = looks
+        self.slept_ms = 0
+
+    def now_ms(self) -> int:
+        self._looks -= 1
+        return super().now_ms() - (3_600_000 if self._looks < 0 else 0)
+
+    async def sleep_ms(self, duration_ms: int) -> None:
+        self.slept_ms += duration_ms
+        await super().sleep_ms(duration_ms)
+
+
+@pytest.mark.parametrize("looks", range(1, 6))
+async def test_a_clock_that_is_set_back_keeps_the_pace(looks: int) -> None:
+    async with a_shop_with_stuck_orders(3) as shop:
+        desk, clock = Orchestrator([ORDER], shop.store), SetBack(shop.clock.now_ms(), looks)
+        retrying = retry_paced(desk, stuck_instances(shop.store), who="ann", reason="", clock=clock, per_second=3)
+        assert len([one async for one in retrying]) == 3
+        assert clock.slept_ms <= 3 * 334
