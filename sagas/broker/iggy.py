@@ -6,9 +6,11 @@ Whatever is lost comes back by itself at the next call (`iggy_connection.py`), a
 raised as BrokerUnavailable: the caller, who has the messages in its outbox, does it again.
 
 Topics are made so that an acknowledged message is on disk, message by message, where the server has
-that: an ordinary acknowledgement comes from its memory. Topics that are there are taken as they are.
+that: an ordinary acknowledgement comes from its memory. Topics that are there are taken as they are, with a
+warning where they forget sooner than they are meant to.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -37,6 +39,9 @@ from sagas.ports import Outgoing, Settled, Subscription, TopicSpec
 
 CALL_TIMEOUT_S = 5.0
 """For one request, connecting included once. Longer than two failed dials, shorter than a person's patience."""
+
+
+_log = logging.getLogger("sagas.broker")
 
 
 class IggyBroker:
@@ -99,8 +104,11 @@ class IggyBroker:
                 if refused.refusal is not Refusal.EXISTS:  # Somebody else was as quick: good.
                     raise
         for spec in topics:
-            if await self._sender.partition_count(spec.name) is None:
+            details = await self._sender.details(spec.name)
+            if details is None:
                 await self._create(spec)
+            else:
+                _warn_of_expiry(spec, details.message_expiry)
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Append all; see `ports.Broker`.
@@ -208,6 +216,20 @@ class IggyBroker:
     async def _create_raw(self, name: str, spec: TopicSpec, options: dict[str, str]) -> None:
         body = wire.create_topic(self._stream, spec.name, spec.partitions, options)
         await self._sending.call(name, lambda client: client.send_binary_request(wire.CREATE_TOPIC, body))
+
+
+def _warn_of_expiry(spec: TopicSpec, expiry: IggyExpiry) -> None:
+    if spec.expiry_s is None or not isinstance(expiry, IggyExpiry.ExpireDuration):
+        return
+    meant = timedelta(seconds=spec.expiry_s)
+    if not meant or expiry.duration < meant:
+        _log.warning(
+            "topic %r keeps messages for %s and is meant to keep them for %s: it was there already; change its expiry "
+            "on the server, or remove the topic and it is made again",
+            spec.name,
+            expiry.duration,
+            meant or "ever",
+        )
 
 
 def _expiry(expiry_s: int | None) -> IggyExpiry:

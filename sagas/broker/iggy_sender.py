@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import anyio
-from apache_iggy import SendMessage
+from apache_iggy import SendMessage, TopicDetails
 
 from sagas.broker.batch_messages import encode_batch
 from sagas.broker.iggy_connection import IggyConnection
@@ -113,10 +113,9 @@ class IggySender:
         else:
             self._together.begin_send(batches, note)
 
-    async def partition_count(self, topic: str) -> int | None:
-        """How many partitions the topic has, asked anew; None when it is not there."""
-        details = await self._first.call(f"get topic {topic!r}", lambda client: client.get_topic(self._stream, topic))
-        return None if details is None else details.partitions_count
+    async def details(self, topic: str) -> TopicDetails | None:
+        """What the server says of the topic, asked anew; None when it is not there."""
+        return await self._first.call(f"get topic {topic!r}", lambda client: client.get_topic(self._stream, topic))
 
     def close(self) -> None:
         """Give up the connections."""
@@ -211,11 +210,11 @@ class IggySender:
         known = self._counts.get(topic)
         if known is not None:
             return known
-        count = await self.partition_count(topic)
-        if not count:
+        details = await self.details(topic)
+        if details is None or not details.partitions_count:
             raise TopicMissing(self._stream, topic)
-        self._counts[topic] = count
-        return count
+        self._counts[topic] = details.partitions_count
+        return details.partitions_count
 
 
 def _encoded(request: Sequence[Chunk]) -> list[tuple[Partition, int, bytes]]:

@@ -29,7 +29,8 @@ from sagas.broker.connection_string import parse_connection_string
 from sagas.broker.iggy import IggyBroker
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.errors import BrokerUnavailable
-from sagas.ports import Outgoing
+from sagas.ports import Outgoing, TopicSpec
+from sagas.records import FOREVER_S
 from tests.broker.contract import BrokerContract, Connect
 from tests.broker.reading_contract import ReadingContract
 from tests.broker.sending_contract import Outcomes, SendingContract
@@ -183,6 +184,32 @@ async def test_headers_of_other_programs_become_text_or_a_defect(server: str, st
     assert dict(second.headers) == {}
     assert "utf-8" in second.defect
     assert second.payload == b"b"
+
+
+@pytest.mark.parametrize(
+    ("there_s", "wanted_s", "said"),
+    [
+        (3_600, FOREVER_S, "topic 'orders' keeps messages for 1:00:00 and is meant to keep them for ever"),
+        (3_600, 2 * 3_600, "topic 'orders' keeps messages for 1:00:00 and is meant to keep them for 2:00:00"),
+        (3_600, 3_600, ""),
+        (3_600, None, ""),
+        (FOREVER_S, 3_600, ""),
+    ],
+)
+@pytest.mark.anyio
+async def test_a_topic_that_forgets_sooner_than_it_is_meant_to_is_named(
+    server: str,
+    stream: str,
+    opened: Opened,
+    caplog: pytest.LogCaptureFixture,
+    there_s: int,
+    wanted_s: int | None,
+    said: str,
+) -> None:
+    await opened(server, stream).ensure([TopicSpec(name="orders", expiry_s=there_s)])
+    await opened(server, stream).ensure([TopicSpec(name="orders", expiry_s=wanted_s)])
+    assert caplog.text.count("meant to keep") == bool(said)
+    assert said in caplog.text
 
 
 @pytest.mark.anyio
