@@ -249,7 +249,8 @@ OperationKey = tuple[str, str, Operation]
 class BarrierRow(msgspec.Struct, frozen=True, kw_only=True):
     """What a participant remembers of one operation: the answer it gave, byte for byte.
 
-    `answer` is "" while the operation is in progress and when an undo came before its do (`is_blocked`).
+    `answer` is "" while the operation is in progress and when an undo came before its do (`is_blocked`). `is_refusal`:
+    whether it was a rejection when it was given, None where there is no answer or an older release did not say it.
     """
 
     instance_id: str
@@ -259,6 +260,7 @@ class BarrierRow(msgspec.Struct, frozen=True, kw_only=True):
     answer: str = ""
     answer_data: bytes = b""
     is_blocked: bool = False
+    is_refusal: bool | None = None
 
 
 # --------------------------------------------------------------------------- what a handler sees of its database

@@ -93,7 +93,10 @@ take back                       it was done: the handler takes it back
 
 
 def something_to_undo(do: Remembered | None, is_refused: bool) -> Undoing:
-    """What an undo does, `do` being what is remembered of its do and `is_refused` whether its answer is a rejection."""
+    """What an undo does, `do` being what is remembered of its do and `is_refused` whether its answer was a rejection.
+
+    Was, when it was given: what is called one may be another in the participant's next release.
+    """
     if do is None:
         return "block the do"
     if not do.answer:

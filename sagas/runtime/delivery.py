@@ -105,7 +105,9 @@ def asked_of(deliveries: Iterable[Delivery | Unreadable]) -> list[OperationKey]:
     return operations
 
 
-def memory_of(claim: Claim, *, command_hash: bytes = b"", answer: OutboxRow | None = None) -> BarrierRow:
+def memory_of(
+    claim: Claim, *, command_hash: bytes = b"", answer: OutboxRow | None = None, is_refusal: bool = False
+) -> BarrierRow:
     """What is to be remembered of the operation of `claim`; without `answer` it is in progress."""
     return BarrierRow(
         instance_id=claim.instance_id,
@@ -114,6 +116,7 @@ def memory_of(claim: Claim, *, command_hash: bytes = b"", answer: OutboxRow | No
         command_hash=command_hash,
         answer=answer.event_type if answer is not None else "",
         answer_data=answer.payload if answer is not None else b"",
+        is_refusal=is_refusal if answer is not None else None,
     )
 
 

@@ -29,12 +29,13 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from sagas.core import barrier
-from sagas.core.envelope import Header, encode_data, encode_envelope
+from sagas.core.envelope import Header, encode_data
 from sagas.core.ids import answer_id, derived_id
 from sagas.core.instance import Operation
-from sagas.core.messages import CannotUndo, Event, Fault, InProgress, Undeliverable, tag_of
+from sagas.core.messages import CannotUndo, Event, Fault, InProgress, Rejection, Undeliverable, tag_of
 from sagas.core.participants import Participant
 from sagas.ports import BarrierRow, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, TopicSpec
+from sagas.runtime.answers import answer_row, fresh_answer
 from sagas.runtime.calling import carried_out, nothing_to_undo
 from sagas.runtime.dead_letters import DEAD_LETTERS, dead_letter, plain, published_again
 from sagas.runtime.delivery import (
@@ -138,8 +139,11 @@ class Service:
         key = str(getattr(reply, self.participant.key))
         data = readable_data(reply, self.participant.key)
         headers = reply_headers(ticket.instance_id, ticket.step, "do", command_id)
-        answer = self._fresh(reply, data, answer_id(command_id), key, headers, now_ms)
-        transaction.amend(msgspec.structs.replace(row, answer=answer.event_type, answer_data=answer.payload), now_ms)
+        answer = fresh_answer(self.participant, reply, data, answer_id(command_id), key, headers, now_ms)
+        settled = msgspec.structs.replace(
+            row, answer=answer.event_type, answer_data=answer.payload, is_refusal=isinstance(reply, Rejection)
+        )
+        transaction.amend(settled, now_ms)
         transaction.add_outbox([answer])
         return True
 
@@ -201,7 +205,7 @@ class Service:
         answer = self._say(claim, Undeliverable(reason=plain(reason)), now_ms)
         transaction.add_outbox([answer])
         if claim.is_final:
-            transaction.remember(memory_of(claim, answer=answer), now_ms)
+            transaction.remember(memory_of(claim, answer=answer, is_refusal=True), now_ms)
 
     def _bury(self, transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int) -> None:
         letter, notice = dead_letter(
@@ -233,7 +237,10 @@ class Service:
             )
             transaction.remember(block, now_ms)
         given = None if type(reply) is InProgress else answer
-        inserted = transaction.remember(memory_of(claim, command_hash=delivery.body_hash, answer=given), now_ms)
+        memory = memory_of(
+            claim, command_hash=delivery.body_hash, answer=given, is_refusal=isinstance(reply, Rejection)
+        )
+        inserted = transaction.remember(memory, now_ms)
         # Within one write transaction nobody else can have inserted it since it was looked up.
         assert inserted, f"{claim.step} {claim.operation} of {claim.instance_id} was remembered meanwhile"
         # The barrier has said that it is new.
@@ -242,13 +249,19 @@ class Service:
     def _is_there_something(self, transaction: ParticipantTransaction, claim: Claim, now_ms: int) -> bool:
         """Whether an undo's do took effect, or may have. One that is in progress is not settled any more."""
         do = transaction.recall(claim.instance_id, claim.step, "do")
-        is_refused = do is not None and do.answer in self._refusals
+        is_refused = do is not None and self._is_refusal(do)
         undoing = barrier.something_to_undo(do, is_refused)
         if undoing == "take back what is in progress":
             assert do is not None
             # settle() must not answer it any more.
             transaction.amend(msgspec.structs.replace(do, is_blocked=True), now_ms)
         return undoing.startswith("take back")
+
+    def _is_refusal(self, known: BarrierRow) -> bool:
+        if known.is_refusal is not None:
+            return known.is_refusal
+        # A release that did not write it down has remembered it: then what is called a refusal today has to do.
+        return known.answer in self._refusals
 
     # ----------------------------------------------------------------- answers
 
@@ -262,31 +275,12 @@ class Service:
         if is_of_now and not (claim.is_final and isinstance(reply, Undeliverable)):
             purpose, headers = tag_of(type(reply)), {**claim_headers(claim), Header.ATTEMPT: claim.attempt}
             message_id = derived_id(claim.command_id, purpose, claim.attempt)
-            return self._fresh(reply, data, message_id, claim.key, headers, now_ms)
-        return self._fresh(reply, data, answer_id(claim.command_id), claim.key, claim_headers(claim), now_ms)
-
-    def _fresh(
-        self, reply: Event, data: bytes, message_id: str, key: str, headers: dict[str, str], now_ms: int
-    ) -> OutboxRow:
-        event_type = tag_of(type(reply))
-        payload = encode_envelope(message_id, self.participant.key, key, event_type, now_ms, data)
-        return self._row(message_id, event_type, payload, key, headers, now_ms)
+            return fresh_answer(self.participant, reply, data, message_id, claim.key, headers, now_ms)
+        return fresh_answer(
+            self.participant, reply, data, answer_id(claim.command_id), claim.key, claim_headers(claim), now_ms
+        )
 
     def _remembered(self, claim: Claim, known: BarrierRow, now_ms: int) -> OutboxRow:
         message_id = answer_id(claim.command_id)
-        return self._row(message_id, known.answer, known.answer_data, claim.key, claim_headers(claim), now_ms)
-
-    def _row(
-        self, message_id: str, event_type: str, payload: bytes, key: str, headers: dict[str, str], now_ms: int
-    ) -> OutboxRow:
-        return OutboxRow(
-            id=message_id,
-            event_type=event_type,
-            payload=payload,
-            created_at=now_ms,
-            aggregate_type=self.participant.name,
-            aggregate_id=key,
-            topic=self.participant.events,
-            key=key,
-            headers=headers,
-        )
+        headers = claim_headers(claim)
+        return answer_row(self.participant, message_id, known.answer, known.answer_data, claim.key, headers, now_ms)

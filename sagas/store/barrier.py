@@ -20,7 +20,7 @@ from sagas.store.database import Database
 from sagas.store.encoding import StoredId, blob, pack_id, unpack_id
 from sagas.store.lists import IN_LIST_SIZES, in_parts
 
-_COLUMNS = "instance_id, step, operation, command_hash, answer, answer_data, is_blocked"
+_COLUMNS = "instance_id, step, operation, command_hash, answer, answer_data, is_blocked, is_refusal"
 _RECALL = f"""
     SELECT {_COLUMNS} FROM barrier WHERE instance_id = ? AND step = ? AND operation = ?
 """  # noqa: S608 - our own words only
@@ -30,10 +30,10 @@ _RECALL_FIRST = f"""
 """  # noqa: S608 - our own words only
 _FORGOTTEN = "SELECT before_ms FROM barrier_forgotten"
 _REMEMBER = f"""
-    INSERT INTO barrier ({_COLUMNS}, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO barrier ({_COLUMNS}, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """  # noqa: S608 - our own words only
 _AMEND = """
-    UPDATE barrier SET command_hash = ?, answer = ?, answer_data = ?, is_blocked = ?, updated_at = ?
+    UPDATE barrier SET command_hash = ?, answer = ?, answer_data = ?, is_blocked = ?, is_refusal = ?, updated_at = ?
     WHERE instance_id = ? AND step = ? AND operation = ?
 """
 _PROCESSED = """
@@ -165,7 +165,7 @@ class BarrierTable:
         self._database.insert_many(_PROCESSED, self._noted.values())
 
     def _take_in(self, rows: Iterable[Sequence[Any]]) -> None:
-        for stored_id, step, operation, command_hash, answer, answer_data, is_blocked in rows:
+        for stored_id, step, operation, command_hash, answer, answer_data, is_blocked, is_refusal in rows:
             row = BarrierRow(
                 instance_id=unpack_id(stored_id),
                 step=step,
@@ -174,6 +174,7 @@ class BarrierTable:
                 answer=answer,
                 answer_data=answer_data,
                 is_blocked=bool(is_blocked),
+                is_refusal=None if is_refusal is None else bool(is_refusal),
             )
             self._operations[row.instance_id, row.step, row.operation] = (row, 0, 0)
 
@@ -182,8 +183,8 @@ def _stored_key(key: OperationKey) -> tuple[StoredId, str, str]:
     return pack_id(key[0]), key[1], key[2]
 
 
-def _state(row: BarrierRow) -> tuple[bytearray, str, bytearray, int]:
-    return blob(row.command_hash), row.answer, blob(row.answer_data), int(row.is_blocked)
+def _state(row: BarrierRow) -> tuple[bytearray, str, bytearray, int, bool | None]:
+    return blob(row.command_hash), row.answer, blob(row.answer_data), int(row.is_blocked), row.is_refusal
 
 
 @lru_cache(maxsize=len(IN_LIST_SIZES))

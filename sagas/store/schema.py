@@ -205,6 +205,11 @@ _BARRIER_FORGOTTEN = (
     "INSERT INTO barrier_forgotten (before_ms) VALUES (0)",
 )
 
+_BARRIER_REFUSALS = (
+    # Whether the answer was a refusal: a later release may not know its name any more. NULL: an older one wrote it.
+    "ALTER TABLE barrier ADD COLUMN is_refusal INTEGER",
+)
+
 _PROCESSED_EVENTS = (
     """
     CREATE TABLE processed_events (
@@ -254,6 +259,7 @@ PARTICIPANT: tuple[Migration, ...] = (
     ("participant:003-dead-letters", _script(*DEAD_LETTERS_SETTLED)),
     ("participant:004-outbox-emptied", _script(*OUTBOX_EMPTIED)),
     ("participant:005-barrier-forgotten", _script(*_BARRIER_FORGOTTEN)),
+    ("participant:006-barrier-refusals", _script(*_BARRIER_REFUSALS)),
 )
 """The kit's tables in a participant's database."""
 
