@@ -249,8 +249,9 @@ OperationKey = tuple[str, str, Operation]
 class BarrierRow(msgspec.Struct, frozen=True, kw_only=True):
     """What a participant remembers of one operation: the answer it gave, byte for byte.
 
-    `answer` is "" while the operation is in progress and when an undo came before its do (`is_blocked`). `is_refusal`:
-    whether it was a rejection when it was given, None where there is no answer or an older release did not say it.
+    `answer` is "" when an undo came before its do (`is_blocked`), and while the operation is in progress: `answer_data`
+    is what was asked then (`delivery.begun`). `is_refusal`: whether the answer was a rejection when it was given, None
+    where there is none. What an older release did not say is b"" or None.
     """
 
     instance_id: str

@@ -16,7 +16,7 @@ from sagas.core.envelope import Envelope, Header, Undecodable, decode_data, deco
 from sagas.core.hashing import short_hash
 from sagas.core.ids import derived_id, is_instance_id, time_of
 from sagas.core.instance import Operation
-from sagas.core.messages import Command
+from sagas.core.messages import Command, tag_of
 from sagas.core.participants import Participant
 from sagas.ports import BarrierRow, Incoming, OperationKey, OutboxRow, ParticipantTransaction
 from sagas.runtime.handlers import Handler
@@ -105,19 +105,34 @@ def asked_of(deliveries: Iterable[Delivery | Unreadable]) -> list[OperationKey]:
     return operations
 
 
-def memory_of(
-    claim: Claim, *, command_hash: bytes = b"", answer: OutboxRow | None = None, is_refusal: bool = False
-) -> BarrierRow:
-    """What is to be remembered of the operation of `claim`; without `answer` it is in progress."""
+def memory_of(claim: Claim, answer: OutboxRow, *, command_hash: bytes = b"", is_refusal: bool) -> BarrierRow:
+    """What is to be remembered of the operation of `claim`, which is answered."""
     return BarrierRow(
         instance_id=claim.instance_id,
         step=claim.step,
         operation=claim.operation,
         command_hash=command_hash,
-        answer=answer.event_type if answer is not None else "",
-        answer_data=answer.payload if answer is not None else b"",
-        is_refusal=is_refusal if answer is not None else None,
+        answer=answer.event_type,
+        answer_data=answer.payload,
+        is_refusal=is_refusal,
     )
+
+
+def begun(delivery: Delivery) -> BarrierRow:
+    """What is to be remembered of an operation in progress: in place of its answer, what has to be answered."""
+    claim = delivery.claim
+    return BarrierRow(
+        instance_id=claim.instance_id,
+        step=claim.step,
+        operation=claim.operation,
+        command_hash=delivery.body_hash,
+        answer_data=msgspec.json.encode((tag_of(delivery.handler.command_type), claim.key)),
+    )
+
+
+def begun_by(row: BarrierRow) -> tuple[str, str] | None:
+    """The type of the command that an operation in progress has to answer, and its key; None: it was not kept."""
+    return msgspec.json.decode(row.answer_data, type=tuple[str, str]) if row.answer_data else None
 
 
 def may_be_forgotten(transaction: ParticipantTransaction, claim: Claim) -> bool:

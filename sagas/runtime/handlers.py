@@ -47,7 +47,7 @@ class Handler(msgspec.Struct, frozen=True):
         """
         if type(reply) not in self.replies:
             said = " | ".join(sorted(known.__name__ for known in self.replies))
-            raise HandlerError(f"{self.function.__name__} returned {type(reply).__name__}, expected {said}")
+            raise HandlerError(f"{self.function.__name__} answered with {type(reply).__name__}, expected {said}")
         return readable_data(reply, key_field)
 
     def reply_to_nothing(self, command: Command[Any], key_field: str, key: str) -> Event:

@@ -35,7 +35,7 @@ from sagas.core.instance import Operation
 from sagas.core.messages import CannotUndo, Event, Fault, InProgress, Rejection, Undeliverable, tag_of
 from sagas.core.participants import Participant
 from sagas.ports import BarrierRow, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, TopicSpec
-from sagas.runtime.answers import answer_row, fresh_answer
+from sagas.runtime.answers import answer_row, definite, fresh_answer
 from sagas.runtime.calling import carried_out, nothing_to_undo
 from sagas.runtime.dead_letters import DEAD_LETTERS, dead_letter, plain, published_again
 from sagas.runtime.delivery import (
@@ -44,6 +44,7 @@ from sagas.runtime.delivery import (
     Delivery,
     Unreadable,
     asked_of,
+    begun,
     claim_headers,
     may_be_forgotten,
     memory_of,
@@ -51,7 +52,7 @@ from sagas.runtime.delivery import (
     reply_headers,
     understand,
 )
-from sagas.runtime.handlers import Handler, HandlerError, Ticket, read_handler, readable_data, refusals_of
+from sagas.runtime.handlers import Handler, HandlerError, Ticket, read_handler, refusals_of
 
 _log = logging.getLogger("sagas.participant")
 
@@ -130,14 +131,14 @@ class Service:
     def settle(self, transaction: ParticipantTransaction, ticket: Ticket, reply: Event, now_ms: int) -> bool:
         """Give the definite answer to a do that was in progress. False when it is answered or undone already.
 
-        Raises HandlerError for one that its saga could not read.
+        Raises HandlerError for one that its saga could not read, that its command does not declare or that is for
+        another key.
         """
         row = transaction.recall(ticket.instance_id, ticket.step, "do")
         if row is None or row.answer or row.is_blocked:
             return False
         command_id = derived_id(ticket.instance_id, ticket.step, "do")
-        key = str(getattr(reply, self.participant.key))
-        data = readable_data(reply, self.participant.key)
+        key, data = definite(row, reply, self.participant, self._handlers)
         headers = reply_headers(ticket.instance_id, ticket.step, "do", command_id)
         answer = fresh_answer(self.participant, reply, data, answer_id(command_id), key, headers, now_ms)
         settled = msgspec.structs.replace(
@@ -205,7 +206,7 @@ class Service:
         answer = self._say(claim, Undeliverable(reason=plain(reason)), now_ms)
         transaction.add_outbox([answer])
         if claim.is_final:
-            transaction.remember(memory_of(claim, answer=answer, is_refusal=True), now_ms)
+            transaction.remember(memory_of(claim, answer, is_refusal=True), now_ms)
 
     def _bury(self, transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int) -> None:
         letter, notice = dead_letter(
@@ -236,10 +237,11 @@ class Service:
                 instance_id=claim.instance_id, step=claim.step, operation="do", command_hash=b"", is_blocked=True
             )
             transaction.remember(block, now_ms)
-        given = None if type(reply) is InProgress else answer
-        memory = memory_of(
-            claim, command_hash=delivery.body_hash, answer=given, is_refusal=isinstance(reply, Rejection)
-        )
+        if type(reply) is InProgress:
+            memory = begun(delivery)
+        else:
+            is_refusal = isinstance(reply, Rejection)
+            memory = memory_of(claim, answer, command_hash=delivery.body_hash, is_refusal=is_refusal)
         inserted = transaction.remember(memory, now_ms)
         # Within one write transaction nobody else can have inserted it since it was looked up.
         assert inserted, f"{claim.step} {claim.operation} of {claim.instance_id} was remembered meanwhile"

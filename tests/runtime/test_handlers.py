@@ -11,10 +11,10 @@ from msgspec import Meta
 from sagas import Command, Event, Participant, Rejection
 from sagas.core.envelope import Header, encode_message
 from sagas.core.ids import derived_id, instance_id
-from sagas.core.messages import InProgress
-from sagas.ports import Incoming, OutboxRow, Rows, Sql
+from sagas.core.messages import Fault, InProgress
+from sagas.ports import BarrierRow, Incoming, OutboxRow, Rows, Sql
 from sagas.runtime.consumer import Consumer, ConsumerWork, Seen
-from sagas.runtime.handlers import HandlerError
+from sagas.runtime.handlers import HandlerError, Ticket
 from sagas.runtime.participant import Service
 from sagas.store.participant import SqliteParticipantStore
 
@@ -208,7 +208,7 @@ def test_an_undo_that_may_stay_in_progress_is_refused_for_nothing_would_ever_ans
 # --------------------------------------------------------------------------- replies
 
 
-def a_command_of(run: str, command: "Tell") -> Incoming:
+def a_command_of(run: str, command: "Tell | TellLater") -> Incoming:
     command_id = derived_id(run, "tell", "do")
     payload = encode_message(command, message_id=command_id, key_field="desk_id", key=command.desk_id, now_ms=1)
     headers = {Header.INSTANCE: run, Header.STEP: "tell", Header.OPERATION: "do", Header.ATTEMPT: "1"}
@@ -312,4 +312,62 @@ def test_a_consumer_whose_rows_somebody_holds_unread_goes_on() -> None:
     work.process([msgspec.structs.replace(event, topic=DESK.events)], 1)
     with store.transaction() as transaction:
         assert transaction.sql.execute("SELECT count FROM shelves").fetchall() == [(9,), (9,)]
+    store.close()
+
+
+# --------------------------------------------------------------------------- answers that are given later
+
+
+class Untold(Rejection, tag="untold"):
+    desk_id: str
+
+
+class TellLater(Command[Told | Untold], tag="tell-later"):
+    desk_id: str
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (Sat(desk_id="d-1"), "tell_later answered with Sat, expected InProgress | Told | Untold"),
+        (Fault(reason="the bank is away"), "tell_later answered with Fault, expected"),
+        (InProgress(), "InProgress is no definite answer"),
+        (Told(desk_id="d-9", hour=4), "Told is for desk_id 'd-9', and what is in progress for 'd-1'"),
+        (Told(desk_id="d-1", hour=24), "could not be read by its saga"),
+    ],
+)
+def test_what_is_no_answer_to_a_command_in_progress_is_refused_and_a_right_one_still_taken(
+    reply: Event, says: str
+) -> None:
+    desk, tickets = Service(DESK), list[Ticket]()
+
+    @desk.handles
+    def tell_later(sql: Sql, command: TellLater, ticket: Ticket) -> Told | Untold | InProgress:
+        tickets.append(ticket)
+        return InProgress()
+
+    store = SqliteParticipantStore(":memory:")
+    command = a_command_of(instance_id("meeting", "d-1", 1), TellLater(desk_id="d-1"))
+    desk.process([command], store, 1)
+    with store.transaction() as transaction, pytest.raises(HandlerError) as refused:
+        desk.settle(transaction, tickets[0], reply, 2)
+    assert says in str(refused.value)
+    with store.transaction() as transaction:
+        assert desk.settle(transaction, tickets[0], Untold(desk_id="d-1"), 3)
+        row = transaction.recall(tickets[0].instance_id, "tell", "do")
+    assert row is not None
+    assert (row.answer, row.is_refusal) == ("untold", True)
+    assert [row.event_type for row in store.unpublished(9)] == ["sagas.in-progress", "untold"]
+    store.close()
+
+
+def test_what_an_older_release_has_left_in_progress_is_answered_with_what_can_be_read() -> None:
+    desk, store = Service(DESK), SqliteParticipantStore(":memory:")
+    ticket = Ticket(instance_id("meeting", "d-1", 1), "tell")
+    with store.transaction() as transaction:
+        row = BarrierRow(instance_id=ticket.instance_id, step="tell", operation="do", command_hash=b"h")
+        transaction.remember(row, 1)
+        with pytest.raises(HandlerError, match="Fault has no desk_id"):
+            desk.settle(transaction, ticket, Fault(), 2)
+        assert desk.settle(transaction, ticket, Untold(desk_id="d-1"), 3)
     store.close()
