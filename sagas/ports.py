@@ -207,6 +207,10 @@ class ParticipantTransaction(Protocol):
         """What was last touched before this time may have been forgotten by the barrier; 0: nothing was ever."""
         ...
 
+    def correct_forgotten(self, before_ms: int) -> None:
+        """Have `forgotten_ms` be this: what it was lies in the future."""
+        ...
+
     def prefetch(self, operations: Collection[OperationKey]) -> None:
         """Read at once what `recall` is going to be asked of. It changes no answer."""
 

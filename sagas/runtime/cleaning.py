@@ -6,6 +6,10 @@ whatever size never keeps a message waiting for longer than one step; then it re
 
 How long things are kept follows from what can still come. A topic of ours keeps its messages for 7 days and a retry
 keeps its id, so what was seen 30 days ago cannot be read again.
+
+How old something is two clocks have to say: this process's, and the broker's, by what was read last. What is taken away
+does not come back when a clock that was wrong once is right again; so nothing goes before something was read, and
+while nothing is read nothing grows old.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +39,8 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
 
     `processed_ms`: the ids of messages that were dealt with. `journal_ms`: the journals of runs, from their end
     on. `runs_ms`: the runs themselves. `barrier_ms`: what a participant did, and its answers. Raises ValueError for
-    `processed_ms` below 1: every id would be forgotten at once, and no message be known again.
+    `processed_ms` below 1: every id would be forgotten at once, and no message be known again. And for a `barrier_ms`
+    below a day: by that a barrier that was cleaned by a wrong clock is known (`may_be_forgotten`).
     """
 
     processed_ms: int = PROCESSED_KEPT_MS
@@ -46,6 +51,8 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.processed_ms < 1:
             raise ValueError(f"processed_ms={self.processed_ms}: expected milliseconds, PROCESSED_KEPT_MS as a rule")
+        if 0 < self.barrier_ms < DAY_MS:
+            raise ValueError(f"barrier_ms={self.barrier_ms}: expected 0 (for ever) or a day at least, {DAY_MS}")
 
 
 class RunsCleaner(Protocol):
@@ -80,9 +87,9 @@ class Chore:
         """Whether it is time for a step. A clock that was set back puts off none."""
         return self._next_ms is None or now_ms >= self._next_ms or now_ms < self._next_ms - REST_MS
 
-    def step(self, now_ms: int) -> None:
+    def step(self, now_ms: int, read_ms: int) -> None:
         """Take one."""
-        has_more = self._step(now_ms - self._kept_ms, now_ms)
+        has_more = self._step(min(now_ms, read_ms) - self._kept_ms, now_ms)
         self._next_ms = now_ms + (STEP_EVERY_MS if has_more else REST_MS)
 
 
@@ -96,11 +103,11 @@ class Cleaning:
         """Whether one of them is to take a step. Cheap."""
         return any(chore.is_due(now_ms) for chore in self._chores)
 
-    def step(self, now_ms: int) -> None:
-        """Take one step of each that is due."""
+    def step(self, now_ms: int, read_ms: int | None = None) -> None:
+        """Take one step of each that is due. `read_ms`: when the broker got what was read last."""
         for chore in self._chores:
             if chore.is_due(now_ms):
-                chore.step(now_ms)
+                chore.step(now_ms, now_ms if read_ms is None else read_ms)
 
 
 def runs_cleaning(cleaner: RunsCleaner, keeping: Keeping) -> Cleaning:

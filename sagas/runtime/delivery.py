@@ -4,6 +4,7 @@ The headers say whose it is and the payload what is asked. Each can be unreadabl
 command whose body nobody can read still has a saga that waits for its answer.
 """
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from itertools import repeat
@@ -23,6 +24,8 @@ from sagas.runtime.handlers import Handler
 
 RETRIABLE = "retriable"
 """The value of the header `kind`."""
+
+_log = logging.getLogger("sagas.participant")
 
 _UNIX_MS = re.compile(r"\A[0-9]{0,15}\Z")
 CLOCKS_APART_MS = 24 * 3600 * 1000
@@ -135,9 +138,18 @@ def begun_by(row: BarrierRow) -> tuple[str, str] | None:
     return msgspec.json.decode(row.answer_data, type=tuple[str, str]) if row.answer_data else None
 
 
-def may_be_forgotten(transaction: ParticipantTransaction, claim: Claim) -> bool:
-    """Whether nothing is remembered of an operation, perhaps because it was cleaned away."""
+def may_be_forgotten(transaction: ParticipantTransaction, claim: Claim, latest_ms: int) -> bool:
+    """Whether nothing is remembered of an operation, perhaps because it was cleaned away.
+
+    `latest_ms` is the later one of what the clocks here and of the broker say.
+    """
     forgotten_ms = transaction.forgotten_ms
+    if forgotten_ms > latest_ms - CLOCKS_APART_MS:
+        # Everything is remembered for a day at least: a clock that was ahead has cleaned. What it took had been touched
+        # before now; what is asked for from now on is not among it.
+        forgotten_ms = latest_ms - CLOCKS_APART_MS
+        _log.error("a clock that was ahead has cleaned the barrier: what was asked before now may be forgotten")
+        transaction.correct_forgotten(forgotten_ms)
     if not forgotten_ms or claim.since_ms >= forgotten_ms + CLOCKS_APART_MS:
         return False
     # An undo whose do is remembered has something to go by.

@@ -164,7 +164,7 @@ class Service:
     def _pass(self, transaction: ParticipantTransaction, incoming: Incoming, delivery: Delivery, now_ms: int) -> None:
         claim = delivery.claim
         known = transaction.recall(claim.instance_id, claim.step, claim.operation)
-        is_forgotten = known is None and may_be_forgotten(transaction, claim)
+        is_forgotten = known is None and may_be_forgotten(transaction, claim, _latest(incoming, now_ms))
         is_late = 0 < claim.deadline_ms < now_ms
         match barrier.meet(known, delivery.body_hash, is_late=is_late, is_forgotten=is_forgotten):
             case "carry out":
@@ -191,7 +191,11 @@ class Service:
         """Keep what cannot be carried out as a dead letter, and answer its saga, so that it need not wait."""
         claim = unreadable.claim
         known = transaction.recall(claim.instance_id, claim.step, claim.operation) if claim is not None else None
-        is_forgotten = claim is not None and claim.operation == "do" and may_be_forgotten(transaction, claim)
+        is_forgotten = (
+            claim is not None
+            and claim.operation == "do"
+            and may_be_forgotten(transaction, claim, _latest(incoming, now_ms))
+        )
         answered = barrier.refuse(known, is_forgotten=is_forgotten)
         if claim is not None and known is not None and answered == "answer again":
             transaction.add_outbox([self._remembered(claim, known, now_ms)])
@@ -286,3 +290,7 @@ class Service:
         message_id = answer_id(claim.command_id)
         headers = claim_headers(claim)
         return answer_row(self.participant, message_id, known.answer, known.answer_data, claim.key, headers, now_ms)
+
+
+def _latest(incoming: Incoming, now_ms: int) -> int:
+    return max(now_ms, incoming.timestamp_ms)

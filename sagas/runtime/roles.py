@@ -56,9 +56,11 @@ class OrchestratorWork:
         self._guard = TimeoutGuard()
         self._pulse = orchestrator.pulse()
         self._pulse_ms = 0
+        self._read_ms = 0
 
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
         """Decide a batch."""
+        self._read_ms = _last_ms(batch, self._read_ms)
         if self._membership is not None:
             self._membership.enter(now_ms)
         self._pulse = self._pulse.after(self._orchestrator.process(batch, now_ms))
@@ -74,7 +76,7 @@ class OrchestratorWork:
     def is_due(self, now_ms: int) -> bool:
         """Whether a timer is due, or it is time to look."""
         due_ms = self._pulse.next_due_ms
-        if self._cleaning.is_due(now_ms):
+        if self._read_ms and self._cleaning.is_due(now_ms):
             return True
         return (due_ms is not None and due_ms <= now_ms) or abs(now_ms - self._pulse_ms) >= PULSE_MS_MAX
 
@@ -83,8 +85,9 @@ class OrchestratorWork:
         if self._membership is not None and abs(now_ms - self._renewed_ms) >= PULSE_MS_MAX:
             self._membership.renew(caught_up, now_ms)
             self._renewed_ms = now_ms
-        self._cleaning.step(now_ms)
-        read_ms = self._read_ms(caught_up) if caught_up is not None else 0
+        if self._read_ms:
+            self._cleaning.step(now_ms, self._read_ms)
+        read_ms = self._read_until(caught_up) if caught_up is not None else 0
         has_more = bool(read_ms)
         # Asked again after each batch of them: a burst is to be noticed while most of it is still to come.
         while self._guard.may_fire(now_ms, self._pulse.next_due_ms) and has_more:
@@ -96,7 +99,7 @@ class OrchestratorWork:
         self._pulse, self._pulse_ms = self._orchestrator.pulse(), now_ms
         return self._pulse.in_flight > 0
 
-    def _read_ms(self, caught_up: CaughtUp) -> int:
+    def _read_until(self, caught_up: CaughtUp) -> int:
         if self._membership is None:
             return caught_up.ms
         read_ms = self._membership.read_by_all_ms(caught_up)
@@ -115,6 +118,11 @@ def _unread(caught_up: CaughtUp, read_ms: int) -> str:
     )
 
 
+def _last_ms(batch: Sequence[Incoming], before_ms: int) -> int:
+    """When the broker got the last message of a batch; for an empty one what it was before."""
+    return batch[-1].timestamp_ms if batch else before_ms
+
+
 class ServiceWork:
     """A participant in the loop: commands, and forgetting in small steps. `keeping` says how long things are kept."""
 
@@ -122,9 +130,11 @@ class ServiceWork:
         self._service = service
         self._store = store
         self._cleaning = service_cleaning(store, keeping or Keeping())
+        self._read_ms = 0
 
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
         """Carry out a batch."""
+        self._read_ms = _last_ms(batch, self._read_ms)
         self._service.process(batch, self._store, now_ms)
 
     def is_awaiting(self) -> bool:
@@ -137,9 +147,10 @@ class ServiceWork:
 
     def is_due(self, now_ms: int) -> bool:
         """Whether it is time to forget."""
-        return self._cleaning.is_due(now_ms)
+        return self._read_ms > 0 and self._cleaning.is_due(now_ms)
 
     def after_poll(self, caught_up: CaughtUp | None, now_ms: int) -> bool:
         """Forget a few rows now and then. A participant awaits no answers."""
-        self._cleaning.step(now_ms)
+        if self._read_ms:
+            self._cleaning.step(now_ms, self._read_ms)
         return False

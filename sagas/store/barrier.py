@@ -29,6 +29,7 @@ _RECALL_FIRST = f"""
     LEFT JOIN barrier ON instance_id = ? AND step = ? AND operation = ?
 """  # noqa: S608 - our own words only
 _FORGOTTEN = "SELECT before_ms FROM barrier_forgotten"
+_CORRECT = "UPDATE barrier_forgotten SET before_ms = ?"
 _REMEMBER = f"""
     INSERT INTO barrier ({_COLUMNS}, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """  # noqa: S608 - our own words only
@@ -73,6 +74,11 @@ class BarrierTable:
         if self._forgotten_ms is None:
             self._forgotten_ms = int(self._database.value(_FORGOTTEN))
         return self._forgotten_ms
+
+    def correct_forgotten(self, before_ms: int) -> None:
+        """Have this be the time instead."""
+        self._database.change(_CORRECT, (before_ms,))
+        self._forgotten_ms = before_ms
 
     def prefetch(self, operations: Collection[OperationKey]) -> None:
         """Read what is known of these operations, in one query."""

@@ -168,6 +168,10 @@ class SqliteParticipantTransaction:
         """What was last touched before this time may have been forgotten by the barrier; 0: nothing was ever."""
         return self._barrier.forgotten_ms
 
+    def correct_forgotten(self, before_ms: int) -> None:
+        """Have `forgotten_ms` be this: what it was lies in the future."""
+        self._barrier.correct_forgotten(before_ms)
+
     def prefetch(self, operations: Collection[OperationKey]) -> None:
         """Read at once what `recall` is going to be asked of."""
         self._barrier.prefetch(operations)

@@ -9,7 +9,7 @@ import pytest
 from sagas.config import Settings
 from sagas.core.effects import Action, Operate
 from sagas.errors import SettingsError
-from sagas.ports import InstanceFilter, JournalRow
+from sagas.ports import Incoming, InstanceFilter, JournalRow
 from sagas.records import TRANSIENT_S
 from sagas.retention import keeping_of
 from sagas.runtime.cleaning import (
@@ -72,6 +72,7 @@ def test_an_inbox_is_emptied_a_step_a_turn_until_nothing_old_is_left_and_then_lo
     store = SqliteStore(":memory:")
     counting = Counting(2 * STEP_MAX + 7)
     work = OrchestratorWork(Orchestrator([order_saga.definition], store), None, runs_cleaning(counting, Keeping()))
+    work.process([a_message(NOW_MS)], NOW_MS)
     now_ms = NOW_MS
     while now_ms < NOW_MS + REST_MS:
         if work.is_due(now_ms):
@@ -82,6 +83,28 @@ def test_an_inbox_is_emptied_a_step_a_turn_until_nothing_old_is_left_and_then_lo
     counting.old = 3
     work.after_poll(None, now_ms + PULSE_MS_MAX)
     assert counting.old == 0
+    store.close()
+
+
+def a_message(at_ms: int) -> Incoming:
+    """Nothing that anybody could read, but it says when the broker got it."""
+    return Incoming(id="m", topic="orders", partition=0, offset=0, timestamp_ms=at_ms, payload=b"?", headers={})
+
+
+@pytest.mark.parametrize(("ahead_ms", "broker_ahead_ms"), [(100 * DAY_MS, 0), (0, 100 * DAY_MS), (5 * DAY_MS, DAY_MS)])
+def test_what_is_old_is_said_by_the_slower_of_two_clocks_this_process_and_the_broker(
+    ahead_ms: int, broker_ahead_ms: int
+) -> None:
+    store, counting = SqliteStore(":memory:"), Counting(0)
+    work = OrchestratorWork(Orchestrator([order_saga.definition], store), None, runs_cleaning(counting, Keeping()))
+    work.after_poll(None, NOW_MS + ahead_ms)
+    assert counting.steps == [], "nothing was read yet"
+    assert not work.is_due(NOW_MS + ahead_ms)
+    work.process([a_message(NOW_MS + broker_ahead_ms)], NOW_MS + ahead_ms)
+    work.after_poll(None, NOW_MS + ahead_ms)
+    assert [before_ms + PROCESSED_KEPT_MS for before_ms, _ in counting.steps] == [
+        NOW_MS + min(ahead_ms, broker_ahead_ms)
+    ]
     store.close()
 
 
@@ -265,8 +288,13 @@ async def test_cleaning_goes_on_beside_the_work_by_itself_as_it_is_told() -> Non
         await shop.publish_start("order", an_order("new"))
         await shop.settle()
         shop.clock.advance(DAY_MS + REST_MS)
-        await shop.work()
-        assert {key: bool(rows) for key, rows in journals(shop).items()} == {"old": False, "new": True}
+        await shop.publish_start("order", an_order("newest"))
+        await shop.settle()
+        assert {key: bool(rows) for key, rows in journals(shop).items()} == {
+            "old": False,
+            "new": True,
+            "newest": True,
+        }
 
 
 # --------------------------------------------------------------------------- crash points
@@ -357,6 +385,7 @@ async def test_a_key_can_be_used_again_once_nothing_that_is_on_its_way_can_mean_
         await shop.publish_start("order", an_order("o-1"))
         await shop.settle()
         shop.clock.advance(9 * DAY_MS)
+        await shop.publish_start("order", an_order("o-2"))
         await shop.work()
         assert shop.store.instance("order", "o-1") is None
         shop.clock.advance(PROCESSED_KEPT_MS - DAY_MS)
@@ -364,6 +393,7 @@ async def test_a_key_can_be_used_again_once_nothing_that_is_on_its_way_can_mean_
         await shop.work()
         assert shop.store.instance("order", "o-1") is None
         shop.clock.advance(2 * DAY_MS)
+        await shop.publish_start("order", an_order("o-3"))
         await shop.work()
         await shop.publish_start("order", an_order("o-1"))
         await shop.work()

@@ -26,12 +26,20 @@ class Desk:
     def __init__(self, service: Service, migrations: Sequence[Migration], path: str | Path = ":memory:") -> None:
         self.service = service
         self.store = SqliteParticipantStore(path, migrations)
+        self.now_ms = NOW_MS
+        """What the clocks say, here and at the broker."""
         self._offsets = count()
 
     def hand(
         self, command: Command[Event], step: str, operation: Operation = "do", *, attempt: int = 1, since_ms: int = 0
     ) -> list[OutboxRow]:
         """Let the service deal with a command; its new answers. `since_ms` says when its step was first asked for."""
+        return self._deal_with(self.incoming(command, step, operation, attempt=attempt, since_ms=since_ms))
+
+    def incoming(
+        self, command: Command[Event], step: str, operation: Operation = "do", *, attempt: int = 1, since_ms: int = 0
+    ) -> Incoming:
+        """A command as it arrives."""
         order_id = str(getattr(command, KEY))
         ticket = ticket_for(order_id, step)
         command_id = derived_id(ticket.instance_id, step, operation)
@@ -44,20 +52,25 @@ class Desk:
             Header.ATTEMPT: str(attempt),
             **({Header.SINCE: str(since_ms)} if since_ms else {}),
         }
-        return self.hand_raw(payload, headers, command_id)
+        return self._incoming(payload, headers, command_id)
 
     def hand_raw(self, payload: bytes, headers: dict[str, str], message_id: str = "m-1") -> list[OutboxRow]:
         """Let the service deal with any message; its new answers."""
-        incoming = Incoming(
+        return self._deal_with(self._incoming(payload, headers, message_id))
+
+    def _incoming(self, payload: bytes, headers: dict[str, str], message_id: str) -> Incoming:
+        return Incoming(
             id=message_id,
             topic=self.service.participant.commands,
             partition=0,
             offset=next(self._offsets),
-            timestamp_ms=NOW_MS,
+            timestamp_ms=self.now_ms,
             payload=payload,
             headers=headers,
         )
-        self.service.process([incoming], self.store, NOW_MS)
+
+    def _deal_with(self, incoming: Incoming) -> list[OutboxRow]:
+        self.service.process([incoming], self.store, self.now_ms)
         return self.answers()
 
     def answers(self) -> list[OutboxRow]:

@@ -7,11 +7,12 @@ import pytest
 from sagas.core.effects import Operate, Send
 from sagas.core.ids import instance_id
 from sagas.core.instance import STUCK, Operation
-from sagas.core.messages import Undeliverable
+from sagas.core.messages import Undeliverable, tag_of
 from sagas.ports import BarrierRow
-from sagas.runtime.cleaning import DAY_MS, Keeping
+from sagas.runtime.cleaning import DAY_MS, REST_MS, Keeping
 from sagas.runtime.delivery import CLOCKS_APART_MS, FORGOTTEN
 from sagas.runtime.orchestrator import Orchestrator
+from sagas.runtime.roles import ServiceWork
 from sagas.store.participant import SqliteParticipantStore
 from sagas.testing.world import World
 from services.contracts import Item, ReleaseInventory, ReserveInventory
@@ -42,6 +43,7 @@ def forgetful() -> Iterator[Desk]:
     desk.hand(RESERVE, "reserve")
     assert not desk.store.forget_operations(NOW_MS + 1, 500)
     assert (desk.rows(BARRIER), desk.rows(KETTLES)) == ([], [(6,)])
+    desk.now_ms = NOW_MS + 40 * DAY_MS
     yield desk
     desk.store.close()
 
@@ -118,7 +120,51 @@ def a_row(number: int, operation: Operation, *, answer: str, is_blocked: bool = 
     )
 
 
+@pytest.mark.parametrize("by_days", [300, 0.5, -0.5])
+def test_a_time_that_only_a_wrong_clock_can_have_noted_is_taken_back(by_days: float) -> None:
+    desk = Desk(inventory, migrations(SHELF))
+    with desk.store.transaction() as transaction:
+        transaction.sql.execute("UPDATE barrier_forgotten SET before_ms = ?", [NOW_MS + int(by_days * DAY_MS)])
+    before = [
+        desk.hand(RESERVE, "before", since_ms=NOW_MS - 1),
+        desk.hand(RELEASE, "before", "undo", since_ms=NOW_MS - 1),
+    ]
+    assert [[answer.event_type for answer in answers] for answers in before] == [[], [tag_of(Undeliverable)]]
+    (reserved,) = desk.hand(RESERVE, "reserve", since_ms=NOW_MS)
+    assert reserved.event_type == "inventory.reserved"
+    with desk.store.transaction() as transaction:
+        assert transaction.forgotten_ms == NOW_MS - CLOCKS_APART_MS
+    desk.store.close()
+
+
+def test_a_clock_that_is_behind_the_brokers_takes_nothing_back() -> None:
+    desk = Desk(inventory, migrations(SHELF))
+    desk.hand(RESERVE, "reserve")
+    desk.store.forget_operations(NOW_MS + 1, 500)
+    desk.now_ms = NOW_MS + 40 * DAY_MS
+    command = desk.incoming(RESERVE, "reserve")
+    inventory.process([command], desk.store, NOW_MS - 300 * DAY_MS)
+    assert desk.answers() == []
+    with desk.store.transaction() as transaction:
+        assert transaction.forgotten_ms == NOW_MS + 1
+    desk.store.close()
+
+
 # --------------------------------------------------------------------------- whole systems
+
+
+@WORLD
+async def test_a_clock_that_is_a_year_ahead_once_makes_nothing_be_forgotten() -> None:
+    async with World([order_saga.definition], SERVICES) as shop:
+        await shop.publish_start("order", an_order("o-1"))
+        await shop.settle()
+        work = ServiceWork(inventory, shop.stores["inventory"])
+        await shop.publish_start("order", an_order("o-2"))
+        for ahead_ms in (365 * DAY_MS, 0):
+            work.after_poll(None, shop.clock.now_ms() + ahead_ms)
+        await shop.settle()
+        assert order(shop, "o-2").state == "completed"
+        assert len(rows(shop, "inventory", BARRIER)) == 2
 
 
 async def an_order_undone_after_forty_days(keeping: Keeping) -> tuple[World, str]:
@@ -130,6 +176,10 @@ async def an_order_undone_after_forty_days(keeping: Keeping) -> tuple[World, str
     await shop.publish_start("order", an_order("o-1", address="nowhere"))
     await shop.work()
     shop.clock.advance(40 * DAY_MS)
+    await shop.work()
+    await shop.publish_start("order", an_order("o-2"))  # what is read says how late it is
+    await shop.work()
+    shop.clock.advance(REST_MS)
     await shop.work()
     await shop.nodes["shipping"].start()
     for _ in range(50):
@@ -144,7 +194,7 @@ async def test_a_run_that_would_undo_what_was_forgotten_is_stuck_and_says_why() 
     assert state == STUCK
     assert "SAGAS_BARRIER_DAYS" in order(shop, "o-1").reason
     assert [step.effect for step in order(shop, "o-1").steps if step.name == "pay"] == ["done"]
-    assert rows(shop, "payments", "SELECT count(*) FROM movements") == [(1,)]
+    assert rows(shop, "payments", "SELECT count(*) FROM movements") == [(2,)], "each was paid, nothing was given back"
     await shop.__aexit__()
 
 

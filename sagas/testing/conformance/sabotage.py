@@ -95,6 +95,9 @@ class _Sabotaged:
     def forgotten_ms(self) -> int:
         return self._transaction.forgotten_ms
 
+    def correct_forgotten(self, before_ms: int) -> None:
+        self._transaction.correct_forgotten(before_ms)
+
     def prefetch(self, operations: Collection[OperationKey]) -> None:
         self._transaction.prefetch(operations)
 

@@ -106,6 +106,10 @@ class WatchedParticipantTransaction:
         """From when on all is remembered."""
         return self._inner.forgotten_ms
 
+    def correct_forgotten(self, before_ms: int) -> None:
+        """From when on all is remembered after all."""
+        self._inner.correct_forgotten(before_ms)
+
     def prefetch(self, operations: Collection[OperationKey]) -> None:
         """Read at once what is going to be asked."""
         self._life.reach("store.prefetch.before")
