@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from sagas import Command, DefinitionError, Event, Participant, Rejection, Saga, unchanged
+from sagas.broker.outgoing import checked_name
+from sagas.errors import SagaError, SettingsError
 
 A = Participant("a", key="thing_id")
 B = Participant("b", key="account_id")
@@ -605,6 +607,14 @@ def test_a_mistake_is_refused_with_its_line_and_its_remedy(
     assert problem in str(error)
     assert remedy in error.remedy
     assert names_a_line_of(error, write), f"{error.where} is no line of {write.__name__}"
+
+
+@pytest.mark.parametrize("name", ["", "2024", "²", "x" * 247, "α" * 124])
+def test_a_participant_whose_topics_no_broker_would_have_is_refused_where_it_is_made(name: str) -> None:
+    with pytest.raises(SagaError, match="its topics cannot have this name"):
+        Participant(name, key="order_id")
+    with pytest.raises(SettingsError):
+        checked_name("topic", name and f"{name}-commands" if not name.isdigit() else name)
 
 
 def test_a_saga_without_a_flow_says_so_when_it_is_used() -> None:
