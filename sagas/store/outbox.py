@@ -11,12 +11,14 @@ acknowledged (`note_published`); the next transaction of this object, or the nex
 away as well. A crash before that leaves them in the table, and they are published again under the same ids.
 """
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
 import msgspec
 
+from sagas.errors import StoreError
 from sagas.ports import OutboxRow
 from sagas.store.database import Database
 from sagas.store.encoding import blob, pack, pack_id, unpack_headers, unpack_id
@@ -30,12 +32,16 @@ _INSERT = """
 UNPUBLISHED = """
     SELECT seq, id, event_type, payload, created_at, aggregate_type, aggregate_id, topic, key, headers
     FROM outbox
+    WHERE seq > ?
     ORDER BY seq
     LIMIT ?
 """
-"""The publisher's query."""
+"""The publisher's query: from which number on, and how many."""
 
 _REMOVE = "DELETE FROM outbox WHERE seq BETWEEN ? AND ?"
+
+
+_log = logging.getLogger("sagas.store")
 
 
 class OutboxTable:
@@ -48,6 +54,7 @@ class OutboxTable:
         self._committed: deque[OutboxRow] | None = None
         self._published: list[int] = []
         self._removed = 0
+        self._damaged: set[int] = set()
 
     # ------------------------------------------------------------------ inside a transaction
 
@@ -100,7 +107,28 @@ class OutboxTable:
         """The oldest rows not yet published, in `seq` order."""
         if self._published:
             self.mark_published(())
-        return [_read(*row) for row in self._database.rows(UNPUBLISHED, (count_max,))]
+        found: list[OutboxRow] = []
+        after, wanted = 0, count_max
+        while wanted:
+            rows = self._database.rows(UNPUBLISHED, (after, wanted))
+            for row in rows:
+                try:
+                    found.append(_read(*row))
+                except StoreError as error:
+                    self._pass_over(row[0], error)
+            if len(rows) < wanted:
+                break
+            after, wanted = rows[-1][0], count_max - len(found)
+        return found
+
+    def _pass_over(self, seq: int, damage: StoreError) -> None:
+        """Leave a damaged row where it is, and say so once: the others go on."""
+        if seq not in self._damaged:
+            self._damaged.add(seq)
+            _log.error(
+                "%s: row %d of the outbox is not published: %s, or remove the row: who waits for it asks again",
+                self._database.name, seq, damage,
+            )  # fmt: skip
 
     def mark_published(self, seqs: Sequence[int]) -> None:
         """Take these rows away, and those that were noted, in a transaction of its own."""

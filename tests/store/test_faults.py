@@ -261,6 +261,26 @@ def test_a_record_takes_as_little_room_as_its_content(store: TunedStore) -> None
     assert len(pack_instance(an_instance("o-1"))) < 0.4 * len(BY_NAME)
 
 
+def test_a_damaged_row_of_the_outbox_keeps_none_of_the_others_from_being_published(
+    path: Path, store: TunedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(store, Changes(outbox=[an_outbox_row(name) for name in ("a", "b", "c", "d", "e")]))
+    other = Database(path)
+    with other.transaction():
+        other.change("UPDATE outbox SET headers = x'c1' WHERE seq IN (1, 2, 4)")
+    for _ in range(2):
+        assert [row.seq for row in store.unpublished(9)] == [3, 5]
+    assert [row.seq for row in store.unpublished(1)] == [3]
+    assert [row.seq for row in store.unpublished(2)] == [3, 5]
+    assert [message for message in caplog.messages if "row 4 of the outbox is not published" in message] == [
+        caplog.messages[-1]
+    ]
+    store.mark_published([3, 5], NOW_MS)
+    assert store.unpublished(9) == []
+    assert other.rows("SELECT seq FROM outbox") == [(1,), (2,), (4,)], "it waits for a person"
+    other.close()
+
+
 # --------------------------------------------------------------------------- a damaged file
 
 
