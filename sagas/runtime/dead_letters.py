@@ -39,7 +39,10 @@ PAYLOAD_KEPT_MAX = 64 * 1024
 """Bytes of a payload that are kept: in base64, with headers and reason, it still is a message that can be read."""
 
 HEADERS_KEPT_MAX = 16 * 1024
-"""Bytes of headers that are kept; the broker lets through 100,000."""
+"""Bytes of headers that are kept, as the broker counts them; it lets through 100,000."""
+
+HEADER_FRAMING_BYTES = 10
+"""What the broker counts besides for each."""
 
 _OFFSET_MAX = 2**63 - 1  # what a column holds; a broker's offsets are unsigned
 
@@ -158,7 +161,7 @@ def _bounded(headers: Mapping[str, str]) -> dict[str, str]:
     kept: dict[str, str] = {}
     size = 0
     for name, value in headers.items():
-        size += len(name) + len(value)
+        size += len(name.encode(errors="replace")) + len(value.encode(errors="replace")) + HEADER_FRAMING_BYTES
         if size > HEADERS_KEPT_MAX:
             break
         kept[_encodable(name)] = _encodable(value)

@@ -151,10 +151,20 @@ def incoming(payload: bytes, headers: dict[str, str] | None = None, defect: str 
         (incoming(b"\0" * 64_000_000), False),
         (incoming(b"x", {"a": "b" * HEADERS_KEPT_MAX}), False),
         (incoming(b"x", {str(n): "\0" * 255 for n in range(390)}), False),
+        (incoming(b"x", {chr(n): "é" for n in range(0x100, 0x800)}), False),
         (incoming(b"x", defect="headers: no text"), False),
         (incoming(b"x", {"lone": "\ud800"}), False),
     ],
-    ids=["just fits", "a byte more", "64 MB", "long header", "many headers", "unreadable headers", "lone surrogate"],
+    ids=[
+        "just fits",
+        "a byte more",
+        "64 MB",
+        "long header",
+        "many headers",
+        "many tiny headers",
+        "unreadable headers",
+        "lone surrogate",
+    ],
 )
 def test_a_letter_and_its_notice_are_bounded_whatever_comes(message: Incoming, is_whole: bool) -> None:
     letter, row = dead_letter(message, "r\0" * 5_000, 1, read_by="orchestrator", key_field="order_id")
