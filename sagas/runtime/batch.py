@@ -14,15 +14,25 @@ from sagas.core.effects import Decision, Operate, Send
 from sagas.core.ids import answer_id
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
+from sagas.core.republished import first_id
 from sagas.ports import Incoming, ParkedRow, StoreTransaction, TimerRow
 from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import published_again
 from sagas.runtime.deciding import READ_BY
-from sagas.runtime.intake import ForeignItem, Item, PoisonItem, ReplyItem, SignalItem, StartItem, wanted_runs
+from sagas.runtime.intake import (
+    ForeignItem,
+    Item,
+    PoisonItem,
+    ReplyItem,
+    SignalItem,
+    StartItem,
+    copies_among,
+    wanted_runs,
+)
 from sagas.runtime.parking import Parking
 from sagas.runtime.planning import plan
 from sagas.runtime.pulse import Drift, drift_of
-from sagas.runtime.rows import audit_row
+from sagas.runtime.rows import audit_row, tried_mark
 
 PUT_OFF_MS = 60_000
 """After how long a timer is looked at again that no node here can fire: none knows its saga's version, or all fail."""
@@ -36,12 +46,14 @@ class Batch(Parking):
     def __init__(self, catalog: Catalog, transaction: StoreTransaction, now_ms: int) -> None:
         super().__init__(catalog, transaction, now_ms)
         self._seen: set[str] = set()
+        self._copies: dict[str, str] = {}
 
     # ----------------------------------------------------------------- reading
 
     def load(self, items: Sequence[Item]) -> None:
         """Read what the items need: which are known already, and the instances they are for."""
-        self._seen = self._transaction.seen([item.incoming.id for item in items])
+        self._copies = copies_among(items)
+        self._seen = self._transaction.seen([*(item.incoming.id for item in items), *self._copies.values()])
         self._keep(self._transaction.load({i.instance_id for i in items if isinstance(i, ReplyItem)}).values())
         keys: dict[str, set[str]] = {}
         for item in items:
@@ -73,9 +85,14 @@ class Batch(Parking):
     def take(self, item: Item) -> None:
         """Deal with one message, once."""
         message_id = item.incoming.id
-        if message_id in self._seen or (not isinstance(item, ReplyItem) and self._has_begun(item)):
+        first = self._copies.get(message_id) if self._copies else None
+        if message_id in self._seen or first in self._seen:
+            return
+        if not isinstance(item, ReplyItem) and self._has_begun(item):
             return
         self._seen.add(message_id)
+        if first is not None:
+            self._seen.add(first)
         match item:  # the most frequent first: not to be of a class costs four times as much as to be
             case ReplyItem():
                 self._take_reply(item.incoming, item.instance_id, item.reply)
@@ -93,6 +110,8 @@ class Batch(Parking):
             case ForeignItem():
                 return  # not noted either: it is nothing to us however often it comes
         self._changes.inbox.append(message_id)
+        if first is not None:
+            self._changes.inbox.append(first)
 
     def fire(self, timer: TimerRow) -> None:
         """Deal with a timer that came due; its row is gone with this batch, unless its saga is not known here."""
@@ -139,13 +158,15 @@ class Batch(Parking):
 
     def fail(self, incoming: Incoming, reason: str) -> None:
         """Deal with a message on which this engine failed: publish it again, or put it among the dead letters."""
-        if self._transaction.seen([incoming.id]):
+        first, tried = first_id(incoming.id, incoming.headers), tried_mark(incoming.id)
+        if self._transaction.seen({incoming.id, first, tried}):
             return
-        self._changes.inbox.append(incoming.id)
         again = published_again(incoming, self._now_ms, read_by=READ_BY, key_field=self._key_field(incoming.topic))
         if again is None:
+            self._changes.inbox += {incoming.id, first}
             self._bury(incoming, reason)
         else:
+            self._changes.inbox.append(tried)  # not its id: what is published again would be taken for a repeat of it
             self._changes.outbox.append(again)
 
     # ----------------------------------------------------------------- writing

@@ -13,6 +13,7 @@ from sagas.core.definition import Definition
 from sagas.core.effects import ClearTimer, Decision, Input, Reply, Send, SetTimer
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
+from sagas.core.republished import first_id
 from sagas.ports import Changes, Incoming, ParkedRow, StoreTransaction, TimerRow
 from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import dead_letter
@@ -64,7 +65,12 @@ class Deciding:
         """Whether a message has begun a run: then it was dealt with, whoever waits for it now."""
         start = item.start if isinstance(item, SignalItem) else item
         run = self._run_of(start) if isinstance(start, StartItem) else None
-        return run is not None and run.begun_by == item.incoming.id
+        if run is None:
+            return False
+        incoming = item.incoming
+        # Whoever waits for it too may not have got it: a copy that comes for him is held against the inbox alone.
+        is_signal = isinstance(item, SignalItem)
+        return run.begun_by == (incoming.id if is_signal else first_id(incoming.id, incoming.headers))
 
     def _run_of(self, item: StartItem) -> Instance | None:
         return self._instances.get(self._ids.get((item.definition.name, item.start.key), ""))
@@ -79,7 +85,8 @@ class Deciding:
         if instance is not None:
             self._decide(self._home_of(instance) or definition, instance.id, item.start, incoming)
             return False
-        decision = begun(decide(definition, None, item.start, self._now_ms), incoming.id)
+        first = first_id(incoming.id, incoming.headers)
+        decision = begun(decide(definition, None, item.start, self._now_ms), first)
         self._adopt(definition, None, decision, item.start, incoming.id)
         return True
 
@@ -177,6 +184,10 @@ class Deciding:
         _log.warning("dead letter from %s/%d at %d: %s", letter.topic, letter.partition, letter.offset, letter.reason)
         self._changes.dead_letters.append(letter)
         self._changes.outbox.append(notice)
+
+    def _forget(self, incoming: Incoming) -> None:
+        """Let a message be dealt with again should it come again."""
+        self._changes.forgotten += {incoming.id, first_id(incoming.id, incoming.headers)}
 
     def _key_field(self, topic: str) -> str:
         return next((d.key for d in self._catalog.definitions if topic in d.topics), "")

@@ -10,6 +10,7 @@ from sagas.core.effects import Reply, Signal, Start
 from sagas.core.envelope import Envelope, Header, Undecodable, decode_data, decode_envelope
 from sagas.core.ids import is_instance_id
 from sagas.core.instance import Operation
+from sagas.core.republished import first_id
 from sagas.errors import DefinitionError, told
 from sagas.ports import Incoming
 
@@ -71,6 +72,12 @@ def wanted_runs(item: Item) -> list[tuple[str, str]]:
         started = wanted_runs(item.start) if item.start is not None else []
         return [*started, *((saga, item.key) for saga in item.sagas)]
     return []
+
+
+def copies_among(items: Sequence[Item]) -> dict[str, str]:
+    """Of those messages that were published again: their id → the one that they came under first."""
+    said = [item.incoming for item in items if Header.FIRST_ID in item.incoming.headers]
+    return {i.id: first for i in said if (first := first_id(i.id, i.headers)) != i.id}
 
 
 class Intake:

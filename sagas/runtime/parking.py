@@ -51,7 +51,7 @@ class Parking(Deciding):
     def give_up(self, row: ParkedRow, reason: str) -> None:
         """Make a dead letter of what was parked too long, and let it come again."""
         self._changes.unparked.append(row.message_id)
-        self._changes.forgotten.append(row.incoming.id)
+        self._forget(row.incoming)
         self._bury(row.incoming, reason)
 
     def _take_parked(self, rows: Sequence[ParkedRow], read: Read) -> None:
@@ -70,7 +70,7 @@ class Parking(Deciding):
             case SignalItem() if saga := self._saga_of(row):
                 self._take_signal(item, saga)
             case PoisonItem(reason=reason):
-                self._changes.forgotten.append(row.incoming.id)
+                self._forget(row.incoming)
                 self._bury(row.incoming, reason)
             case _:
                 self._bury(row.incoming, "it came early, and nothing here waits for it any more")

@@ -122,3 +122,8 @@ def saga_and_key(instance_id: str) -> tuple[str, str] | None:
     """Whose instance `unborn` has spelled so, None for an id."""
     saga, mark, key = instance_id.partition("/")
     return (saga, key) if mark else None
+
+
+def tried_mark(message_id: str) -> str:
+    """Stands in the inbox for a message that was not dealt with: it was published again, under another id."""
+    return f"{message_id}/tried"

@@ -5,7 +5,8 @@ program knows; so this looks at the kit's migrations alone. Sending a letter aga
 own outbox, in the transaction that settles the letter: the process that the file belongs to publishes it,
 and a letter cannot be sent twice. The message goes out under an id of its own, derived from the old one and
 its place in the log: under the old id it would be taken for a repeat. The header `first-id` says the old one, for
-whoever else reads the topic. That the file is there is asked once more under the lock: a projection's
+whoever else reads the topic. The orchestrator goes by that header as well, so the inbox in its file forgets what is
+sent again for it. That the file is there is asked once more under the lock: a projection's
 is removed when a replay has made another one.
 """
 
@@ -20,9 +21,11 @@ from sagas.ports import DeadLetter, OutboxRow
 from sagas.records import Settled
 from sagas.store import dead_letters
 from sagas.store.database import Database
+from sagas.store.encoding import pack_id
 from sagas.store.migrations import applied_migrations
 from sagas.store.outbox import OutboxTable
 from sagas.store.schema import ORCHESTRATOR, OWN_PREFIX, PARTICIPANT
+from sagas.store.transaction import FORGET
 
 
 class LetterFile:
@@ -37,7 +40,7 @@ class LetterFile:
             LetterFile(path, read_only=True).close()  # opened for writing, a file that is not there would be made
         self._database = Database(path, read_only=read_only)
         try:
-            _require_ours(self._database)
+            self._is_orchestrators = _require_ours(self._database)
         except BaseException:
             self._database.close()
             raise
@@ -62,6 +65,8 @@ class LetterFile:
             for letter in letters:
                 refuse_requeue(letter)
                 self._settle(letter, "requeued", who, reason, now_ms)
+            if self._is_orchestrators:
+                self._forget(letters)
             outbox = OutboxTable(self._database)
             outbox.add(requeued(letter, now_ms) for letter in letters)
             outbox.write()
@@ -76,6 +81,11 @@ class LetterFile:
     def close(self) -> None:
         """Give up the connection. Calling it twice does nothing."""
         self._database.close()
+
+    def _forget(self, letters: Sequence[DeadLetter]) -> None:
+        known = {letter.message_id for letter in letters}
+        known |= {first_id(letter.message_id, letter.headers) for letter in letters}
+        self._database.change_many(FORGET, [(pack_id(message_id),) for message_id in known])
 
     def _settle(self, letter: DeadLetter, settled_as: Settled, who: str, reason: str, now_ms: int) -> None:
         refuse_settled(letter)
@@ -126,7 +136,8 @@ def requeued(letter: DeadLetter, now_ms: int) -> OutboxRow:
     )
 
 
-def _require_ours(database: Database) -> None:
+def _require_ours(database: Database) -> bool:
+    """Whether it is the orchestrator's."""
     applied = {name for name in applied_migrations(database) if not name.startswith(OWN_PREFIX)}
     known = next((m for m in (ORCHESTRATOR, PARTICIPANT) if m[0][0] in applied), None)
     if known is None:
@@ -140,3 +151,4 @@ def _require_ours(database: Database) -> None:
         raise SchemaMismatch(
             f"{database.name}: lacks the migration {min(names - applied)!r}; start its process once with this release"
         )
+    return known is ORCHESTRATOR

@@ -74,7 +74,7 @@ _PARKED_EXPIRED = """
 """
 _IS_PURGED = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE instance_id = ?)"
 _SEE = "INSERT INTO inbox (message_id, seen_at) VALUES (?, ?)"
-_FORGET = "DELETE FROM inbox WHERE message_id = ?"
+FORGET = "DELETE FROM inbox WHERE message_id = ?"
 _STANDING = """
     SELECT EXISTS (SELECT 1 FROM members WHERE epoch = ?),
            EXISTS (SELECT 1 FROM parked),
@@ -183,7 +183,7 @@ class SqliteTransaction:
         )
         database.insert_many(_SET_TIMER, map(timer_parameters, changes.timers_set))
         if changes.forgotten:
-            database.change_many(_FORGET, [(pack_id(message_id),) for message_id in changes.forgotten])
+            database.change_many(FORGET, [(pack_id(message_id),) for message_id in changes.forgotten])
         database.insert_many(_SEE, [(pack_id(message_id), changes.now_ms) for message_id in changes.inbox])
         self._outbox.add(changes.outbox)
         self._outbox.write()

@@ -261,11 +261,12 @@ def test_a_requeued_message_of_a_saga_that_has_settled_is_harmless(terminal: Ter
         b'"data":{"items":[{"product_id":"kettle","quantity":1}],"total":"59.98"}}'
     )
     reply = replace(LETTER, topic="inventory", payload=reserved, headers=headers, size=len(reserved))
-    keep(terminal, reply, replace(LETTER, payload=start, headers={}, offset=42, size=len(start)))
+    other_id = timed_id(NOW_MS, "another")
+    keep(terminal, reply, replace(LETTER, message_id=other_id, payload=start, headers={}, offset=42, size=len(start)))
     assert terminal.type("dlq", "requeue", "1", "2", "--reason", "after the repair", "--yes").exit_code == 0
     with closing(SqliteStore(terminal.database)) as store:
         sent = [row for row in store.unpublished(99) if row.event_type == "sagas.requeue"]
-        assert len({row.id for row in sent} | {MESSAGE_ID}) == 3
+        assert len({row.id for row in sent} | {MESSAGE_ID, other_id}) == 4
         incoming = [
             Incoming(
                 id=r.id, topic=r.topic, partition=0, offset=n, timestamp_ms=NOW_MS, payload=r.payload, headers=r.headers
