@@ -216,7 +216,7 @@ class Changes(msgspec.Struct, kw_only=True):
     inbox: list[str] = []
     """Ids of the messages dealt with."""
     forgotten: list[str] = []
-    """Ids of messages that are to be dealt with again should they come again; taken out before `inbox` is noted."""
+    """Ids of messages that are to be dealt with again should they come again; taken out after `inbox` is noted."""
     created: list[Instance] = []
     updated: list[tuple[Instance, int]] = []
     """Each with the revision it had when it was read."""

@@ -32,7 +32,7 @@ from sagas.runtime.intake import (
 from sagas.runtime.parking import Parking
 from sagas.runtime.planning import plan
 from sagas.runtime.pulse import Drift, drift_of
-from sagas.runtime.rows import audit_row, tried_mark
+from sagas.runtime.rows import audit_row, marks_of, tried_mark
 
 PUT_OFF_MS = 60_000
 """After how long a timer is looked at again that no node here can fire: none knows its saga's version, or all fail."""
@@ -106,7 +106,7 @@ class Batch(Parking):
                     self._bury(item.incoming, item.start.reason)
                 self._take_signal(item)
             case PoisonItem(reason=reason):
-                self._bury(item.incoming, reason)
+                self._refuse_or_bury(item.incoming, reason)
             case ForeignItem():
                 return  # not noted either: it is nothing to us however often it comes
         self._changes.inbox.append(message_id)
@@ -152,8 +152,8 @@ class Batch(Parking):
         self._adopt(definition, self._instances[instance_id], decision, message, "")
         self._changes.audit.append(audit_row(instance, decision, message, self._now_ms))
         # What is asked again may have been answered before: that answer comes once more, under the same id.
-        sent = (effect.id for effect in decision.effects if isinstance(effect, Send))
-        self._changes.forgotten += (answer_id(command_id) for command_id in sent)
+        answers = [answer_id(effect.id) for effect in decision.effects if isinstance(effect, Send)]
+        self._changes.forgotten += (known for answer in answers for known in (answer, *marks_of(answer)))
         return decision
 
     def fail(self, incoming: Incoming, reason: str) -> None:
@@ -164,7 +164,7 @@ class Batch(Parking):
         again = published_again(incoming, self._now_ms, read_by=READ_BY, key_field=self._key_field(incoming.topic))
         if again is None:
             self._changes.inbox += {incoming.id, first}
-            self._bury(incoming, reason)
+            self._refuse_or_bury(incoming, reason)
         else:
             self._changes.inbox.append(tried)  # not its id: what is published again would be taken for a repeat of it
             self._changes.outbox.append(again)

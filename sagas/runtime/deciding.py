@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from sagas.core.definition import Definition
 from sagas.core.effects import ClearTimer, Decision, Input, Reply, Send, SetTimer
+from sagas.core.envelope import Header
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
 from sagas.core.republished import first_id
@@ -19,7 +20,7 @@ from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.intake import Item, SignalItem, StartItem
 from sagas.runtime.planning import carry_over_of
-from sagas.runtime.rows import PARKED_MS_MAX, begun, command_row, journal_row, timer_name, unborn
+from sagas.runtime.rows import PARKED_MS_MAX, begun, buried_mark, command_row, journal_row, timer_name, unborn
 
 READ_BY = "orchestrator"
 """Who gave up on a message, in its dead letter."""
@@ -132,7 +133,7 @@ class Deciding:
             return
         spec = definition.step_of(reply.step)
         if spec is not None and spec.to.events != incoming.topic:
-            self._bury(
+            self._refuse(
                 incoming, f"step {reply.step!r} is answered on {spec.to.events!r}, this came on {incoming.topic!r}"
             )
             return
@@ -157,7 +158,10 @@ class Deciding:
             self._park(incoming, instance_id, row_id)
             return
         if decision.verdict == "violation":
-            self._bury(incoming, decision.note)
+            if not isinstance(message, Reply) or decision.moves:
+                self._bury(incoming, decision.note)
+            elif not self._refuse(incoming, decision.note):
+                return  # the journal has it as well
         self._adopt(definition, self._instances[instance_id], decision, message, incoming.id)
 
     def _park(self, incoming: Incoming, instance_id: str, row_id: str = "", for_ms: int = PARKED_MS_MAX) -> None:
@@ -184,6 +188,23 @@ class Deciding:
         _log.warning("dead letter from %s/%d at %d: %s", letter.topic, letter.partition, letter.offset, letter.reason)
         self._changes.dead_letters.append(letter)
         self._changes.outbox.append(notice)
+
+    def _refuse(self, incoming: Incoming, reason: str) -> bool:
+        """Bury what may be read after a repair: an answer comes again under its one id. Whether it was not yet."""
+        self._forget(incoming)
+        mark = buried_mark(incoming.id)
+        if mark in self._changes.inbox or self._transaction.seen([mark]):
+            return False
+        self._changes.inbox.append(mark)
+        self._bury(incoming, reason)
+        return True
+
+    def _refuse_or_bury(self, incoming: Incoming, reason: str) -> None:
+        """The same of any message: what is no answer is not asked for again, and may be repeated long after."""
+        if Header.INSTANCE in incoming.headers:
+            self._refuse(incoming, reason)
+        else:
+            self._bury(incoming, reason)
 
     def _forget(self, incoming: Incoming) -> None:
         """Let a message be dealt with again should it come again."""

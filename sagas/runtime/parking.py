@@ -70,8 +70,7 @@ class Parking(Deciding):
             case SignalItem() if saga := self._saga_of(row):
                 self._take_signal(item, saga)
             case PoisonItem(reason=reason):
-                self._forget(row.incoming)
-                self._bury(row.incoming, reason)
+                self._refuse(row.incoming, reason)
             case _:
                 self._bury(row.incoming, "it came early, and nothing here waits for it any more")
 

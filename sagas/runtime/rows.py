@@ -127,3 +127,13 @@ def saga_and_key(instance_id: str) -> tuple[str, str] | None:
 def tried_mark(message_id: str) -> str:
     """Stands in the inbox for a message that was not dealt with: it was published again, under another id."""
     return f"{message_id}/tried"
+
+
+def buried_mark(message_id: str) -> str:
+    """Stands in the inbox for an answer that is a dead letter and may come again: then it makes no other one."""
+    return f"{message_id}/buried"
+
+
+def marks_of(message_id: str) -> tuple[str, str]:
+    """All that may stand in the inbox for a message besides its id."""
+    return tried_mark(message_id), buried_mark(message_id)

@@ -182,9 +182,9 @@ class SqliteTransaction:
             _CLEAR_TIMER, [(pack_id(instance_id), name) for instance_id, name in changes.timers_cleared]
         )
         database.insert_many(_SET_TIMER, map(timer_parameters, changes.timers_set))
+        database.insert_many(_SEE, [(pack_id(message_id), changes.now_ms) for message_id in changes.inbox])
         if changes.forgotten:
             database.change_many(FORGET, [(pack_id(message_id),) for message_id in changes.forgotten])
-        database.insert_many(_SEE, [(pack_id(message_id), changes.now_ms) for message_id in changes.inbox])
         self._outbox.add(changes.outbox)
         self._outbox.write()
         # These have something now and then only.

@@ -133,6 +133,7 @@ def _unread_by_orchestrator(evidence: Evidence) -> Iterator[Violation]:
     there = {a.message.id: a.message for a in evidence.first_there.values() if a.message.topic in topics}
     with evidence.store.transaction() as transaction:
         known = transaction.seen(list(there)) | {instance.begun_by for instance in evidence.instances}
+        known |= {letter.message_id for letter in evidence.store.dead_letters(DEAD_LETTERS_MAX)}
         parked = {row.message_id for row in transaction.parked_for([i.id for i in evidence.instances])}
     for message_id, message in there.items():
         if message_id not in known and message_id not in parked:
