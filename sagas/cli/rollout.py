@@ -85,6 +85,10 @@ class _Book:
         """All of them."""
         return self._rows
 
+    def definition_count(self) -> int:
+        """How many there are."""
+        return len(self._rows)
+
     def keep_definitions(self, rows: Sequence[DefinitionRow]) -> None:
         """Nothing: a verdict changes nothing."""
 

@@ -100,11 +100,8 @@ class Batch(Parking):
                 if self._take_start(item):
                     return  # not noted in the inbox: its run knows it, and is found by its key
             case SignalItem():
-                if isinstance(item.start, StartItem):
-                    self._take_start(item.start)
-                elif item.start is not None:
-                    self._bury(item.incoming, item.start.reason)
-                self._take_signal(item)
+                if not self._take_event(item):
+                    return  # as below
             case PoisonItem(reason=reason):
                 self._refuse_or_bury(item.incoming, reason)
             case ForeignItem():

@@ -27,6 +27,10 @@ class DefinitionBook(Protocol):
         """Every version that was ever loaded."""
         ...
 
+    def definition_count(self) -> int:
+        """How many versions that are: none is ever taken away."""
+        ...
+
     def keep_definitions(self, rows: Sequence[DefinitionRow]) -> None:
         """Write down those that are not there yet, in a transaction of its own."""
         ...

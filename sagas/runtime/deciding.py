@@ -91,6 +91,21 @@ class Deciding:
         self._adopt(definition, None, decision, item.start, incoming.id)
         return True
 
+    def _take_event(self, item: SignalItem) -> bool:
+        """Begin a run with it if it does that, and give it to whoever waits; False where it is nothing to anybody."""
+        if isinstance(item.start, StartItem):
+            self._take_start(item.start)
+        elif item.start is not None:
+            self._bury(item.incoming, item.start.reason)
+        if item.sagas:
+            self._take_signal(item)
+        found = (self._instances.get(self._ids.get((saga, item.key), "")) for saga in item.elsewhere)
+        waiting = (run for run in found if run is not None and not run.is_ended)
+        left = [run for run in waiting if self._home_of(run) is None]
+        for run in left:
+            self._leave(item.incoming, run, self._row_of(item, run.saga))
+        return bool(item.sagas or item.start or left)
+
     def _take_signal(self, item: SignalItem, only: str = "") -> None:
         """Give it to each run that waits for it, or only to that of one saga; keep it for those that cannot take it."""
         is_for_nobody = True
@@ -116,7 +131,7 @@ class Deciding:
     @staticmethod
     def _row_of(item: SignalItem, saga: str) -> str:
         """The id of the parked row of a signal, where it is for more sagas than one."""
-        return f"{item.incoming.id}/{saga}" if len(item.sagas) > 1 else ""
+        return f"{item.incoming.id}/{saga}" if len(item.sagas) + len(item.elsewhere) > 1 else ""
 
     def _take_reply(self, incoming: Incoming, instance_id: str, reply: Reply) -> None:
         instance = self._instances.get(instance_id)

@@ -13,6 +13,7 @@ from sagas.core.instance import Operation
 from sagas.core.republished import first_id
 from sagas.errors import DefinitionError, told
 from sagas.ports import Incoming
+from sagas.runtime.elsewhere import Elsewhere
 
 
 class StartItem(msgspec.Struct, frozen=True):
@@ -34,7 +35,8 @@ class ReplyItem(msgspec.Struct, frozen=True):
 class SignalItem(msgspec.Struct, frozen=True):
     """An event that runs of `sagas` with the business key `key` may wait for.
 
-    `start` if it begins one, too; a PoisonItem if it would and cannot be read as that.
+    `start` if it begins one, too; a PoisonItem if it would and cannot be read as that. Runs of the sagas `elsewhere`
+    wait for it if they are of a version that is not loaded here.
     """
 
     incoming: Incoming
@@ -42,6 +44,7 @@ class SignalItem(msgspec.Struct, frozen=True):
     key: str
     signal: Signal
     start: "StartItem | PoisonItem | None" = None
+    elsewhere: tuple[str, ...] = ()
 
 
 class PoisonItem(msgspec.Struct, frozen=True):
@@ -70,7 +73,7 @@ def wanted_runs(item: Item) -> list[tuple[str, str]]:
         return [(item.definition.name, item.start.key)]
     if isinstance(item, SignalItem):
         started = wanted_runs(item.start) if item.start is not None else []
-        return [*started, *((saga, item.key) for saga in item.sagas)]
+        return [*started, *((saga, item.key) for saga in (*item.sagas, *item.elsewhere))]
     return []
 
 
@@ -81,14 +84,15 @@ def copies_among(items: Sequence[Item]) -> dict[str, str]:
 
 
 class Intake:
-    """Knows the topics, their business keys and the events that start something."""
+    """Knows the topics, their business keys and the events that start something; `elsewhere`, what others wait for."""
 
-    def __init__(self, definitions: Sequence[Definition]) -> None:
+    def __init__(self, definitions: Sequence[Definition], elsewhere: Elsewhere | None = None) -> None:
         # An event that only an older version is started by still starts that: it was published before the newer one.
         by_age = [*sorted(definitions, key=lambda d: d.version), *newest(definitions)]
         self._starts = _starts(by_age)
         self._signals = _signals(definitions)
         self._keys = _key_fields(definitions)
+        self._elsewhere = elsewhere or Elsewhere()
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -110,10 +114,12 @@ class Intake:
         definition = self._starts.get((incoming.topic, envelope.event_type))
         started = _start(incoming, envelope, definition) if definition is not None else None
         waiting = self._signals.get((incoming.topic, envelope.event_type), ())
-        if not waiting:
+        elsewhere = self._elsewhere.sagas(incoming.topic, envelope.event_type)
+        if not waiting and not elsewhere:
             return started or ForeignItem(incoming)
         signal = Signal(event_type=envelope.event_type, data=envelope.data)
-        return SignalItem(incoming, waiting, envelope.key, signal, started)
+        others = tuple(saga for saga in elsewhere if saga not in waiting)
+        return SignalItem(incoming, waiting, envelope.key, signal, started, others)
 
 
 def newest(definitions: Sequence[Definition]) -> list[Definition]:

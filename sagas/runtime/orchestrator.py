@@ -27,6 +27,7 @@ from sagas.ports import Incoming, ParkedRow, Store, TimerRow, TopicSpec
 from sagas.runtime.batch import Batch
 from sagas.runtime.catalog import Catalog, DefinitionBook
 from sagas.runtime.dead_letters import DEAD_LETTERS
+from sagas.runtime.elsewhere import Elsewhere
 from sagas.runtime.intake import Intake
 from sagas.runtime.pulse import NO_DRIFT, Drift, Pulse
 
@@ -57,7 +58,8 @@ class Orchestrator:
     ) -> None:
         self.catalog = Catalog(definitions, book)
         self._store = store
-        self._intake = Intake(definitions)
+        self._elsewhere = Elsewhere(definitions, book)
+        self._intake = Intake(definitions, self._elsewhere)
         self._part_max = part_max
 
     @property
@@ -203,6 +205,7 @@ class Orchestrator:
             try:
                 drift = NO_DRIFT
                 with self._store.transaction() as transaction:
+                    self._elsewhere.begin()
                     for part in parts:
                         batch = Batch(self.catalog, transaction, now_ms)
                         part(batch)

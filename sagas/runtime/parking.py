@@ -63,6 +63,10 @@ class Parking(Deciding):
 
     def _take_row(self, row: ParkedRow, read: Read) -> None:
         self._parked_ms[row.message_id] = row.received_ms
+        instance = self._instances.get(row.instance_id)
+        if instance is not None and self._home_of(instance) is None:
+            self._leave(row.incoming, instance, row.message_id)  # this node may not even read its topic
+            return
         item = read(row.incoming)
         match item:
             case ReplyItem():
@@ -125,7 +129,7 @@ class Parking(Deciding):
         item = read(row.incoming)
         if not isinstance(item, SignalItem):
             return False
-        if any(self._transaction.find(saga, [item.key]) for saga in item.sagas):
+        if any(self._transaction.find(saga, [item.key]) for saga in (*item.sagas, *item.elsewhere)):
             return True
         # Of those whose run was purged there is no row.
         waiting = (saga for saga in item.sagas if not self._transaction.purged(saga, [item.key]))

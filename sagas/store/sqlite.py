@@ -228,6 +228,10 @@ class SqliteStore:
             for saga, version, content, shape, first_ms in rows
         ]
 
+    def definition_count(self) -> int:
+        """How many versions of sagas were ever loaded on this database."""
+        return int(self._database.value("SELECT count(*) FROM definitions"))
+
     def keep_definitions(self, rows: Sequence[DefinitionRow]) -> None:
         """Write down those that are not there yet, in a transaction of its own."""
         with self._database.transaction():
