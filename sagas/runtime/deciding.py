@@ -118,7 +118,7 @@ class Deciding:
                 self._park(item.incoming, unborn(saga, item.key), self._row_of(item, saga))  # its start may come later
             else:
                 self._signal(item, instance)
-        if is_for_nobody:
+        if is_for_nobody and (only or item.start is None):  # what was to begin a run has its record by that
             self._bury(item.incoming, f"the run of {item.key!r} ended long ago and was purged: nobody waits for it")
 
     def _signal(self, item: SignalItem, instance: Instance) -> None:

@@ -21,6 +21,7 @@ NOW_MS = 1_700_000_000_000
 FIRST = "0b5f7d9c-53d9-4d3f-8f6a-2f3f0d6f9a01"
 """A random id, as other programs give their messages."""
 SECOND = "f3a0c1de-9d2b-4c7f-a1f5-0a7c4f1e2b02"
+THIRD = "5a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c03"
 
 
 @pytest.fixture
@@ -195,3 +196,15 @@ def test_a_start_that_comes_again_after_a_release_that_waits_for_it_is_none_and_
     later.process([from_the_desk(GuideHired(trip_id="t-1"), SECOND)], NOW_MS + 1)
     later.process([ask], NOW_MS + 2)
     assert states(store)["guide"] == "asked.waiting"
+
+
+def test_what_comes_when_both_runs_were_purged_is_one_dead_letter(store: SqliteStore) -> None:
+    orchestrator = Orchestrator([trip_saga.definition, guide_saga.definition], store)
+    orchestrator.process(
+        [from_the_desk(GuideHired(trip_id="t-1"), SECOND), from_the_desk(TripAsked(trip_id="t-1"), FIRST)], NOW_MS
+    )
+    for run in store.instances(InstanceFilter()):
+        rewrite(store, run, state=COMPLETED)
+    store.cleaner.purge_runs(NOW_MS + 1, NOW_MS + 9, 99)
+    orchestrator.process([from_the_desk(TripAsked(trip_id="t-1"), THIRD)], NOW_MS + 9)
+    assert [letter.reason.split(":")[1] for letter in store.dead_letters(9)] == [" none begins anew"]
