@@ -16,7 +16,7 @@ from sagas.core.carrying import Problem, problems
 from sagas.core.definition import Definition
 from sagas.core.instance import Instance
 from sagas.core.shape import SagaShape, decode_shape, shape_of
-from sagas.errors import DefinitionError
+from sagas.errors import DefinitionError, told
 from sagas.ports import DefinitionRow
 
 
@@ -86,6 +86,9 @@ class Catalog:
                 definition.decode_data(instance.data)
             except (msgspec.MsgspecError, ValueError) as error:
                 found = [Problem(text=f"its data cannot be read: {error}", remedy="give the new field a default")]
+            except Exception as error:  # the saga author's code: a data class may look at what it is given
+                text = f"its data cannot be read: {told(error)}"
+                found = [Problem(text=text, remedy="have its class take what older versions wrote")]
         return found
 
     def shape_before(self, instance: Instance) -> SagaShape | None:

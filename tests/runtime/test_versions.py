@@ -12,7 +12,7 @@ from sagas.errors import DefinitionError
 from sagas.runtime.admission import StrandedInstances, admit
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.store.sqlite import SqliteStore
-from tests.core.variants import BANK, DataWithSum, Plan, a_command, variant
+from tests.core.variants import BANK, Data, DataWithSum, Plan, a_command, variant
 from tests.runtime.node import NOW_MS, Node
 
 PACK = Plan("pack", a_command("pack"), a_command("unpack"))
@@ -187,6 +187,28 @@ def test_data_that_the_newer_version_cannot_read_strands(store: SqliteStore) -> 
 
     assert "its data cannot be read" in said
     assert "give the new field a default" in said
+
+
+class NumberedData(Data, frozen=True):
+    """Raises what is neither msgspec's nor a ValueError, which msgspec would make its own."""
+
+    def __post_init__(self) -> None:
+        if not self.k.startswith("N"):
+            raise LookupError(f"{self.k} is no number: they begin with N since version 2")
+
+
+def test_data_that_the_new_class_itself_does_not_take_strands_the_run(store: SqliteStore) -> None:
+    Node(store, V1).start("o-1")
+    new = variant(2, PACK, PAY, data=NumberedData)
+
+    said = refused(store, new)
+
+    assert "its data cannot be read: LookupError: o-1 is no number" in said
+    before = store.instance("tale", "o-1")
+    node = Node(store, new, may_strand=True)
+    node.fire()
+    assert store.instance("tale", "o-1") == before, "it waits for a node that knows version 1"
+    assert node.start("N-2").version == 2
 
 
 def test_timeouts_may_be_changed_at_any_time(store: SqliteStore) -> None:
