@@ -137,7 +137,7 @@ def _retry(
         with Progress(console=Console(stderr=True), transient=True, disable=not is_drawn) as progress:
             bar = progress.add_task("retrying", total=len(found))
             pace = retry_paced(
-                Orchestrator(definitions, store),
+                Orchestrator(definitions, store, store),
                 iter(found),
                 who=whoami(),
                 reason=reason,

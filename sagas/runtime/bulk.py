@@ -2,8 +2,9 @@
 
 Theory of operation. After a participant was away, thousands of instances may be stuck over it. To send all their
 commands at once would knock it down again as soon as it stands. So they are retried one by one, `per_second` of them,
-each in a transaction of its own, guarded by the revision that was seen: one that has moved on meanwhile is passed over,
-and said so. It can be stopped between any two; what was retried stays so, and beginning again finds only the others.
+each in a transaction of its own, guarded by the revision that was seen: one that has moved on meanwhile, or whose
+record is damaged, is passed over, and said so. It can be stopped between any two; what was retried stays so, and
+beginning again finds only the others.
 """
 
 from collections.abc import AsyncGenerator, Iterator
@@ -12,6 +13,7 @@ import msgspec
 
 from sagas.core.effects import Decision, Operate
 from sagas.core.instance import STUCK, Instance, leaf_of
+from sagas.errors import DamagedInstance
 from sagas.ports import Clock, InstanceFilter, Store
 from sagas.runtime.orchestrator import Orchestrator
 
@@ -52,4 +54,8 @@ async def retry_paced(
         if early_ms > 0:
             await clock.sleep_ms(early_ms)
         message = Operate(action="retry", who=who, reason=reason, revision=instance.revision)
-        yield Retried(instance, orchestrator.operate(instance.id, message, clock.now_ms()))
+        try:
+            outcome = orchestrator.operate(instance.id, message, clock.now_ms())
+        except DamagedInstance as damage:
+            outcome = str(damage)  # of this one alone
+        yield Retried(instance, outcome)

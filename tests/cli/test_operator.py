@@ -1,9 +1,18 @@
 """`retry`, `resolve`, `cancel`, `abandon`: a plan first, then the deed, with its place in the audit."""
 
+import json
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
+from sagas.runtime.admission import admit
+from sagas.store.database import Database
 from sagas.store.sqlite import SqliteStore
-from tests.cli.conftest import Terminal
+from tests.cli.conftest import Terminal, a_stuck_trip, write
+from tests.core import trip
+from tests.core.past import NOW_MS
+from tests.core.trip import trip_saga
 
 HERE = ("-m", "tests.core.trip", "-m", "services.orders.saga")
 
@@ -58,6 +67,29 @@ def test_those_that_cannot_be_retried_are_told_and_fail_the_command(full: Termin
     assert result.exit_code == 1
     assert "not retried: trip t-1: saga 'trip' version 1 is not loaded here" in result.stdout
     assert "0 of 1 retried" in result.stdout
+
+
+def test_a_damaged_one_is_told_and_the_others_are_retried(terminal: Terminal) -> None:
+    write(terminal, [a_stuck_trip(key) for key in ("t-1", "t-2", "t-3")])
+    with closing(Database(terminal.database)) as disk, disk.transaction():
+        disk.change("UPDATE instances SET record = zeroblob(length(record)) WHERE key = 't-2'")
+    result = terminal.type("retry", "--all", "--yes", "--json", *HERE)
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert (told["count"], told["retried"]) == (3, 2)
+    (problem,) = told["problems"]
+    assert problem.startswith("trip t-2: the stored instance cannot be read")
+    assert (state(terminal, "t-1"), state(terminal, "t-3")) == ("ticket.pending", "ticket.pending")
+
+
+def test_one_of_an_older_version_is_retried_with_all_as_it_is_alone(full: Terminal, tmp_path: Path) -> None:
+    with closing(SqliteStore(full.database)) as store:
+        admit([trip_saga.definition], store, NOW_MS)
+    source = Path(trip.__file__).read_text(encoding="utf-8")
+    (module := tmp_path / "trip_v2.py").write_text(source.replace("version=1", "version=2"), encoding="utf-8")
+    told = full.json("retry", "--all", "--yes", "-m", str(module))
+    assert (told["retried"], told["problems"]) == (1, [])
+    assert state(full, "t-1") == "ticket.pending"
 
 
 @pytest.mark.parametrize(
