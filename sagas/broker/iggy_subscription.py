@@ -13,8 +13,8 @@ What can happen, and why nothing is skipped:
   read ahead before is returned all the same, for a partition changes hands when what was read of it is committed.
 * A commit for a lost partition is refused by the broker, and said to be: the new owner reads it again.
 * The connection is lost, or found to be in no group (another session, a deleted group, a purged topic): all positions
-  are dropped, the groups are joined again and reading goes on from the stored offsets. A commit that finds itself in
-  no group is refused: its messages may be gone, and others have their offsets.
+  are dropped, the groups are joined again and reading goes on from the stored offsets. A commit of what was returned
+  before that is refused: its messages may be gone, and others have their offsets (`positions.py`).
 * The log is shorter than the stored offset says (a broker that crashed before it wrote its messages, while
   the offset was on disk): offsets are about to be used a second time, by other messages, and everything up to
   the stored one would be skipped. The partition is read from 0; whoever reads knows the repeats by their ids.
@@ -49,6 +49,7 @@ from sagas.broker.iggy_news import IggyNumbers, News
 from sagas.broker.iggy_sweep import Read, is_maybe_cut
 from sagas.broker.iggy_together import Requests, Together
 from sagas.broker.outgoing import checked_positions
+from sagas.broker.positions import Positions
 from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Incoming, Position, Reading
 from sagas.records import Partition
@@ -79,7 +80,7 @@ class IggySubscription:
         self._lanes = Lanes(connections, stream, group, self._topics)
         # Polling, committing and rewinding read and write the positions: one at a time.
         self._turn = anyio.Lock(fast_acquire=True)
-        self._next: dict[Partition, int] = {}
+        self._positions = Positions()
         self._order: list[Partition] = []
         self._shares: dict[str, wire.Share] = {}
         self._counts: dict[str, int] = {}
@@ -117,12 +118,12 @@ class IggySubscription:
                 return found
             read = await self._read_together(0)
             if read is None:
-                await self._news.look(self._next, asyncio.get_running_loop().time())
+                await self._news.look(self._positions.next, asyncio.get_running_loop().time())
                 read = await self._sweep(count_max)
             found = self._take(read, count_max)
             if len(found) < count_max and not is_maybe_cut(read):
                 self._read = frozenset(self._order)
-                self._news.are_read({part.at for part in read}, self._next)
+                self._news.are_read({part.at for part in read}, self._positions.next)
             return found
 
     async def wait(self, at_most_ms: int) -> bool:
@@ -137,10 +138,18 @@ class IggySubscription:
         """Store offsets; see `ports.Subscription`."""
         checked_positions(positions, self._topics)
         async with self._turn:
-            lost = positions if await self._settle() else await self._store(positions)
+            known = [] if await self._settle() else [p for p in positions if self._positions.has_returned(p)]
+            lost = await self._store(known)
+            refused = [position for position in positions if position in lost or position not in known]
             for position in positions:
-                self._note_stored(position, is_lost=position in lost)
-            return lost
+                if position in refused:
+                    self._positions.forget((position.topic, position.partition))
+                else:
+                    self._positions.note_stored(position)
+            if refused:
+                self._sync_due_at = 0.0  # look again before the next poll
+                self._news.forget()  # what was read of it may come again, though nothing is new
+            return refused
 
     async def reading(self) -> Reading:
         """How far the last poll went; see `ports.Subscription`. Asks anew which partitions are ours."""
@@ -188,6 +197,7 @@ class IggySubscription:
                 return False
             _log.warning("group %r: this member was removed from it; joining again", self._group)
         self._forget()
+        self._positions.begin()
         first = self._lanes.first
         await first.connection.connect()
         # Anew each time: the client may have come back by itself, with another session on the same object.
@@ -213,16 +223,17 @@ class IggySubscription:
         if changed:
             await self._note_dealt_anew(changed)
         owned = [(topic, partition) for topic, share in shares.items() for partition in share.partitions]
-        positions = {at: self._next[at] if at in self._next else await self._start_of(*at) for at in owned}
+        known = self._positions.next
+        positions = {
+            at: known[at] if at in known else await self._lanes.of(at[0]).members.start_of(*at) for at in owned
+        }
         # What was read ahead may still be committed though its partition is to go to another. Thrown away, it would
         # count as being worked at, and nobody would read the partition until the broker waits no longer.
-        positions |= {part.at: self._next[part.at] for part in self._ahead if part.at in self._next}
-        self._next, self._shares, self._order = positions, shares, owned
+        positions |= {part.at: known[part.at] for part in self._ahead if part.at in known}
+        self._positions.put(positions)
+        self._shares, self._order = shares, owned
         self._sync_due_at = asyncio.get_running_loop().time() + RESYNC_S
         return True
-
-    async def _start_of(self, topic: str, partition: int) -> int:
-        return await self._lanes.of(topic).members.start_of(topic, partition)
 
     async def _store(self, positions: Sequence[Position]) -> list[Position]:
         """Store offsets; those of partitions that are not ours."""
@@ -240,7 +251,8 @@ class IggySubscription:
             self._counts[topic] = await self._lanes.of(topic).members.partitions(topic)
 
     def _forget(self) -> None:
-        self._next, self._order, self._shares = {}, [], {}
+        self._positions.put({})
+        self._order, self._shares = [], {}
         self._read, self._ahead = frozenset(), []
         self._sync_due_at = 0.0
         self._news.forget()
@@ -250,7 +262,7 @@ class IggySubscription:
     def _in_turn(self) -> list[Partition]:
         """Our partitions, from another one on each time, so that a full first one does not starve the rest."""
         # A partition whose commit was refused is somebody else's: it is in the order until the next sync.
-        ours = [at for at in self._order if at in self._next]
+        ours = [at for at in self._order if at in self._positions.next]
         first = self._first % max(1, len(ours))
         self._first += 1
         return [*ours[first:], *ours[:first]]
@@ -260,14 +272,14 @@ class IggySubscription:
         wanted: dict[Lane, list[tuple[Partition, int]]] = {}
         for at in self._in_turn():
             if at in self._news.unread:
-                wanted.setdefault(self._lanes.of(at[0]), []).append((at, self._next[at]))
+                wanted.setdefault(self._lanes.of(at[0]), []).append((at, self._positions.next[at]))
         found = await self._lanes.each(lambda lane: lane.sweep.read(wanted[lane], count_max), list(wanted))
         return [read for some in found for read in some]
 
     async def _read_together(self, at_most_ms: int) -> list[Read] | None:
         if not self._is_together:
             return None
-        wanted = [(at, self._next[at]) for at in self._in_turn()]
+        wanted = [(at, self._positions.next[at]) for at in self._in_turn()]
         found = await self._together.read(self._group, self._number, wanted, self._count_max, at_most_ms)
         if found is None:
             return None
@@ -281,20 +293,8 @@ class IggySubscription:
         found: list[Incoming] = []
         for at, offset, messages, _ in read:
             taken = messages[: count_max - len(found)]
-            if taken and self._next.get(at) == offset:
+            if taken and self._positions.next.get(at) == offset:
                 note_missed(at, taken[0].offset - offset, self._group)
                 found += taken
-                self._next[at] = taken[-1].offset + 1
+                self._positions.next[at] = taken[-1].offset + 1
         return found
-
-    def _note_stored(self, position: Position, *, is_lost: bool) -> None:
-        at = (position.topic, position.partition)
-        if is_lost:
-            # Not ours any more, or not what we took it for: look again before the next poll.
-            self._next.pop(at, None)
-            self._sync_due_at = 0.0
-            self._news.forget()  # what was read of it may come again, though nothing is new
-            return
-        if self._next.get(at, position.offset + 1) <= position.offset:
-            # Dealt with since a rewind: no need to read it once more.
-            self._next[at] = position.offset + 1

@@ -19,6 +19,7 @@ from sagas.broker.log import Group, Membership, Refusal, Status, Topic
 from sagas.broker.memory_world import US_OF_MS, MemoryWorld, Record
 from sagas.broker.notifier import notifier
 from sagas.broker.outgoing import MESSAGES_EXPIRED, checked_positions
+from sagas.broker.positions import Positions
 from sagas.errors import BrokerError
 from sagas.ports import Incoming, Position, Reading
 from sagas.records import Partition
@@ -45,7 +46,7 @@ class MemorySubscription:
         self._group = group
         self._topics = tuple(dict.fromkeys(topics))
         self._member = world.new_member()
-        self._next: dict[Partition, int] = {}
+        self._positions = Positions()
         self._read: AbstractSet[Partition] = frozenset()
         self._groups: dict[str, tuple[Group, int]] = {}
         self._places: list[_Place] = []
@@ -65,8 +66,8 @@ class MemorySubscription:
             await checkpoint()
         self._has_given_turn = False
         self._settle()
-        self._read = frozenset(self._next)
-        places, positions = self._places, self._next
+        self._read = frozenset(self._positions.next)
+        places, positions = self._places, self._positions.next
         found: list[Incoming] = []
         for turn in range(len(places)):
             # Each sweep starts one further, so that a full first partition does not starve the rest.
@@ -93,8 +94,8 @@ class MemorySubscription:
     def _has_any(self) -> bool:
         self._world.require_up()
         if self._settled_at != self._world.log.sequence:
-            return any(map(self._has, self._next))
-        positions = self._next
+            return any(map(self._has, self._positions.next))
+        positions = self._positions.next
         for at, number, topic, _ in self._places:  # noqa: SIM110 - any() costs twice as much, and this is asked often
             if topic.partitions[number].end > positions[at]:
                 return True
@@ -102,7 +103,7 @@ class MemorySubscription:
 
     def _has(self, at: Partition) -> bool:
         topic, number = at
-        return self._world.topic(self._stream, topic).partition(number).end > self._next[at]
+        return self._world.topic(self._stream, topic).partition(number).end > self._positions.next[at]
 
     async def reading(self) -> Reading:
         """How far the last poll went; see `ports.Subscription`."""
@@ -120,11 +121,11 @@ class MemorySubscription:
         await checkpoint()
         if self._settle():
             return positions
-        return [position for position in positions if not self._store(position)]
+        return [position for position in positions if not self._has_stored(position)]
 
     async def rewind(self) -> None:
         """The next poll starts from the stored offsets."""
-        self._next = {}
+        self._positions.put({})
         self._settled_at = None
 
     async def close(self) -> None:
@@ -163,10 +164,11 @@ class MemorySubscription:
         groups = [topic.find_group(self._group) or topic.create_group(self._group) for topic in topics]
         was_removed = not all(group.has(self._member) for group in groups)
         if was_removed:
-            self._next = {}
+            self._positions.begin()
             self._groups = {}
             for group in groups:
                 group.join(self._member, now_ms)
+        known = self._positions.next
         positions: dict[Partition, int] = {}
         places: list[_Place] = []
         for name, topic, group in zip(self._topics, topics, groups, strict=True):
@@ -179,8 +181,8 @@ class MemorySubscription:
             for number in assignment.partitions:
                 place = _Place((name, number), number, topic, group)
                 places.append(place)
-                positions[place.at] = self._next[place.at] if place.at in self._next else self._start_of(place)
-        self._next = positions
+                positions[place.at] = known[place.at] if place.at in known else self._start_of(place)
+        self._positions.put(positions)
         self._places = places
         # What is marked changes hands in time, and nothing tells of it.
         self._settled_at = self._world.log.sequence if all(group.is_steady for group in groups) else None
@@ -204,18 +206,27 @@ class MemorySubscription:
     def _poll_one(self, place: _Place, count_max: int) -> list[Incoming]:
         """Reads past the group's fence: which partitions are ours was asked in this same turn of the loop."""
         at, number, topic, group = place
-        asked = self._next[at]
+        asked = self._positions.next[at]
         span = topic.partitions[number].span(asked, count_max)
         if span is None:
             return []
         group.note_polled(number, span.last)
-        self._next[at] = span.last + 1
+        self._positions.next[at] = span.last + 1
         if span.first > asked:
             _log.warning(MESSAGES_EXPIRED, span.first - asked, *at, self._group)
         return [
             _incoming(at, span.first + index, timestamp_us, record)
             for index, (record, timestamp_us) in enumerate(zip(span.bodies, span.timestamps_us, strict=True))
         ]
+
+    def _has_stored(self, position: Position) -> bool:
+        is_stored = self._positions.has_returned(position) and self._store(position)
+        if is_stored:
+            self._positions.note_stored(position)
+        else:
+            self._positions.forget((position.topic, position.partition))
+            self._settled_at = None
+        return is_stored
 
     def _store(self, position: Position) -> bool:
         """Whether it was stored."""
@@ -228,12 +239,7 @@ class MemorySubscription:
                 _log.error("topic %r, partition %d: %s; reading goes on from the stored offset", *at, refusal)
             elif refusal.status not in {Status.RESOURCE_NOT_FOUND, Status.GROUP_NOT_FOUND}:
                 raise
-            self._next.pop(at, None)
-            self._settled_at = None
             return False
-        if self._next.get(at, position.offset + 1) <= position.offset:
-            # Dealt with since a rewind: no need to read it once more.
-            self._next[at] = position.offset + 1
         return True
 
     def _reader(self, topic: Topic[Record]) -> Membership:

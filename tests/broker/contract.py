@@ -3,7 +3,7 @@
 `connect()` gives a new handle to the same broker, as another process has it; its fixture closes them all.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import anyio
@@ -15,10 +15,11 @@ from sagas.ports import Broker, Incoming, Outgoing, Position, TopicSpec
 from tests.broker.traffic import ORDERS, PATIENCE_S, key_of, numbers, outgoing, positions, read, read_and_commit, spread
 
 Connect = Callable[[], Broker]
+DeleteTopic = Callable[[str], Awaitable[None]]
 
 
 class BrokerContract:
-    """The tests. `connect` comes from the subclass."""
+    """The tests. `connect` and `delete_topic` come from the subclass."""
 
     pytestmark = pytest.mark.anyio
 
@@ -294,6 +295,38 @@ class BrokerContract:
         assert list(await two.commit(positions(again))) == []
         await two.rewind()
         assert list(await two.poll(10)) == []
+
+    async def test_an_offset_of_a_topic_that_was_made_anew_since_is_refused_and_nothing_is_passed_over(
+        self, connect: Connect, delete_topic: DeleteTopic
+    ) -> None:
+        broker = connect()
+        await broker.ensure([ORDERS])
+        subscription = await broker.subscribe("workers", ["orders"])
+        await broker.publish([outgoing(number) for number in range(6)])
+        noted = positions(await read(subscription, 6))
+        await delete_topic("orders")
+        await broker.ensure([ORDERS])
+        await broker.publish([outgoing(100)])
+        found = set[int]()
+        with anyio.fail_after(PATIENCE_S):
+            while not found:  # A poll finds it out, and the member joins again.
+                found |= set(numbers(await subscription.poll(10)))
+        await broker.publish([outgoing(number) for number in range(101, 110)])
+        assert list(await subscription.commit(noted)) == noted
+        with anyio.fail_after(PATIENCE_S):
+            while len(found) < 10:
+                found |= set(numbers(await subscription.poll(10)))
+        assert found == set(range(100, 110))
+
+    async def test_what_was_returned_before_a_rewind_may_be_committed_after_it(self, connect: Connect) -> None:
+        broker = connect()
+        await broker.ensure([ORDERS])
+        subscription = await broker.subscribe("workers", ["orders"])
+        await broker.publish([outgoing(number) for number in range(6)])
+        noted = positions(await read(subscription, 6))
+        await subscription.rewind()
+        assert list(await subscription.commit(noted)) == []
+        assert list(await subscription.poll(10)) == []
 
     async def test_ensuring_twice_changes_nothing(self, connect: Connect) -> None:
         broker = connect()

@@ -31,7 +31,7 @@ from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.errors import BrokerUnavailable
 from sagas.ports import Outgoing, TopicSpec
 from sagas.records import FOREVER_S
-from tests.broker.contract import BrokerContract, Connect
+from tests.broker.contract import BrokerContract, Connect, DeleteTopic
 from tests.broker.reading_contract import ReadingContract
 from tests.broker.sending_contract import Outcomes, SendingContract
 from tests.broker.traffic import ORDERS, PATIENCE_S, key_of, numbers, outgoing, positions, read, read_and_commit, spread
@@ -159,6 +159,10 @@ class TestIggyBroker(BrokerContract, ReadingContract, SendingContract):
     @pytest.fixture
     def connect(self, server: str, stream: str, opened: Opened) -> Connect:
         return lambda: opened(server, stream)
+
+    @pytest.fixture
+    def delete_topic(self, server: str, stream: str) -> DeleteTopic:
+        return lambda topic: ask(server, lambda client: client.delete_topic(stream, topic))
 
 
 async def ask(server: str, request: Callable[[IggyClient], Awaitable[object]]) -> None:

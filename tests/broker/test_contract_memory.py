@@ -10,7 +10,7 @@ from sagas.broker.groups import REBALANCING_TIMEOUT_MS
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Position
-from tests.broker.contract import BrokerContract, Connect
+from tests.broker.contract import BrokerContract, Connect, DeleteTopic
 from tests.broker.reading_contract import ReadingContract
 from tests.broker.sending_contract import SendingContract
 from tests.broker.traffic import (
@@ -62,6 +62,13 @@ class TestMemoryBroker(BrokerContract, ReadingContract, SendingContract):
         yield open_one
         for broker in opened:
             await broker.close()
+
+    @pytest.fixture
+    def delete_topic(self, world: MemoryWorld) -> DeleteTopic:
+        async def delete(topic: str) -> None:
+            world.log.delete_topic("sagas", topic)
+
+        return delete
 
 
 @pytest.mark.anyio
@@ -224,6 +231,11 @@ async def test_a_partition_that_was_emptied_or_made_again_is_read_from_its_begin
     await broker.publish(spread(12))
     # Offsets that are there again, of other messages.
     assert list(await subscription.commit(positions(found))) == positions(found)
+    assert numbers(await subscription.poll(99)) == list(range(12))
+    world.log.purge_topic("sagas", "orders")
+    assert not await subscription.poll(99)
+    await broker.publish(spread(12))
+    assert list(await subscription.commit(positions(found))) == positions(found), "though a poll has found it out"
     assert numbers(await subscription.poll(99)) == list(range(12))
     world.log.delete_partitions("sagas", "orders", 1)
     world.log.create_partitions("sagas", "orders", 1, 0)
