@@ -24,7 +24,9 @@ that repeats messages, and repeats are harmless. No position is ever ahead of wh
 
 A poll costs one request, and each topic one sync every `RESYNC_S`. A server that can reads all partitions at once, and
 waits where there is nothing (`iggy_together.py`): what comes is kept for the next poll, and positions move only then.
-Any other says which partitions have become longer (`iggy_news.py`), and these are polled, a lane's one by one.
+Any other says which partitions have become longer (`iggy_news.py`), and these are polled, a lane's one by one. Lanes
+together read more than a poll may return. What is left over is kept as well: thrown away, it would count as being
+worked at, and hold up a partition that is to go to another member.
 
 A real server keeps group members on its disk: after its restart the member of before can stay on as a
 ghost that owns partitions nobody reads. A member that owns nothing cannot tell that from a group with
@@ -44,9 +46,8 @@ from sagas.broker.batch_messages import decode_batches
 from sagas.broker.batches import BadBatch
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.broker.iggy_lanes import Lane, Lanes
-from sagas.broker.iggy_messages import note_missed
 from sagas.broker.iggy_news import IggyNumbers, News
-from sagas.broker.iggy_sweep import Read, is_maybe_cut
+from sagas.broker.iggy_sweep import Read, is_maybe_cut, take
 from sagas.broker.iggy_together import Requests, Together
 from sagas.broker.outgoing import checked_positions
 from sagas.broker.positions import Positions
@@ -111,9 +112,8 @@ class IggySubscription:
             await self._settle()
             self._read = frozenset()
             self._count_max = count_max
-            ahead, self._ahead = self._ahead, []
             # More may have come since: nothing is said of what was read to its end.
-            found = self._take(ahead, count_max)
+            found = self._take(self._ahead, count_max)
             if found:
                 return found
             read = await self._read_together(0)
@@ -130,6 +130,8 @@ class IggySubscription:
         """Return when there is something to read; see `ports.Subscription`. It is kept for the next poll."""
         if not self._lanes.are_members:
             return False
+        if self._ahead:
+            return self._is_together
         read = await self._read_together(at_most_ms)
         self._ahead = read or []
         return read is not None
@@ -227,8 +229,7 @@ class IggySubscription:
         positions = {
             at: known[at] if at in known else await self._lanes.of(at[0]).members.start_of(*at) for at in owned
         }
-        # What was read ahead may still be committed though its partition is to go to another. Thrown away, it would
-        # count as being worked at, and nobody would read the partition until the broker waits no longer.
+        # What was read ahead may still be committed though its partition is to go to another.
         positions |= {part.at: known[part.at] for part in self._ahead if part.at in known}
         self._positions.put(positions)
         self._shares, self._order = shares, owned
@@ -289,12 +290,6 @@ class IggySubscription:
             raise BrokerUnavailable(f"group {self._group!r}: what was read is no batch: {error}") from None
 
     def _take(self, read: Sequence[Read], count_max: int) -> list[Incoming]:
-        """What was read and is still the next in its partition; it is left behind."""
-        found: list[Incoming] = []
-        for at, offset, messages, _ in read:
-            taken = messages[: count_max - len(found)]
-            if taken and self._positions.next.get(at) == offset:
-                note_missed(at, taken[0].offset - offset, self._group)
-                found += taken
-                self._positions.next[at] = taken[-1].offset + 1
+        """At most `count_max` messages of what was read; the rest is kept for the next poll."""
+        found, self._ahead = take(read, self._positions.next, count_max, self._group)
         return found

@@ -1,12 +1,12 @@
 """Polling one partition after the other: what every Iggy server can."""
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Final, NamedTuple
 
 from apache_iggy import Consumer, PollingStrategy, ReceiveMessage
 
 from sagas.broker.iggy_connection import IggyConnection
-from sagas.broker.iggy_messages import read_message
+from sagas.broker.iggy_messages import note_missed, read_message
 from sagas.ports import Incoming
 from sagas.records import Partition
 
@@ -33,6 +33,28 @@ class Read(NamedTuple):
 def is_maybe_cut(read: Sequence[Read]) -> bool:
     """Whether there may be more messages than were read at once."""
     return sum(part.size for part in read) >= CUT_BYTES_MIN
+
+
+def take(
+    read: Sequence[Read], following: MutableMapping[Partition, int], count_max: int, group: str
+) -> tuple[list[Incoming], list[Read]]:
+    """At most `count_max` messages of what was read, and the rest of it.
+
+    `following` is what is to be read next of each partition of `group`; it is moved on. What is not the next is dropped.
+    """
+    found: list[Incoming] = []
+    rest: list[Read] = []
+    for part in read:
+        if following.get(part.at) != part.offset or not part.messages:
+            continue
+        taken = part.messages[: count_max - len(found)]
+        if taken:
+            note_missed(part.at, taken[0].offset - part.offset, group)
+            found += taken
+            following[part.at] = taken[-1].offset + 1
+        if len(taken) < len(part.messages):
+            rest.append(part._replace(offset=following[part.at], messages=part.messages[len(taken) :]))
+    return found, rest
 
 
 class Sweep:

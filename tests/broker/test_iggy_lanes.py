@@ -14,7 +14,7 @@ from sagas.broker.iggy_subscription import IggySubscription
 from sagas.errors import BrokerUnavailable
 from sagas.ports import TopicSpec
 from tests.broker.test_contract_iggy import embedded_server
-from tests.broker.traffic import PATIENCE_S, numbers, outgoing, read_and_commit
+from tests.broker.traffic import PATIENCE_S, key_of, numbers, outgoing, positions, read_and_commit
 
 pytestmark = pytest.mark.anyio
 
@@ -129,4 +129,44 @@ async def test_a_topic_that_is_deleted_and_made_again_leaves_nothing_of_the_othe
             found |= set(numbers(await read_and_commit(subscription, 1)))
     assert [len(await broker.owners("workers", topic)) for topic in TOPICS] == [1, 1, 1]
     other.close()
+    await broker.close()
+
+
+async def test_what_lanes_read_beyond_what_a_poll_may_return_comes_with_the_next_though_a_member_has_joined(
+    server: tuple[str, bool],
+) -> None:
+    where, _ = server
+    stream = f"lanes-{uuid4().hex[:12]}"
+    broker, other = (IggyBroker.from_connection_string(where, stream=stream) for _ in range(2))
+    topics = TOPICS[:2]
+    await broker.ensure([TopicSpec(name=topic, partitions=3) for topic in topics])
+    one = await broker.subscribe("workers", topics)
+    of_orders = [outgoing(number, key_of(0)) for number in range(30)]
+    await broker.publish([*of_orders, *(outgoing(number, key_of(2), topics[1]) for number in range(30, 40))])
+    found = list(await one.poll(30))
+    two = await other.subscribe("workers", topics)
+    with anyio.fail_after(PATIENCE_S):
+        while len(found) < 40:
+            await one.commit(positions(found))
+            for member in (one, two):
+                polled = await member.poll(30)
+                await member.commit(positions(polled))
+                found += polled
+    assert numbers(found) == list(range(40))
+    await other.close()
+    await broker.close()
+
+
+async def test_what_is_waited_for_does_not_take_the_place_of_what_was_left_over(server: tuple[str, bool]) -> None:
+    where, is_together = server
+    broker = IggyBroker.from_connection_string(where, stream=f"lanes-{uuid4().hex[:12]}")
+    await broker.ensure([TopicSpec(name=topic, partitions=1) for topic in TOPICS])
+    subscription = await broker.subscribe("workers", TOPICS)
+    await broker.publish([outgoing(number, topic=TOPICS[number % 3]) for number in range(30)])
+    found = list(await subscription.poll(7))
+    with anyio.fail_after(PATIENCE_S):
+        while len(found) < 30:
+            assert await subscription.wait(0) is is_together
+            found += await subscription.poll(4)
+    assert numbers(found) == list(range(30))
     await broker.close()
