@@ -28,9 +28,7 @@ Any other says which partitions have become longer (`iggy_news.py`), and these a
 together read more than a poll may return. What is left over is kept as well: thrown away, it would count as being
 worked at, and hold up a partition that is to go to another member.
 
-A real server keeps group members on its disk: after its restart the member of before can stay on as a
-ghost that owns partitions nobody reads. A member that owns nothing cannot tell that from a group with
-more members than partitions, so it is only logged; the cure is to delete the group and let it be made again.
+A real server keeps group members on its disk, and after a restart has some that nobody is behind: `iggy_ghosts.py`.
 """
 
 import asyncio
@@ -45,6 +43,7 @@ from sagas.broker import iggy_wire as wire
 from sagas.broker.batch_messages import decode_batches
 from sagas.broker.batches import BadBatch
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
+from sagas.broker.iggy_ghosts import Ghosts
 from sagas.broker.iggy_lanes import Lane, Lanes
 from sagas.broker.iggy_news import IggyNumbers, News
 from sagas.broker.iggy_sweep import Read, is_maybe_cut, take
@@ -79,6 +78,7 @@ class IggySubscription:
         self._group = group
         self._topics = tuple(dict.fromkeys(topics))
         self._lanes = Lanes(connections, stream, group, self._topics)
+        self._ghosts = Ghosts(self._lanes, stream, group, self._topics)
         # Polling, committing and rewinding read and write the positions: one at a time.
         self._turn = anyio.Lock(fast_acquire=True)
         self._positions = Positions()
@@ -195,7 +195,8 @@ class IggySubscription:
             raise BrokerError(f"group {self._group!r}: this subscription was closed")
         was_member = self._lanes.are_members
         if was_member:
-            if asyncio.get_running_loop().time() < self._sync_due_at or await self._sync():
+            now_s = asyncio.get_running_loop().time()
+            if now_s < self._sync_due_at or (not await self._ghosts.are_gone(now_s) and await self._sync()):
                 return False
             _log.warning("group %r: this member was removed from it; joining again", self._group)
         self._forget()
@@ -207,6 +208,8 @@ class IggySubscription:
         self._is_together = await self._together.read(self._group, self._number, (), 1, 0) is not None
         self._lanes.deal(is_one=self._is_together)
         await self._lanes.each(lambda lane: lane.join())
+        if not self._is_together:  # the embedded broker has no ghosts
+            self._ghosts.look_later(asyncio.get_running_loop().time())
         if not await self._sync():
             self._lanes.drop()
             raise BrokerUnavailable(f"group {self._group!r}: joined, and removed again at once; try again")

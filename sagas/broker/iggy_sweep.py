@@ -40,7 +40,7 @@ def take(
 ) -> tuple[list[Incoming], list[Read]]:
     """At most `count_max` messages of what was read, and the rest of it.
 
-    `following` is what is to be read next of each partition of `group`; it is moved on. What is not the next is dropped.
+    `following`, what is to be read next of each partition of `group`, is moved on. What is not the next is dropped.
     """
     found: list[Incoming] = []
     rest: list[Read] = []

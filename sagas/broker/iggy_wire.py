@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 from sagas.records import Partition
 
+GET_NODES = 12
 GET_ME = 20
+GET_CLIENT = 21
+GET_CLIENTS = 22
 GET_OFFSET = 120
 GET_STREAM = 200
 STORE_OFFSET = 121
@@ -25,6 +28,7 @@ EACH = 60_004
 SEND_AHEAD = 60_005
 """These four are none of Iggy's: the embedded broker has them (`embedded/together.py`)."""
 
+_KIND_NUMBER = 1
 _KIND_NAME = 2
 _KIND_GROUP = 2
 _KIND_STRING = 2
@@ -34,6 +38,8 @@ _STREAM_HEAD = struct.Struct("<IQIQQ")
 _TOPIC_HEAD = struct.Struct("<IQIQBQQQ")
 _LENGTH = struct.Struct("<I")
 _PLACE = struct.Struct("<II")
+_CLIENT_HEAD = struct.Struct("<IIBI")
+_GROUP = struct.Struct("<III")
 
 Stamp = tuple[int, int]
 """Bytes and messages of a stream or a topic: as long as it is the same, nothing has come."""
@@ -75,10 +81,10 @@ def group_at(stream: str, topic: str, group: str) -> bytes:
     return name_bytes(stream) + name_bytes(topic) + name_bytes(group)
 
 
-def offset_of(stream: str, topic: str, group: str, partition: int) -> bytes:
-    """The body of GET_OFFSET, and the beginning of STORE_OFFSET's."""
-    consumer = bytes((_KIND_GROUP,)) + name_bytes(group)
-    return consumer + name_bytes(stream) + name_bytes(topic) + struct.pack("<BI", 1, partition)
+def offset_of(stream: str, topic: str, group: str | int, partition: int) -> bytes:
+    """The body of GET_OFFSET, and the beginning of STORE_OFFSET's. A group by its name, or by its number."""
+    consumer = name_bytes(group) if isinstance(group, str) else struct.pack("<BBI", _KIND_NUMBER, 4, group)
+    return bytes((_KIND_GROUP,)) + consumer + name_bytes(stream) + name_bytes(topic) + struct.pack("<BI", 1, partition)
 
 
 def store_offset(stream: str, topic: str, group: str, partition: int, offset: int) -> bytes:
@@ -137,6 +143,36 @@ def read_number(reply: bytes) -> int:
     """The number of the connection that sent GET_ME."""
     number: int = _LENGTH.unpack_from(reply)[0]
     return number
+
+
+def read_node_count(reply: bytes) -> int:
+    """How many servers there are, in the reply to GET_NODES."""
+    count: int = _LENGTH.unpack_from(reply, _behind_options(reply, 0))[0]
+    return count
+
+
+def read_clients_in_groups(reply: bytes) -> list[int]:
+    """The numbers of the connections that are in any group, in the reply to GET_CLIENTS."""
+    found: list[int] = []
+    at = 0
+    while at < len(reply):
+        number, _, _, size = _CLIENT_HEAD.unpack_from(reply, at)
+        at += _CLIENT_HEAD.size + size
+        if _LENGTH.unpack_from(reply, at)[0]:
+            found.append(number)
+        at += _LENGTH.size
+    return found
+
+
+def read_groups_of_client(reply: bytes) -> list[tuple[int, int, int]]:
+    """Stream, topic and number of each group that a connection is in, in the reply to GET_CLIENT."""
+    if not reply:
+        return []
+    at = _CLIENT_HEAD.size + _CLIENT_HEAD.unpack_from(reply)[3]
+    groups = [
+        _GROUP.unpack_from(reply, at + _LENGTH.size + i * _GROUP.size) for i in range(_LENGTH.unpack_from(reply, at)[0])
+    ]
+    return [(stream, topic, group) for stream, topic, group in groups]
 
 
 def read_together(
