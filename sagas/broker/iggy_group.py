@@ -5,6 +5,7 @@ A group exists topic by topic, and is made by its first member.
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sagas.broker import iggy_wire as wire
 from sagas.broker.iggy_connection import IggyConnection
@@ -14,6 +15,14 @@ from sagas.errors import TopicMissing
 from sagas.records import Position
 
 _log = logging.getLogger("sagas.broker")
+
+
+class Extent(NamedTuple):
+    """How large a topic is; `size` is in bytes."""
+
+    partitions: int
+    messages: int
+    size: int
 
 
 class IggyGroup:
@@ -55,12 +64,14 @@ class IggyGroup:
             shares[topic] = share
         return shares
 
-    async def partitions(self, topic: str) -> int:
-        """How many partitions the topic has; 0 when it is not there."""
+    async def extent(self, topic: str) -> Extent:
+        """How large the topic is; all 0 when it is not there."""
         details = await self._connection.call(
             f"get topic {topic!r}", lambda client: client.get_topic(self._stream, topic)
         )
-        return 0 if details is None else details.partitions_count
+        if details is None:
+            return Extent(0, 0, 0)
+        return Extent(details.partitions_count, details.messages_count, details.size)
 
     async def number(self) -> int:
         """By which number the server knows the connection: another one after each time it was made."""

@@ -48,6 +48,12 @@ class Lane:
             await self.members.join(topic)
         self._joined_epoch = epoch
 
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has, 0 when it is not there; how large its messages are is noted beside."""
+        extent = await self.members.extent(topic)
+        self.sweep.portion_of(topic).note_size(extent.messages, extent.size)
+        return extent.partitions
+
     async def leave(self) -> None:
         """Be a member no more. Raises BrokerError."""
         if self.is_member:

@@ -6,11 +6,13 @@ from apache_iggy import Consumer, PollingStrategy, ReceiveMessage
 
 from sagas.broker.iggy_connection import IggyConnection
 from sagas.broker.iggy_messages import read_message
-from sagas.errors import BrokerError
+from sagas.broker.iggy_portion import Portion
+from sagas.broker.iggy_sweep import size_of
+from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Incoming
 
 COUNT_MAX = 1_000
-"""Messages in one request."""
+"""Messages in one request, if they are not large (`iggy_portion.py`)."""
 
 _READER = Consumer.Single(1)
 """Iggy wants a name; with offsets given and none stored it is not used for anything."""
@@ -24,6 +26,7 @@ class IggyScan:
         self._stream = stream
         self._topic = topic
         self._next: dict[int, int] = {}
+        self._portion = Portion()
 
     async def count(self) -> int:
         """How many messages the topic holds now. Raises BrokerError when there is no such topic."""
@@ -36,6 +39,7 @@ class IggyScan:
                 "or have it written first"
             )
         self._next = {partition.id: self._next.get(partition.id, 0) for partition in details.partitions}
+        self._portion.note_size(details.messages_count, details.size)
         return details.messages_count
 
     async def poll(self) -> Sequence[Incoming]:
@@ -43,17 +47,25 @@ class IggyScan:
         if not self._next:
             await self.count()
         for partition in self._next:
-            polled = await self._poll_one(partition)
+            asked = self._portion.of(COUNT_MAX)
+            try:
+                polled = await self._poll_one(partition, asked)
+            except BrokerUnavailable:
+                self._portion.note_failed(asked)
+                raise
             if polled:
                 self._next[partition] = polled[-1].offset() + 1
-                return [read_message(self._topic, message) for message in polled]
+                messages = [read_message(self._topic, message) for message in polled]
+                self._portion.note_came(asked)
+                self._portion.note_size(len(messages), sum(map(size_of, messages)))
+                return messages
         return ()
 
     def close(self) -> None:
         """Give up the connection."""
         self._connection.close()
 
-    async def _poll_one(self, partition: int) -> list[ReceiveMessage]:
+    async def _poll_one(self, partition: int, count: int) -> list[ReceiveMessage]:
         return await self._connection.call(
             f"poll {self._topic!r}/{partition}",
             lambda client: client.poll_messages(
@@ -61,7 +73,7 @@ class IggyScan:
                 self._topic,
                 consumer=_READER,
                 polling_strategy=PollingStrategy.Offset(self._next[partition]),
-                count=COUNT_MAX,
+                count=count,
                 auto_commit=False,
                 partition_id=partition,
             ),

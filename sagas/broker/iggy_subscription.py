@@ -252,7 +252,7 @@ class IggySubscription:
         self._news.forget()
         self._read = frozenset(at for at in self._read if at[0] not in topics)
         for topic in topics:
-            self._counts[topic] = await self._lanes.of(topic).members.partitions(topic)
+            self._counts[topic] = await self._lanes.of(topic).partitions(topic)
 
     def _forget(self) -> None:
         self._positions.put({})

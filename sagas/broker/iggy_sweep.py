@@ -7,6 +7,8 @@ from apache_iggy import Consumer, PollingStrategy, ReceiveMessage
 
 from sagas.broker.iggy_connection import IggyConnection
 from sagas.broker.iggy_messages import note_missed, read_message
+from sagas.broker.iggy_portion import Portion
+from sagas.errors import BrokerUnavailable
 from sagas.ports import Incoming
 from sagas.records import Partition
 
@@ -28,11 +30,13 @@ class Read(NamedTuple):
     offset: int
     messages: list[Incoming]
     size: int
+    is_portion: bool = False
+    """Whether fewer were asked for than might have been, and as many came."""
 
 
 def is_maybe_cut(read: Sequence[Read]) -> bool:
     """Whether there may be more messages than were read at once."""
-    return sum(part.size for part in read) >= CUT_BYTES_MIN
+    return any(part.is_portion for part in read) or sum(part.size for part in read) >= CUT_BYTES_MIN
 
 
 def take(
@@ -64,15 +68,29 @@ class Sweep:
         self._connection = connection
         self._stream = stream
         self._consumer = Consumer.Group(group)
+        self._portions: dict[str, Portion] = {}
+
+    def portion_of(self, topic: str) -> Portion:
+        """How many messages of a topic are asked for at once."""
+        return self._portions.setdefault(topic, Portion())
 
     async def read(self, wanted: Sequence[tuple[Partition, int]], count_max: int) -> list[Read]:
         """At most `count_max` messages of partitions, each from its offset on. Raises BrokerError; then of none."""
         found: list[Read] = []
         for at, offset in wanted:
-            polled = await self._poll(at, offset, count_max)
+            portion = self.portion_of(at[0])
+            asked = portion.of(count_max)
+            try:
+                polled = await self._poll(at, offset, asked)
+            except BrokerUnavailable:
+                portion.note_failed(asked)
+                raise
             if polled:
                 messages = [read_message(at[0], message) for message in polled]
-                found.append(Read(at, offset, messages, sum(map(_size_of, messages))))
+                size = sum(map(size_of, messages))
+                portion.note_came(asked)
+                portion.note_size(len(messages), size)
+                found.append(Read(at, offset, messages, size, len(polled) == asked < count_max))
                 count_max -= len(polled)
                 if count_max <= 0:
                     break
@@ -94,6 +112,7 @@ class Sweep:
         )
 
 
-def _size_of(message: Incoming) -> int:
+def size_of(message: Incoming) -> int:
+    """Roughly its bytes."""
     headers = message.headers
     return len(message.payload) + sum(len(name) + len(headers[name]) + _HEADER_FRAMING_BYTES for name in headers)
