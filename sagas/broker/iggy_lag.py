@@ -1,7 +1,7 @@
 """How far a group is behind the end of a topic.
 
-A stored offset and the log's last one come together in one reply. Where nothing was stored yet, all that the partition
-holds waits; an offset would not tell that, since what has expired keeps its offsets.
+A stored offset and the log's last one come together in one reply. What has expired keeps its offsets and waits no
+longer, so never more waits than the partition holds; and all of that, where nothing was stored yet.
 """
 
 from sagas.broker import iggy_wire as wire
@@ -19,7 +19,8 @@ async def lag_of(connection: IggyConnection, stream: str, topic: str, group: str
         body = wire.offset_of(stream, topic, group, partition.id)
         name = f"read offset of {topic!r}/{partition.id} for {group!r}"
         known = wire.read_offsets(await _ask(connection, name, body))
-        behind += partition.messages_count if known is None else max(0, known.current - known.stored)
+        there = partition.messages_count
+        behind += there if known is None else min(there, max(0, known.current - known.stored))
     return behind
 
 
