@@ -8,6 +8,9 @@ of which all partitions had something the last time is not asked for its ends, s
 
 A partition stays *unread* until it was read to its end after such a look. The numbers are a hint and nothing else:
 every `SWEEP_S` all partitions count as unread, and so they do whenever those of this member have changed.
+
+Iggy keeps its members when messages are removed by hand. A partition that ends before what was read of it was *cut*:
+it is to be read from the stored offset. One that has grown beyond that by then is not told from any other.
 """
 
 from collections import Counter
@@ -88,6 +91,8 @@ class News:
         self._sweep_due_at = 0.0
         self.unread: set[Partition] = set()
         """The partitions that are to be read."""
+        self.cut: set[Partition] = set()
+        """Of these, as the last look found: which end before what was read of them. Offsets are given again there."""
 
     def forget(self) -> None:
         """Take all partitions for unread at the next look."""
@@ -105,6 +110,7 @@ class News:
 
         `positions` is what to read next in each of ours, `now_s` the time on any clock. Raises BrokerError.
         """
+        self.cut = set()
         if now_s >= self._sweep_due_at:
             self.unread = set(positions)
             self._sweep_due_at = now_s + SWEEP_S
@@ -148,4 +154,6 @@ class News:
             at for at in ours if at not in ends or (ends[at] != self._ends.get(at) and ends[at][0] >= positions[at])
         }
         self._ends.update(ends)
-        return longer
+        # One that was emptied has its current offset at 0 as well: then a single message that was read hides it.
+        self.cut |= {at for at in ours if at in ends and ends[at][0] < positions[at] - 1}
+        return longer | self.cut

@@ -33,20 +33,17 @@ A real server keeps group members on its disk, and after a restart has some that
 
 import asyncio
 import logging
-import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
 import anyio
 
 from sagas.broker import iggy_wire as wire
-from sagas.broker.batch_messages import decode_batches
-from sagas.broker.batches import BadBatch
 from sagas.broker.iggy_connection import SETTLE_S, IggyConnection
 from sagas.broker.iggy_ghosts import Ghosts
 from sagas.broker.iggy_lanes import Lane, Lanes
 from sagas.broker.iggy_news import IggyNumbers, News
-from sagas.broker.iggy_sweep import Read, is_maybe_cut, take
+from sagas.broker.iggy_sweep import Read, decoded, is_maybe_cut, take
 from sagas.broker.iggy_together import Requests, Together
 from sagas.broker.outgoing import checked_positions
 from sagas.broker.positions import Positions
@@ -118,7 +115,7 @@ class IggySubscription:
                 return found
             read = await self._read_together(0)
             if read is None:
-                await self._news.look(self._positions.next, asyncio.get_running_loop().time())
+                await self._look()
                 read = await self._sweep(count_max)
             found = self._take(read, count_max)
             if len(found) < count_max and not is_maybe_cut(read):
@@ -271,6 +268,16 @@ class IggySubscription:
         self._first += 1
         return [*ours[first:], *ours[:first]]
 
+    async def _look(self) -> None:
+        """Find out what is unread; what was cut is read from the stored offset, or from its beginning."""
+        await self._news.look(self._positions.next, asyncio.get_running_loop().time())
+        for at in self._news.cut:
+            _log.warning("topic %r, partition %d: messages that group %r has read were removed", *at, self._group)
+            self._positions.forget(at)
+        if self._news.cut:
+            self._sync_due_at = 0.0
+            await self._settle()
+
     async def _sweep(self, count_max: int) -> list[Read]:
         """At most `count_max` messages of each lane's unread partitions."""
         wanted: dict[Lane, list[tuple[Partition, int]]] = {}
@@ -285,12 +292,7 @@ class IggySubscription:
             return None
         wanted = [(at, self._positions.next[at]) for at in self._in_turn()]
         found = await self._together.read(self._group, self._number, wanted, self._count_max, at_most_ms)
-        if found is None:
-            return None
-        try:
-            return [Read(at, offset, decode_batches(*at, batches), len(batches)) for at, offset, batches in found]
-        except (BadBatch, struct.error) as error:
-            raise BrokerUnavailable(f"group {self._group!r}: what was read is no batch: {error}") from None
+        return None if found is None else decoded(found, self._group)
 
     def _take(self, read: Sequence[Read], count_max: int) -> list[Incoming]:
         """At most `count_max` messages of what was read; the rest is kept for the next poll."""

@@ -1,10 +1,13 @@
-"""Polling one partition after the other: what every Iggy server can."""
+"""Polling one partition after the other, which every Iggy server can; and what becomes of what was read."""
 
+import struct
 from collections.abc import MutableMapping, Sequence
 from typing import Final, NamedTuple
 
 from apache_iggy import Consumer, PollingStrategy, ReceiveMessage
 
+from sagas.broker.batch_messages import decode_batches
+from sagas.broker.batches import BadBatch
 from sagas.broker.iggy_connection import IggyConnection
 from sagas.broker.iggy_messages import note_missed, read_message
 from sagas.broker.iggy_portion import Portion
@@ -37,6 +40,14 @@ class Read(NamedTuple):
 def is_maybe_cut(read: Sequence[Read]) -> bool:
     """Whether there may be more messages than were read at once."""
     return any(part.is_portion for part in read) or sum(part.size for part in read) >= CUT_BYTES_MIN
+
+
+def decoded(found: Sequence[tuple[Partition, int, bytes]], group: str) -> list[Read]:
+    """What was read together. Raises BrokerUnavailable for what is no batch."""
+    try:
+        return [Read(at, offset, decode_batches(*at, batches), len(batches)) for at, offset, batches in found]
+    except (BadBatch, struct.error) as error:
+        raise BrokerUnavailable(f"group {group!r}: what was read is no batch: {error}") from None
 
 
 def take(

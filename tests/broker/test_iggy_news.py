@@ -40,6 +40,11 @@ class Server:
         """The offset that the next message gets."""
         return self._log.topic("shop", topic).partitions[partition].end
 
+    def cut(self, topic: str, partition: int) -> None:
+        """All its messages are removed by hand, and it has others."""
+        self._log.purge_topic("shop", topic)
+        self.append(topic, partition)
+
     async def stream(self) -> bytes:
         """The reply to GET_STREAM."""
         self._ask("stream")
@@ -176,3 +181,29 @@ async def test_a_topic_that_is_not_there_is_polled_all_the_same() -> None:
     reader = await settled(server, "orders")
     server.is_deleted = True
     assert (await reader.poll())[1] == sorted(reader.positions)
+
+
+async def test_a_partition_that_ends_before_what_was_read_of_it_was_cut_and_is_to_be_read() -> None:
+    server = Server("orders")
+    reader = await settled(server, "orders")
+    server.append("orders", 1, count=9)
+    await reader.poll()
+    server.cut("orders", 1)
+    await reader.news.look(reader.positions, reader.now_s)
+    assert reader.news.cut == {("orders", 1)}
+    assert ("orders", 1) in reader.news.unread
+    reader.positions["orders", 1] = 0
+    reader.news.are_read({("orders", 1)}, {**reader.positions, ("orders", 1): 1})
+    reader.positions["orders", 1] = 1
+    await reader.news.look(reader.positions, reader.now_s)
+    assert reader.news.cut == set()
+
+
+async def test_a_partition_that_was_read_to_its_end_was_not_cut() -> None:
+    server = Server("orders")
+    reader = await settled(server, "orders")
+    for count in (1, 1, 5):
+        server.append("orders", 0, count=count)
+        await reader.poll()
+        await reader.poll()
+        assert reader.news.cut == set()
