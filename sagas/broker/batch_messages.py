@@ -1,7 +1,8 @@
 """Messages in batches as Iggy lays them out, to and from ours: for requests that carry whole batches.
 
 A frame is a header of 48 bytes, the payload, and the user headers, which are pairs of fields: a byte of kind, four of
-length, and the value. We write texts only; others may write numbers, which are read as their text.
+length, and the value. We write texts only; others may write numbers, which are read as their text. What the client
+would not read is not read here either.
 
 Theory of operation. The headers of a topic's messages are mostly alike but for their values, and these are of the same
 lengths: names of steps and ids. So what lies between the values of a block of headers is remembered by the topic and
@@ -10,6 +11,7 @@ the block's size. A block that is alike is taken apart at once, and any other fi
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import isfinite
 from struct import Struct, error
 from typing import Final, NamedTuple
 
@@ -36,6 +38,8 @@ _LAYOUT_BYTES_MAX: Final = 1_024
 _TEXT: Final = 2
 _SIGNED: Final = range(4, 9)
 _UNSIGNED: Final = range(9, 14)
+_BYTES_OF: Final = {3: 1, 14: 4, 15: 8} | {first + n: 2**n for first in (4, 9) for n in range(5)}
+"""Of kinds that have a fixed size."""
 
 
 class _Layout(NamedTuple):
@@ -187,12 +191,14 @@ def _decode_headers(data: bytes, at: int, end: int) -> dict[str, str]:
         at += _FIELD_SIZE
         name = data[at : at + size]
         at += size
-        value_kind, size = _FIELD.unpack_from(data, at)
+        value_kind, value_size = _FIELD.unpack_from(data, at)
         at += _FIELD_SIZE
-        value = data[at : at + size]
-        at += size
+        value = data[at : at + value_size]
+        at += value_size
         if at > end:
             raise ValueError("a field is cut off")
+        if not (1 <= size <= HEADER_BYTES_MAX and 1 <= value_size <= HEADER_BYTES_MAX):
+            raise ValueError(f"a field has 1 to {HEADER_BYTES_MAX} bytes: {size}, {value_size}")
         headers[_text(name) if kind == _TEXT else _value(kind, name)] = (
             value.decode() if value_kind == _TEXT else _value(value_kind, value)
         )
@@ -205,7 +211,9 @@ def _text(encoded: bytes) -> str:
 
 
 def _value(kind: int, value: bytes) -> str:
-    """A field that need not be a text, as one."""
+    """A field that need not be a text, as one. Raises ValueError, and KeyError for a kind that is none."""
+    if len(value) != _BYTES_OF.get(kind, len(value)):
+        raise ValueError(f"a field of kind {kind} has {_BYTES_OF[kind]} bytes, not {len(value)}")
     if kind in _SIGNED or kind in _UNSIGNED:
         return str(int.from_bytes(value, "little", signed=kind in _SIGNED))
     return _OTHERS[kind](value)
@@ -215,6 +223,12 @@ _OTHERS: Final[dict[int, Callable[[bytes], str]]] = {
     1: bytes.decode,
     _TEXT: bytes.decode,
     3: lambda value: "true" if any(value) else "false",
-    14: lambda value: str(Struct("<f").unpack(value)[0]),
-    15: lambda value: str(Struct("<d").unpack(value)[0]),
+    14: lambda value: _finite(Struct("<f").unpack(value)[0]),
+    15: lambda value: _finite(Struct("<d").unpack(value)[0]),
 }
+
+
+def _finite(number: float) -> str:
+    if not isfinite(number):
+        raise ValueError(f"a number that is {number}")
+    return str(number)

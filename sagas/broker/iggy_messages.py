@@ -23,7 +23,11 @@ def make_message(message: Outgoing) -> SendMessage:
 
 
 def read_message(topic: str, message: ReceiveMessage) -> Incoming:
-    """What was read. Headers that cannot be read are a defect of the message, never an error: the partition goes on."""
+    """What was read. Headers that cannot be read are a defect of the message, never an error: the partition goes on.
+
+    Of a block that cannot be parted into fields the client says what it says of none: such a message has no headers,
+    and no defect. Read past the client (`batch_messages.py`) it has one.
+    """
     headers: dict[str, str] = {}
     defect = ""
     try:

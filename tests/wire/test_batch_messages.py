@@ -89,8 +89,21 @@ def test_values_of_every_kind_are_read_as_text(kind: int, value: bytes, text: st
         field(2, b"n") + field(2, b"value")[:-1],
         field(2, b"n") + field(14, b"v"),
         b"\2",
+        field(2, b"n") + field(2, b""),
+        field(2, b"") + field(2, b"v"),
+        field(2, b"n") + field(2, b"v" * 256),
+        field(2, b"n" * 256) + field(2, b"v"),
+        field(2, b"n") + field(3, b"\1\1"),
+        field(2, b"n") + field(6, b"\1\1\1"),
+        field(13, b"\1") + field(2, b"v"),
+        field(2, b"n") + field(14, struct.pack("<f", float("inf"))),
+        field(2, b"n") + field(15, struct.pack("<d", float("nan"))),
     ],
-    ids=["a name", "bytes", "an unknown kind", "no value", "cut off", "a short number", "too short"],
+    ids=[
+        *("a name", "bytes", "an unknown kind", "no value", "cut off", "a short number", "too short"),
+        *("an empty value", "an empty name", "a long value", "a long name", "a long truth", "three bytes of four"),
+        *("a short name", "infinite", "not a number"),
+    ],
 )
 def test_headers_that_cannot_be_read_are_a_defect_of_their_message(data: bytes) -> None:
     (message,) = decode_batches("t", 0, with_headers(data))
