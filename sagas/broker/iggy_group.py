@@ -18,9 +18,9 @@ _log = logging.getLogger("sagas.broker")
 
 
 class Extent(NamedTuple):
-    """How large a topic is; `size` is in bytes."""
+    """How large a topic is; `size` is in bytes, `made` says when each partition was made."""
 
-    partitions: int
+    made: dict[int, int]
     messages: int
     size: int
 
@@ -65,13 +65,14 @@ class IggyGroup:
         return shares
 
     async def extent(self, topic: str) -> Extent:
-        """How large the topic is; all 0 when it is not there."""
+        """How large the topic is; nothing when it is not there."""
         details = await self._connection.call(
             f"get topic {topic!r}", lambda client: client.get_topic(self._stream, topic)
         )
         if details is None:
-            return Extent(0, 0, 0)
-        return Extent(details.partitions_count, details.messages_count, details.size)
+            return Extent({}, 0, 0)
+        made = {partition.id: partition.created_at for partition in details.partitions}
+        return Extent(made, details.messages_count, details.size)
 
     async def number(self) -> int:
         """By which number the server knows the connection: another one after each time it was made."""

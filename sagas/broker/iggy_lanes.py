@@ -18,6 +18,7 @@ from sagas.broker.iggy_connection import IggyConnection
 from sagas.broker.iggy_group import IggyGroup
 from sagas.broker.iggy_sweep import Sweep
 from sagas.errors import BrokerError
+from sagas.records import Partition
 
 LANES: Final = 4
 """Connections of a subscription, if it has as many topics."""
@@ -34,6 +35,7 @@ class Lane:
         self.sweep = Sweep(connection, stream, group)
         self.topics: Sequence[str] = ()
         self._joined_epoch = 0
+        self._made: dict[str, dict[int, int]] = {}
 
     @property
     def is_member(self) -> bool:
@@ -48,11 +50,16 @@ class Lane:
             await self.members.join(topic)
         self._joined_epoch = epoch
 
-    async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has, 0 when it is not there; how large its messages are is noted beside."""
+    async def partitions(self, topic: str) -> tuple[int, list[Partition]]:
+        """How many partitions a topic has, 0 when it is not there; and those that were made anew since it was asked.
+
+        How large its messages are is noted beside.
+        """
         extent = await self.members.extent(topic)
         self.sweep.portion_of(topic).note_size(extent.messages, extent.size)
-        return extent.partitions
+        before, self._made[topic] = self._made.get(topic, {}), extent.made
+        anew = [(topic, number) for number, at_us in extent.made.items() if before.get(number, at_us) != at_us]
+        return len(extent.made), anew
 
     async def leave(self) -> None:
         """Be a member no more. Raises BrokerError."""

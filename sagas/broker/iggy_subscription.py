@@ -245,17 +245,17 @@ class IggySubscription:
         return [lost for some in stored for lost in some]
 
     async def _note_dealt_anew(self, topics: Sequence[str]) -> None:
-        """Even a partition that is ours may have been another's in between, and looked empty to us."""
+        """Even a partition that is ours may have been another's in between, and looked empty to us; or be another."""
         self._news.forget()
         self._read = frozenset(at for at in self._read if at[0] not in topics)
         for topic in topics:
-            self._counts[topic] = await self._lanes.of(topic).partitions(topic)
+            self._counts[topic], anew = await self._lanes.of(topic).partitions(topic)
+            self._positions.forget(*anew)
 
     def _forget(self) -> None:
         self._positions.put({})
-        self._order, self._shares = [], {}
-        self._read, self._ahead = frozenset(), []
-        self._sync_due_at = 0.0
+        self._order, self._shares, self._ahead = [], {}, []
+        self._sync_due_at, self._read = 0.0, frozenset()
         self._news.forget()
 
     # ------------------------------------------------------------------- messages
@@ -273,8 +273,8 @@ class IggySubscription:
         await self._news.look(self._positions.next, asyncio.get_running_loop().time())
         for at in self._news.cut:
             _log.warning("topic %r, partition %d: messages that group %r has read were removed", *at, self._group)
-            self._positions.forget(at)
         if self._news.cut:
+            self._positions.forget(*self._news.cut)
             self._sync_due_at = 0.0
             await self._settle()
 

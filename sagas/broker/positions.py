@@ -31,10 +31,11 @@ class Positions:
                 self._ends[at] = max(end, self._ends.get(at, 0))
         self.next = dict(following)
 
-    def forget(self, at: Partition) -> None:
-        """Not ours any more, or not what we took it for."""
-        self.next.pop(at, None)
-        self._ends.pop(at, None)
+    def forget(self, *places: Partition) -> None:
+        """Not ours any more, or not what we took them for."""
+        for at in places:
+            self.next.pop(at, None)
+            self._ends.pop(at, None)
 
     def has_returned(self, position: Position) -> bool:
         """Whether this membership has returned a message at that offset, or one behind it."""

@@ -254,6 +254,24 @@ async def test_a_partition_that_was_emptied_or_made_again_is_read_from_its_begin
 
 
 @pytest.mark.anyio
+async def test_partitions_that_are_removed_and_added_at_once_are_read_from_their_beginning(
+    server: str, stream: str, opened: Opened
+) -> None:
+    broker = opened(server, stream)
+    await broker.ensure([ORDERS])
+    subscription = await broker.subscribe("workers", ["orders"])
+    await broker.publish(spread(9))
+    await read_and_commit(subscription, 9)
+    await ask(server, lambda client: client.delete_partitions(stream, "orders", 1))
+    await ask(server, lambda client: client.create_partitions(stream, "orders", 1))
+    await broker.publish([outgoing(number, key_of(2)) for number in range(100, 115)])
+    found = set[int]()
+    with anyio.fail_after(PATIENCE_S):
+        while not found >= set(range(100, 115)):
+            found |= set(numbers(await subscription.poll(100)))
+
+
+@pytest.mark.anyio
 async def test_what_is_read_anew_because_its_offset_was_refused_comes_with_the_next_poll(
     server: str, stream: str, opened: Opened
 ) -> None:
