@@ -12,22 +12,29 @@ groups are connections, and not restored.
 """
 
 import fcntl
+import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sagas.broker.batches import read_header
 from sagas.broker.embedded.changes import Change, apply, decode_change, encode_change
 from sagas.broker.embedded.files import AppendFile, Journal, readable
 from sagas.broker.embedded.offsets import OffsetRecord, OffsetsJournal
 from sagas.broker.embedded.options import parse_options
 from sagas.broker.embedded.recent import RecentFiles
+from sagas.broker.embedded.recovery import recover
 from sagas.broker.embedded.segments import SEGMENT_SIZE, PartitionFiles
 from sagas.broker.log import Group, Log, Membership, Partition, Reader, Single, Span, Stream, Topic
 from sagas.errors import BrokerError
+
+_DIRECTORY: Final = re.compile(r"(\d+)-(\d+)")
+"""The name of a partition's directory: its epoch and its id."""
+
+logger = logging.getLogger(__name__)
 
 
 class Written(NamedTuple):
@@ -40,7 +47,8 @@ class Written(NamedTuple):
 class Disk:
     """A log and the directory that holds it.
 
-    Raises BrokerError when there can be no such directory, another broker uses it, or this release cannot read it.
+    Raises BrokerError when there can be no such directory, another broker uses it, this release cannot read it, or
+    it was damaged; OSError when the disk is full or fails.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -49,23 +57,48 @@ class Disk:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(directory)
-            self._partitions.mkdir(exist_ok=True)
         except OSError as error:
             raise BrokerError(f"{directory}: no directory to keep a log in: {error}; give another one") from error
         self._files: dict[tuple[int, int], PartitionFiles] = {}
         self.log: Log[None] = Log()
-        self._metadata = Journal(directory / "metadata.journal")
+        try:
+            self._partitions.mkdir(exist_ok=True)
+            self._restore_metadata()
+            self._recent = RecentFiles(directory)
+            recover({_key(it): (it, self._files_of(it)) for it in self._all_partitions()}, self._recent)
+            self._say_what_is_missing()
+            self._leave_recent()
+            self._offsets = OffsetsJournal(directory)
+            self._restore_offsets()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _restore_metadata(self) -> None:
+        self._metadata = Journal(self.directory / "metadata.journal")
         for record in self._metadata.records:
             with readable(self._metadata.file.path):
                 apply(self.log, decode_change(record))
         self._metadata.records.clear()
+        unknown = [path for (epoch, _), path in self._directories() if epoch > self.log.sequence]
+        if unknown:
+            raise BrokerError(
+                f"{self._metadata.file.path}: ends before the topic began whose messages are in {unknown[0]}; "
+                "restore a backup, or give another data directory"
+            )
+        self._metadata.cut_torn_end()
+        # Whoever was killed may not have come to it, and messages of these topics may be acknowledged from now on.
+        self._metadata.file.sync()
         self.remove_unused()
-        for partition in self._all_partitions():
-            self._files_of(partition).recover(partition)
-        self._recent = RecentFiles(directory)
-        self._take_from_recent()
-        self._offsets = OffsetsJournal(directory)
-        self._restore_offsets()
+
+    def _say_what_is_missing(self) -> None:
+        for topic in self._all_topics():
+            for partition in topic.partitions if topic.expiry_us is None else ():
+                if partition.first > 0:
+                    home = self._partitions / f"{partition.epoch}-{partition.id}"
+                    logger.error(
+                        "%s: begins at offset %d, and nothing expires: messages are missing", home, partition.first
+                    )
 
     # ------------------------------------------------------------------ changes
 
@@ -77,14 +110,17 @@ class Disk:
 
     def remove_unused(self) -> None:
         """Remove the messages of partitions that are gone: call it when the change that ended them is durable."""
-        used = {(partition.epoch, partition.id) for partition in self._all_partitions()}
+        used = {_key(partition) for partition in self._all_partitions()}
         for key in [key for key in self._files if key not in used]:
             self._files.pop(key).close()
-        names = {_directory_name(*key) for key in used}
-        for path in self._partitions.iterdir():
-            # What is no directory is none of ours.
-            if path.name not in names and path.is_dir():
+        for key, path in self._directories():
+            if key not in used:
                 shutil.rmtree(path)
+
+    def _directories(self) -> list[tuple[tuple[int, int], Path]]:
+        """Epoch, id and directory of each partition that there is, or was; whatever else lies there is not ours."""
+        named = [(_DIRECTORY.fullmatch(path.name), path) for path in self._partitions.iterdir() if path.is_dir()]
+        return [((int(name[1]), int(name[2])), path) for name, path in named if name is not None]
 
     # ------------------------------------------------------------------ messages
 
@@ -127,19 +163,8 @@ class Disk:
         """All that was written to partitions before `kept` was begun is on the disk."""
         self._recent.remove_older(kept)
 
-    def _take_from_recent(self) -> None:
-        """Append what partitions' files have lost, have all of it on the disk, and begin anew."""
-        homes = {(partition.epoch, partition.id): partition for partition in self._all_partitions()}
-        for epoch, number, batch in self._recent.replay():
-            partition = homes.get((epoch, number))
-            header = read_header(batch)
-            if partition is not None and header.base_offset == partition.end:
-                for complete in self._files_of(partition).append(batch)[:-1]:
-                    complete.sync()
-                    complete.close()
-                if self._files_of(partition).last_start == partition.size_bytes:
-                    partition.begin_segment()
-                partition.append(None, count=header.count, size=len(batch), now_us=header.base_timestamp)
+    def _leave_recent(self) -> None:
+        """Have the partitions on the disk, and begin the recent files anew."""
         for files in self._files.values():
             files.sync()
         self._recent.remove_older(self._recent.begin_anew())
@@ -175,9 +200,7 @@ class Disk:
         self._offsets.remove_older(kept)
 
     def _restore_offsets(self) -> None:
-        homes = {
-            (partition.epoch, partition.id): topic for topic in self._all_topics() for partition in topic.partitions
-        }
+        homes = {_key(partition): topic for topic in self._all_topics() for partition in topic.partitions}
         last = {
             (record.epoch, record.partition, record.is_group, record.reader): record for record in self._offsets.records
         }
@@ -186,6 +209,12 @@ class Disk:
             topic = homes.get((epoch, partition_id))
             found = topic and (topic.find_group(reader) if is_group else Single(reader))
             if topic is not None and found and record.offset is not None:
+                end = topic.partitions[partition_id].end
+                if record.offset >= end:
+                    home = self._partitions / f"{epoch}-{partition_id}"
+                    logger.error(
+                        "%s: was read up to offset %d, messages are missing from %d on", home, record.offset, end
+                    )
                 topic.restore_offset(partition_id, found, record.offset)
         kept = self._offsets.begin_anew(self._current_offsets())
         kept.sync()
@@ -202,9 +231,7 @@ class Disk:
         """Have everything on the disk, what was not promised to be there as well. Raises OSError."""
         for file in (self._metadata.file, self._offsets.file):
             file.sync()
-        for files in self._files.values():
-            files.sync()
-        self._recent.remove_older(self._recent.begin_anew())
+        self._leave_recent()
 
     def close(self) -> None:
         """Give up the files and the lock."""
@@ -216,10 +243,13 @@ class Disk:
         os.close(self._lock)
 
     def _files_of(self, partition: Partition[None]) -> PartitionFiles:
-        key = (partition.epoch, partition.id)
+        key = _key(partition)
         files = self._files.get(key)
         if files is None:
-            directory = self._partitions / _directory_name(*key)
+            directory = self._partitions / f"{key[0]}-{key[1]}"
+            # A directory that a power cut leaves without its topic would look as if the topic's record was damaged.
+            if not self._metadata.file.is_synced:
+                self._metadata.file.sync()
             files = self._files[key] = PartitionFiles(directory, self._segment_size_of(partition))
         return files
 
@@ -234,8 +264,8 @@ class Disk:
         return [partition for topic in self._all_topics() for partition in topic.partitions]
 
 
-def _directory_name(epoch: int, partition_id: int) -> str:
-    return f"{epoch}-{partition_id}"
+def _key(partition: Partition[None]) -> tuple[int, int]:
+    return partition.epoch, partition.id
 
 
 def _record(partition: Partition[None], reader: Reader | Group, offset: int | None) -> OffsetRecord:

@@ -3,11 +3,12 @@
 Theory of operation. A write goes to the kernel in one call, so the process can be killed at any moment and
 loses nothing that was written; only `sync` protects against the machine's end. A crash leaves at most an incomplete
 record at the end of a file. Records prove themselves by a checksum, so reading up to the first record that does
-not, and cutting the file there, gives back exactly what was written whole.
+not, and cutting the file there, gives back exactly what was written whole. Unless that one was damaged: see `torn.py`.
 """
 
 import logging
 import os
+import re
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Final
 import msgspec
 from xxhash import xxh3_64_intdigest
 
+from sagas.broker.embedded.torn import has_hole, is_blank, keep_aside, sync_directory
 from sagas.errors import BrokerError
 
 JOURNAL_HEADER: Final = b"sagas journal 1\n"
@@ -41,6 +43,12 @@ class AppendFile:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
         self.size = os.fstat(self._descriptor).st_size
         self.is_closed = False
+        self._size_synced = 0
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether all that was written is on the disk; a file that was there already may not be."""
+        return self._size_synced == self.size
 
     def append(self, data: bytes) -> None:
         """Write `data` at the end. Raises OSError; then the broker has to stop, since the file's end is unknown."""
@@ -62,19 +70,30 @@ class AppendFile:
             data += more
         return data
 
-    def truncate(self, size: int) -> None:
-        """Cut off what lies after `size`, a torn end, and say so."""
-        if size < self.size:
-            logger.warning("%s: cut off a torn end of %d bytes", self.path, self.size - size)
-            os.ftruncate(self._descriptor, size)
-            os.fsync(self._descriptor)
-            self.size = size
+    def truncate(self, size: int, lost: int = 0) -> None:
+        """Cut off what lies after `size`, keep it in a file of its own, and say so.
+
+        `lost` is how many messages of it can be read and are nowhere else: none, if it is only a torn end.
+        """
+        if size == self.size:
+            return
+        content = self.read(size, self.size - size)
+        kept = f"; kept in {keep_aside(self.path, size, content).name}" if not is_blank(content) else ""
+        if lost:
+            logger.error("%s: cut off %d messages behind byte %d, which is torn%s", self.path, lost, size, kept)
+        else:
+            logger.warning("%s: cut off a torn end of %d bytes%s", self.path, len(content), kept)
+        os.ftruncate(self._descriptor, size)
+        os.fsync(self._descriptor)
+        self.size = size
 
     def sync(self) -> None:
         """Return when everything written is on the disk. Called from a thread. Raises OSError."""
         if self.is_closed:
             return
+        size = self.size
         os.fdatasync(self._descriptor)
+        self._size_synced = size
         if not self.is_name_synced:
             sync_directory(self.path.parent)
             sync_directory(self.path.parent.parent)
@@ -115,13 +134,14 @@ class PreparedFile(AppendFile):
 
 
 class Journal:
-    """A file of small records, each with its length and checksum before it.
+    """A file of small records, each with its length and checksum before it. Use: `records`, `cut_torn_end`, `append`.
 
     What it begins with is on the disk before any record is written, so a power cut leaves either that or zeros at most.
-    Raises BrokerError for a file that something else, or a newer release, has written.
+    Raises BrokerError for a file that something else, or a newer release, has written; and for one that was damaged,
+    unless `is_each_alone`: records that mean something without those before them are read on behind the damage.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_each_alone: bool = False) -> None:
         self.file = AppendFile(path)
         self.records: list[bytes] = []
         """What was in the file when it was opened; the owner takes it and clears it."""
@@ -132,11 +152,29 @@ class Journal:
             self.file.sync()
         elif not content.startswith(JOURNAL_HEADER):
             raise BrokerError(f"{path}: not a journal of this release; give another data directory")
-        at = len(JOURNAL_HEADER)
-        while (record := _record_at(content, at)) is not None:
-            self.records.append(record)
-            at += _RECORD.size + len(record)
-        self.file.truncate(at)
+        self._end = len(JOURNAL_HEADER)
+        while self._end < len(content):
+            record = _record_at(content, self._end)
+            if record is not None:
+                self.records.append(record)
+                self._end += _RECORD.size + len(record)
+                continue
+            following = _following_record(content, self._end)
+            if not is_each_alone and _is_damaged(content, self._end, following):
+                raise BrokerError(
+                    f"{path}: damaged at byte {self._end}, and what is there was acknowledged; restore a backup, or "
+                    "give another data directory"
+                )
+            if following is None or not is_each_alone:
+                break
+            kept = keep_aside(path, self._end, content[self._end : following]).name
+            logger.error("%s: bytes %d to %d cannot be read; kept in %s", path, self._end, following, kept)
+            self._end = following
+
+    def cut_torn_end(self) -> None:
+        """Cut off what a power cut left behind the last whole record; before that nothing is appended."""
+        if self._end < self.file.size:
+            self.file.truncate(self._end)
 
     def append(self, records: Iterable[bytes]) -> None:
         """Write records at the end, in one write."""
@@ -160,6 +198,23 @@ def _record_at(content: bytes, at: int) -> bytes | None:
     return record
 
 
+def _following_record(content: bytes, bad: int) -> int | None:
+    """Where the first whole record behind the bad one begins."""
+    end = len(content.rstrip(b"\0"))
+    return next((at for at in range(bad + 1, end) if _record_at(content, at) is not None), None)
+
+
+def _is_damaged(content: bytes, bad: int, following: int | None) -> bool:
+    if has_hole(content, bad, len(content) if following is None else following):
+        return False
+    rest = content[bad + _RECORD.size :]
+    if following is not None or not rest:
+        return following is not None
+    # The last record has all of its bytes: one of them was changed, the length perhaps.
+    size, checksum = _RECORD.unpack_from(content, bad)
+    return bool(len(rest) == size or xxh3_64_intdigest(rest) == checksum)
+
+
 @contextmanager
 def readable(path: Path) -> Generator[None]:
     """Have it said which file it is when a record, whole as it is, cannot be understood. Raises BrokerError."""
@@ -172,11 +227,6 @@ def readable(path: Path) -> Generator[None]:
         ) from error
 
 
-def is_blank(content: bytes) -> bool:
-    """Whether there is nothing but zeros: what a crash leaves of a file that was just begun."""
-    return not content.strip(b"\0")
-
-
 def remove_before(kept: AppendFile, older: list[AppendFile]) -> None:
     """Close and remove those of `older` whose names sort before that of `kept`, and have it so on the disk."""
     for file in [file for file in older if file.path.name < kept.path.name]:
@@ -186,10 +236,7 @@ def remove_before(kept: AppendFile, older: list[AppendFile]) -> None:
     sync_directory(kept.path.parent)
 
 
-def sync_directory(path: Path) -> None:
-    """Return when the names in a directory are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def numbered(directory: Path, prefix: str) -> list[Path]:
+    """The files `<prefix><number>.journal` of a directory, oldest first. Others, somebody's copies, are not ours."""
+    name = re.compile(re.escape(prefix) + r"\d{12}\.journal")
+    return sorted(path for path in directory.iterdir() if name.fullmatch(path.name))

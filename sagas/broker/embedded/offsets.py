@@ -4,6 +4,9 @@ Theory of operation. Every stored offset is a record; the last one of a reader a
 journal has grown, a new one is begun with what counts now, and what comes next is written there. The old file is
 removed once the new one is on the disk: until then a restart reads both, the older first, which gives the same
 offsets. So nothing has to wait for the rewriting, and there is no moment at which a crash loses any.
+
+Each record says all there is about a reader and a partition. What was damaged is passed over: at most its reader goes
+back to an offset it stored before, and reads some messages again.
 """
 
 from collections.abc import Iterable
@@ -12,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from sagas.broker.embedded.files import AppendFile, Journal, readable, remove_before
+from sagas.broker.embedded.files import AppendFile, Journal, numbered, readable, remove_before
 
 GROWTH_MAX: Final = 4 * 1024 * 1024
 """How many bytes are written before the journal is begun anew: about 150,000 stored offsets."""
@@ -39,15 +42,16 @@ class OffsetsJournal:
     def __init__(self, directory: Path, growth_max: int = GROWTH_MAX) -> None:
         self._directory = directory
         self._growth_max = growth_max
-        paths = sorted(directory.glob(f"{_PREFIX}*.journal"))
+        paths = numbered(directory, _PREFIX)
         self._number = int(paths[-1].stem.removeprefix(_PREFIX)) if paths else 0
         self._older: list[AppendFile] = []
         self.records: list[OffsetRecord] = []
         """What was in the journal when it was opened, oldest first."""
         for path in paths:
-            journal = Journal(path)
+            journal = Journal(path, is_each_alone=True)
             with readable(path):
                 self.records += [_decode(record) for record in journal.records]
+            journal.cut_torn_end()
             self._older.append(journal.file)
         self._journal = self._begin_next()
         self._size_begun = 0

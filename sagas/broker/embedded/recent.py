@@ -11,21 +11,24 @@ that the older file is removed. At any time the files here and what the partitio
 everything that was promised.
 
 A record is the partition's epoch and number, the length of the batch, a checksum of these, and the batch, which proves
-itself. Reading ends at the first that does not. Behind the last one lie zeros, over which the next are written: so a
-sync finds the file as long as it was, and has only what was written to bring to the disk.
+itself. Reading ends at the first that does not, if a power cut has torn it; one that was damaged is passed over (see
+`torn.py`), for a batch is only taken where it belongs. Behind the last one lie zeros, over which the next are written:
+so a sync finds the file as long as it was, and has only what was written to bring to the disk.
 """
 
+import logging
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from struct import Struct
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from sagas.broker.batches import BadBatch, verify_batch
-from sagas.broker.embedded.files import AHEAD, AppendFile, PreparedFile, is_blank, remove_before
+from sagas.broker.batches import read_header
+from sagas.broker.embedded.files import AHEAD, AppendFile, PreparedFile, numbered, remove_before
+from sagas.broker.embedded.torn import CUT_SUFFIX, SECTOR, batches_behind, has_hole, is_blank, keep_aside, whole_batch
 from sagas.errors import BrokerError
 
 GROWTH_MAX: Final = 16 * 1024 * 1024
@@ -36,15 +39,17 @@ _PREFIX: Final = "recent-"
 _RECORD = Struct("<QIIQ")
 _CHECKED = Struct("<QII")
 
+logger = logging.getLogger(__name__)
+
 
 class RecentFiles:
     """The files of a data directory. Use: `replay`, then `begin_anew`, then `append`."""
 
     def __init__(self, directory: Path, growth_max: int = GROWTH_MAX, ahead: int = AHEAD) -> None:
-        self._directory = directory
+        self.directory = directory
         self._growth_max = growth_max
         self._ahead = ahead
-        self._older = [AppendFile(path) for path in sorted(directory.glob(f"{_PREFIX}*.journal"))]
+        self._older = [AppendFile(path) for path in numbered(directory, _PREFIX)]
         self._number = int(self._older[-1].path.stem.removeprefix(_PREFIX)) if self._older else 0
         self._file: PreparedFile | None = None
         self._following: PreparedFile | None = None
@@ -68,11 +73,20 @@ class RecentFiles:
     def replay(self) -> Iterator[tuple[int, int, bytes]]:
         """Epoch, partition and batch of all that was there when this was opened, oldest first.
 
-        Raises BrokerError for a file that something else, or a newer release, has written.
+        May be called again. Raises BrokerError for a file that something else, or a newer release, has written.
         """
         for file in self._older:
             if file.size:
                 yield from _records(file.path)
+
+    def ends(self, ends: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], int]:
+        """Where partitions, by epoch and number, end that end at `ends` now, once what is here was appended to them."""
+        reached = dict(ends)
+        for epoch, partition, batch in self.replay():
+            header = read_header(batch)
+            if reached.get((epoch, partition)) == header.base_offset:
+                reached[epoch, partition] += header.count
+        return reached
 
     def prepare(self) -> None:
         """Have the file that is begun next on the disk, for this takes a sync; may be called from a thread.
@@ -80,7 +94,7 @@ class RecentFiles:
         What a file begins with has to be there before any batch is: without it the file is not known for one of ours.
         """
         number = self._number + 1
-        following = PreparedFile(self._directory / f"{_PREFIX}{number:012}.journal", self._ahead)
+        following = PreparedFile(self.directory / f"{_PREFIX}{number:012}.journal", self._ahead)
         following.append(_HEADER)
         following.sync()
         self._number, self._following = number, following
@@ -118,12 +132,34 @@ def _records(path: Path) -> Iterator[tuple[int, int, bytes]]:
             start = bytes(view[: len(_HEADER)])
             if start != _HEADER and not _HEADER.startswith(start) and not is_blank(bytes(view)):
                 raise BrokerError(f"{path}: not a journal of this release; give another data directory")
-            at = len(_HEADER)
-            while (found := _record_at(view, at)) is not None:
-                yield found
-                at += _RECORD.size + len(found[2])
+            at: int | None = len(_HEADER)
+            while at is not None:
+                found = _record_at(view, at)
+                if found is None:
+                    at = _behind_damage(path, bytes(view), at)
+                else:
+                    yield found
+                    at += _RECORD.size + len(found[2])
     finally:
         os.close(descriptor)
+
+
+def _behind_damage(path: Path, content: bytes, bad: int) -> int | None:
+    """Where to read on behind a bad record, None when it is the end."""
+    if is_blank(content[bad : bad + SECTOR]):
+        return None
+    for at, _ in batches_behind(content, bad + _RECORD.size + 1):
+        following = at - _RECORD.size
+        if _record_at(memoryview(content), following) is not None:
+            if has_hole(content, bad, following):
+                return None
+            kept = path.with_name(f"{path.name}.{bad}{CUT_SUFFIX}")
+            # It may be there: files are read twice when a partition is torn, and each time the broker does not start.
+            if not kept.exists():
+                keep_aside(path, bad, content[bad:following])
+            logger.error("%s: bytes %d to %d cannot be read; kept in %s", path, bad, following, kept.name)
+            return following
+    return None
 
 
 def _record_at(view: memoryview, at: int) -> tuple[int, int, bytes] | None:
@@ -133,10 +169,7 @@ def _record_at(view: memoryview, at: int) -> tuple[int, int, bytes] | None:
     if xxh3_64_intdigest(_CHECKED.pack(epoch, partition, length)) != checksum:
         return None
     start = at + _RECORD.size
-    try:
-        header = verify_batch(view, start)
-    except BadBatch:
-        return None
-    if header.length != length:
+    header = whole_batch(view, start)
+    if header is None or header.length != length:
         return None
     return epoch, partition, bytes(view[start : start + length])
