@@ -225,3 +225,11 @@ def test_a_power_cut_leaves_no_directory_without_its_topic(tmp_path: Path) -> No
     send(disk, "t", 1)
     assert metadata.is_synced
     disk.close()
+
+
+@pytest.mark.parametrize("stray", ["offsets-old.journal", "recent-backup.journal", "partitions/2-0/copy.segment"])
+def test_somebodys_copies_among_the_files_are_left_alone(tmp_path: Path, stray: str) -> None:
+    filled(tmp_path)
+    (tmp_path / stray).write_bytes(b"somebody's")
+    assert counts(tmp_path) == [MESSAGES, MESSAGES]
+    assert (tmp_path / stray).read_bytes() == b"somebody's"

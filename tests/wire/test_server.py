@@ -196,6 +196,29 @@ def test_a_second_broker_on_the_same_directory_says_why_it_does_not_start(tmp_pa
     assert "another broker uses this directory" in second.stderr
 
 
+def start_that_fails(data: Path, *before: str) -> str:
+    """What a broker that does not start says on stderr."""
+    command = [sys.executable, "-m", "sagas.broker.embedded", "--address", "127.0.0.1:0", "--data", str(data)]
+    ended = subprocess.run([*before, *command], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1, ended.stderr
+    return ended.stderr
+
+
+def test_a_start_on_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    # A file may have at most 4 KiB: what is written ahead does not fit.
+    said = start_that_fails(tmp_path, "sh", "-c", 'ulimit -f 8; exec "$@"', "sh")
+    assert said.startswith(f"error: {tmp_path}: ")
+    assert said.count("\n") == 1, said
+
+
+def test_a_directory_where_a_file_belongs_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "metadata.journal").mkdir()
+    said = start_that_fails(tmp_path)
+    assert said.startswith(f"error: {tmp_path}: ")
+    assert "metadata.journal" in said
+    assert said.count("\n") == 1, said
+
+
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -37,18 +37,19 @@ async def serve(address: str, data_dir: Path, *, on_ready: Callable[[str], None]
 
     Port 0 takes a free one. With `is_iggy_only` there are no requests but Iggy's own. `on_ready` is called with the
     real address once clients can connect. Raises BrokerError when the address cannot be used, when another broker
-    uses `data_dir`, and when writing fails.
+    uses `data_dir`, when that was damaged, and when writing fails.
     """
     host, port = loopback_address(address)
     _allow_many_files()
-    disk = Disk(data_dir)
     try:
-        await _Server(disk, is_iggy_only=is_iggy_only).run(host, port, on_ready)
-        disk.sync()
+        disk = Disk(data_dir)
+        try:
+            await _Server(disk, is_iggy_only=is_iggy_only).run(host, port, on_ready)
+            disk.sync()
+        finally:
+            disk.close()
     except OSError as error:
         raise BrokerError(f"{data_dir}: {error}") from error
-    finally:
-        disk.close()
 
 
 def loopback_address(address: str) -> tuple[str, int]:
