@@ -259,7 +259,8 @@ class Group:
             if not source.marked:
                 continue
             for partition, mark in list(source.marked.items()):
-                is_overdue = now_ms - mark.since_ms >= REBALANCING_TIMEOUT_MS
+                # A clock that was set back may end the wait early, but never make it longer.
+                is_overdue = abs(now_ms - mark.since_ms) >= REBALANCING_TIMEOUT_MS
                 if is_overdue or not self.is_in_flight(partition):
                     del source.marked[partition]
                     source.owned.remove(partition)

@@ -348,6 +348,16 @@ def test_a_marked_partition_moves_without_a_commit_after_the_timeout() -> None:
     assert owned(group, NOW_MS + REBALANCING_TIMEOUT_MS) == [[0], [1]]
 
 
+def test_a_clock_that_is_set_back_holds_up_no_marked_partition() -> None:
+    topic = topic_of(2)
+    filled(topic, 1, 3)
+    group = group_of(topic, ANN)
+    read(topic, group, ANN, 1)
+    group.join(BOB, NOW_MS)
+    assert owned(group, NOW_MS - REBALANCING_TIMEOUT_MS + 1) == [[0, 1], []]
+    assert owned(group, NOW_MS - REBALANCING_TIMEOUT_MS) == [[0], [1]]
+
+
 def test_a_member_that_waits_for_marked_partitions_is_promised_no_more() -> None:
     topic = topic_of(6)
     group = group_of(topic, ANN)

@@ -47,7 +47,7 @@ class Session:
     local_host: str
     local_port: int
     member: int = 0
-    last_heard_us: int = 0
+    last_heard_ms: int = 0
 
     @property
     def is_authenticated(self) -> bool:
@@ -57,13 +57,14 @@ class Session:
 
 @dataclass(slots=True)
 class Broker:
-    """What the connections of one server share. `now_us` reads the clock.
+    """What the connections of one server share. `now_us` reads the clock, `now_ms` one that nobody sets.
 
     With `is_iggy_only` it takes no request that Iggy does not have.
     """
 
     disk: Disk
     now_us: Callable[[], int]
+    now_ms: Callable[[], int]
     started_us: int
     sessions: dict[int, Session] = field(default_factory=dict[int, Session])
     arrivals: Arrivals = field(default_factory=Arrivals)
@@ -74,11 +75,6 @@ class Broker:
     def __post_init__(self) -> None:
         """The places are the disk's."""
         self.places = Places(self.disk.log)
-
-    @property
-    def now_ms(self) -> int:
-        """The time in milliseconds, as groups take it."""
-        return self.now_us() // 1000
 
 
 Handler = Callable[[Broker, Session, BodyReader], Answer]

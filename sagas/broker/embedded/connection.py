@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
         host, port = transport.get_extra_info("peername")[:2]
         local_host, local_port = transport.get_extra_info("sockname")[:2]
         self._session = Session(self._number, f"{host}:{port}", local_host, local_port)
-        self._session.last_heard_us = self._broker.now_us()
+        self._session.last_heard_ms = self._broker.now_ms()
         self._broker.sessions[self._number] = self._session
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -149,7 +149,7 @@ class Connection(asyncio.Protocol):
         if session is None or transport is None:
             return
         if self._waiting:
-            session.last_heard_us = self._broker.now_us()
+            session.last_heard_ms = self._broker.now_ms()
         while self._waiting and not (self._is_held or self._is_paused or len(self._pending) >= PENDING_MAX):
             try:
                 self._serve_one(session, self._waiting.popleft())

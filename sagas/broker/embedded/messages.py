@@ -78,7 +78,7 @@ def poll(broker: Broker, session: Session, body: BodyReader) -> Answer:
             reader,
             start,
             count=count,
-            now_ms=broker.now_ms,
+            now_ms=broker.now_ms(),
             auto_commit=auto_commit,
             bytes_enough=POLL_BYTES_ENOUGH,
             bytes_max=POLL_BYTES_MAX,
@@ -143,7 +143,7 @@ def store_offset(broker: Broker, session: Session, body: BodyReader) -> Answer:
     topic = broker.disk.log.topic(target.stream, target.topic, Status.RESOURCE_NOT_FOUND)
     partition = topic.partition(target.partition_or_first, Status.RESOURCE_NOT_FOUND)
     reader = reader_of(topic, target, session, Status.RESOURCE_NOT_FOUND)
-    topic.store_offset(partition.id, reader, offset, broker.now_ms)
+    topic.store_offset(partition.id, reader, offset, broker.now_ms())
     return Answer(files=_noted(broker, topic, partition, reader, offset))
 
 

@@ -55,7 +55,7 @@ def get_group(broker: Broker, session: Session, body: BodyReader) -> Answer:
     """One group with its members."""
     del session
     found = _find_group(broker, body)
-    return Answer(body=replies.group_details(found, broker.now_ms) if found else b"")
+    return Answer(body=replies.group_details(found, broker.now_ms()) if found else b"")
 
 
 def get_groups(broker: Broker, session: Session, body: BodyReader) -> Answer:
@@ -153,7 +153,7 @@ def delete_group(broker: Broker, session: Session, body: BodyReader) -> Answer:
 
 def join_group(broker: Broker, session: Session, body: BodyReader) -> Answer:
     """Become a member."""
-    broker.disk.log.topic(body.ident(), body.ident()).group(body.ident()).join(session.member, broker.now_ms)
+    broker.disk.log.topic(body.ident(), body.ident()).group(body.ident()).join(session.member, broker.now_ms())
     return Answer()
 
 
@@ -166,7 +166,7 @@ def leave_group(broker: Broker, session: Session, body: BodyReader) -> Answer:
 def sync_group(broker: Broker, session: Session, body: BodyReader) -> Answer:
     """Which partitions a member may read; nothing when it is no member."""
     group = _find_group(broker, body)
-    assignment = group.sync(session.member, broker.now_ms) if group else None
+    assignment = group.sync(session.member, broker.now_ms()) if group else None
     if assignment is None:
         return Answer()
     owned = assignment.partitions
@@ -192,7 +192,7 @@ def _ids(broker: Broker, body: BodyReader) -> tuple[int, int]:
 def _changed(broker: Broker, change: Change) -> Answer:
     """Make a change that begins something; the answer describes it."""
     result, file = broker.disk.change(change)
-    return Answer(body=_described(result, broker.now_ms), files=(file,))
+    return Answer(body=_described(result, broker.now_ms()), files=(file,))
 
 
 def _described(result: Stream[None] | Topic[None] | Group, now_ms: int) -> bytes:

@@ -104,7 +104,7 @@ class _Reading:
                 Membership(group, member.member),
                 Start(Strategy.OFFSET, offset),
                 count=count_max,
-                now_ms=self._broker.now_ms,
+                now_ms=self._broker.now_ms(),
                 bytes_enough=POLL_BYTES_ENOUGH - size,
                 bytes_max=POLL_BYTES_MAX - size,
             )

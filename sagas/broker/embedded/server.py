@@ -73,7 +73,9 @@ def loopback_address(address: str) -> tuple[str, int]:
 
 class _Server:
     def __init__(self, disk: Disk, *, is_iggy_only: bool) -> None:
-        self._broker = Broker(disk=disk, now_us=_now_us, started_us=_now_us(), is_iggy_only=is_iggy_only)
+        self._broker = Broker(
+            disk=disk, now_us=_now_us, now_ms=_steady_ms, started_us=_now_us(), is_iggy_only=is_iggy_only
+        )
         self._flusher = Flusher()
         self._connections: dict[int, Connection] = {}
         self._numbers = 0
@@ -122,9 +124,9 @@ class _Server:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            deadline_us = _now_us() - SILENCE_MAX_S * 1_000_000
+            deadline_ms = _steady_ms() - SILENCE_MAX_S * 1000
             for number, session in list(self._broker.sessions.items()):
-                if session.last_heard_us < deadline_us and self._broker.disk.log.is_member(session.member):
+                if session.last_heard_ms < deadline_ms and self._broker.disk.log.is_member(session.member):
                     logger.warning("connection %d was silent for %d s: its memberships end", number, SILENCE_MAX_S)
                     self._connections[number].abort()
             for file, remove in self._broker.disk.expire(_now_us()):
@@ -167,6 +169,11 @@ def _allow_many_files() -> None:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+def _steady_ms() -> int:
+    """For what takes as long as it takes, whatever the clock is set to meanwhile: silence and hand-offs."""
+    return time.monotonic_ns() // 1_000_000
 
 
 def _shown(socket_name: tuple[object, ...]) -> str:
