@@ -191,6 +191,21 @@ def test_a_damaged_record_of_the_offsets_hides_none_behind_it(tmp_path: Path) ->
     assert stored == [(Single(7), 3), (Single(9), 2), (Single(10), 5)]
 
 
+@pytest.mark.parametrize("content", [None, b"", bytes(100)], ids=["gone", "empty", "zeros"])
+def test_stored_offsets_that_are_gone_are_missed_aloud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes | None
+) -> None:
+    filled(tmp_path)
+    Disk(tmp_path).close()
+    assert caplog.text == ""
+    (path,) = tmp_path.glob("offsets-*.journal")
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    Disk(tmp_path).close()
+    assert "the offsets that readers have stored are missing" in caplog.text
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_a_power_cut_leaves_no_journal_that_is_taken_for_damaged(tmp_path: Path, seed: int) -> None:
     random = Random(seed)

@@ -200,6 +200,8 @@ class Disk:
         self._offsets.remove_older(kept)
 
     def _restore_offsets(self) -> None:
+        if self._offsets.is_missing and self.log.sequence:
+            logger.error("%s: the offsets that readers have stored are missing; they begin anew", self.directory)
         homes = {_key(partition): topic for topic in self._all_topics() for partition in topic.partitions}
         last = {
             (record.epoch, record.partition, record.is_group, record.reader): record for record in self._offsets.records

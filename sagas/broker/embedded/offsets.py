@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from sagas.broker.embedded.files import AppendFile, Journal, numbered, readable, remove_before
+from sagas.broker.embedded.torn import is_blank
 
 GROWTH_MAX: Final = 4 * 1024 * 1024
 """How many bytes are written before the journal is begun anew: about 150,000 stored offsets."""
@@ -47,6 +48,8 @@ class OffsetsJournal:
         self._older: list[AppendFile] = []
         self.records: list[OffsetRecord] = []
         """What was in the journal when it was opened, oldest first."""
+        self.is_missing = not any(not is_blank(path.read_bytes()) for path in paths)
+        """Whether there was no journal: each start leaves one behind."""
         for path in paths:
             journal = Journal(path, is_each_alone=True)
             with readable(path):
