@@ -25,7 +25,7 @@ _log = logging.getLogger("sagas.generations")
 
 _ENDING = ".projection"
 _HAS_OUTBOX = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'outbox'"
-_ALL = -1  # a limit that is none: of what people had sent again there are few
+_ALL = 2**62  # no limit: of what people had sent again there are few
 _SUFFIXES = ("", "-wal", "-shm")
 
 

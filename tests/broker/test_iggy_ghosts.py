@@ -30,12 +30,16 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
 class Server:
     """An embedded broker in this process, whose log can be reached into."""
 
     def __init__(self, data: Path) -> None:
         self._disk = Disk(data)
-        self._broker = Broker(disk=self._disk, now_us=_now_us, started_us=_now_us(), is_iggy_only=True)
+        self._broker = Broker(disk=self._disk, now_us=_now_us, now_ms=_now_ms, started_us=_now_us(), is_iggy_only=True)
         self._flusher = Flusher()
         self._connections: dict[int, Connection] = {}
         self._numbers = 0
