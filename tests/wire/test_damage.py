@@ -1,6 +1,7 @@
 """A file that was damaged, or is gone, costs no message without a word; what a power cut leaves is no damage."""
 
 import logging
+import os
 import shutil
 from pathlib import Path
 from random import Random
@@ -229,7 +230,19 @@ def test_a_power_cut_leaves_no_journal_that_is_taken_for_damaged(tmp_path: Path,
     again.cut_torn_end()
     again.append([b"next"])
     again.file.close()
-    assert Journal(path).records == [*again.records, b"next"]
+    last = Journal(path)
+    last.file.close()
+    assert last.records == [*again.records, b"next"]
+
+
+@pytest.mark.parametrize("name", ["metadata.journal", "offsets-000000000001.journal", "recent-000000000009.journal"])
+def test_a_directory_that_is_refused_is_left_with_nothing_open(tmp_path: Path, name: str) -> None:
+    Disk(tmp_path).close()
+    (tmp_path / name).write_bytes(b"something else altogether, as long as a header at least")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(BrokerError):
+        Disk(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_power_cut_leaves_no_directory_without_its_topic(tmp_path: Path) -> None:

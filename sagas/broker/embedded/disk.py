@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -61,21 +62,24 @@ class Disk:
             raise BrokerError(f"{directory}: no directory to keep a log in: {error}; give another one") from error
         self._files: dict[tuple[int, int], PartitionFiles] = {}
         self.log: Log[None] = Log()
-        try:
+        with ExitStack() as opened:
+            opened.callback(os.close, self._lock)
+            opened.callback(self._close_partitions)
             self._partitions.mkdir(exist_ok=True)
+            self._metadata = Journal(directory / "metadata.journal")
+            opened.callback(self._metadata.file.close)
             self._restore_metadata()
             self._recent = RecentFiles(directory)
+            opened.callback(self._recent.close)
             recover({_key(it): (it, self._files_of(it)) for it in self._all_partitions()}, self._recent)
             self._say_what_is_missing()
             self._leave_recent()
             self._offsets = OffsetsJournal(directory)
+            opened.callback(self._offsets.close)
             self._restore_offsets()
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._opened = opened.pop_all()
 
     def _restore_metadata(self) -> None:
-        self._metadata = Journal(self.directory / "metadata.journal")
         for record in self._metadata.records:
             with readable(self._metadata.file.path):
                 apply(self.log, decode_change(record))
@@ -237,12 +241,11 @@ class Disk:
 
     def close(self) -> None:
         """Give up the files and the lock."""
+        self._opened.close()
+
+    def _close_partitions(self) -> None:
         for files in self._files.values():
             files.close()
-        self._metadata.file.close()
-        self._recent.close()
-        self._offsets.close()
-        os.close(self._lock)
 
     def _files_of(self, partition: Partition[None]) -> PartitionFiles:
         key = _key(partition)

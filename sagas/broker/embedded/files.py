@@ -145,6 +145,13 @@ class Journal:
         self.file = AppendFile(path)
         self.records: list[bytes] = []
         """What was in the file when it was opened; the owner takes it and clears it."""
+        try:
+            self._read(path, is_each_alone=is_each_alone)
+        except BaseException:
+            self.file.close()
+            raise
+
+    def _read(self, path: Path, *, is_each_alone: bool) -> None:
         content = self.file.read(0, self.file.size)
         if is_blank(content) or (len(content) < len(JOURNAL_HEADER) and JOURNAL_HEADER.startswith(content)):
             self.file.truncate(0)
