@@ -10,6 +10,7 @@ from sagas.check.laws import LAWS, Broken, Law
 from sagas.check.retelling import Told
 from sagas.core.definition import Definition
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK, leaf_of
+from sagas.core.participants import Participant
 
 
 class Counterexample(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +75,7 @@ def _said(definition: Definition, told: Told) -> str:
         case "act":
             return f"a person: {told.action}{f' {told.step}' if told.step else ''}"
         case "signal":
-            return f"{_name(told)} comes from outside"
+            return f"{_name(told)} comes from outside{f' on {told.topic}' if told.topic else ''}"
         case "away":
             return f"{told.seconds:g} s pass"
         case "crash":
@@ -203,7 +204,8 @@ def _lines(definition: Definition, told: Told, code: Code, lost: Collection[tupl
             kind = f', kind="{told.fire.kind}"' if told.fire is not None and told.fire.kind == "timeout" else ""
             yield f'    story.fires("{told.timer}"{kind})'
         case "signal":
-            yield f"    story.signal({code.of(told.reply)})"
+            on = f", on={code.of(Participant(told.topic, definition.key))}" if told.topic else ""
+            yield f"    story.signal({code.of(told.reply)}{on})"
         case "act":
             yield f'    story.operate("{told.action}")'
             if told.action == "resolve-undone":

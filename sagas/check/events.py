@@ -35,9 +35,10 @@ class Acted(NamedTuple):
 
 
 class Signalled(NamedTuple):
-    """An event from outside, which a wait may take, by its tag."""
+    """An event from outside, which a wait may take, by its tag, and the topic it comes on."""
 
     tag: str
+    topic: str
 
 
 OrchestratorEvent = Answer | Fired | Acted | Signalled

@@ -134,12 +134,12 @@ class Orchestrator:
 
     def signal_type(self, event: Signalled) -> type[Event]:
         """The class of a signal."""
-        return next(w.signals[event.tag] for w in self.definition.waits.values() if event.tag in w.signals)
+        return next(w.signals[event.tag] for w in self.definition.waits.values() if w.takes(event.tag, event.topic))
 
     def signal(self, event: Signalled) -> Signal:
         """The signal as it arrives."""
         signal = self.samples.of(self.signal_type(event))
-        return Signal(event_type=event.tag, data=encode_data(signal, self.definition.key))
+        return Signal(event_type=event.tag, data=encode_data(signal, self.definition.key), topic=event.topic)
 
     def reply(self, answer: Answer) -> Reply:
         """The answer as it arrives."""

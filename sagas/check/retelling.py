@@ -34,7 +34,10 @@ Kind = Literal["start", "deliver", "reply", "fire", "act", "signal", "away", "cr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """One thing that happened. `path` is the states gone through, empty where the instance stayed."""
+    """One thing that happened. `path` is the states gone through, empty where the instance stayed.
+
+    `topic` is that of a signal which waits take from more than one.
+    """
 
     kind: Kind
     step: str = ""
@@ -49,6 +52,7 @@ class Told:
     path: tuple[str, ...] = ()
     note: str = ""
     raised: str = ""
+    topic: str = ""
 
 
 @dataclass(slots=True)
@@ -119,7 +123,9 @@ class Retelling:
                 self._act(event)
             case Signalled():
                 signal = self.orchestrator.samples.of(self.orchestrator.signal_type(event))
-                self._feed(self.orchestrator.signal(event), Told(kind="signal", reply=signal))
+                topics = self.definition.topics_of(event.tag)
+                told = Told(kind="signal", reply=signal, topic=event.topic if len(topics) > 1 else "")
+                self._feed(self.orchestrator.signal(event), told)
             case None:
                 pass
         self._compare(turned)

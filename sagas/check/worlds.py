@@ -57,10 +57,9 @@ class Worlds:
             # What is abandoned rests as it is: nothing more is promised, and nothing more is looked at.
             self._add([], row.faults, number, Acted("abandon"))
         if not row.is_ended:
-            for tag in dict.fromkeys(
-                tag for wait in self.orchestrator.definition.waits.values() for tag in wait.signals
-            ):
-                self._add(row.moves, row.faults, number, Signalled(tag))
+            waits = self.orchestrator.definition.waits.values()
+            for signalled in dict.fromkeys(Signalled(tag, wait.topic) for wait in waits for tag in wait.signals):
+                self._add(row.moves, row.faults, number, signalled)
         if row.is_stuck:
             self._add(row.acts, row.faults, number, Acted("retry"))
             if node.instance.stuck_step not in self.lines:

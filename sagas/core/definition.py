@@ -107,6 +107,10 @@ class WaitSpec:
     absence: Absence
     where: str
 
+    def takes(self, event_type: str, topic: str) -> bool:
+        """Whether such an event of this topic is a signal for it; "": of a topic that is not known."""
+        return event_type in self.signals and topic in ("", self.topic)
+
 
 @dataclass(frozen=True, slots=True)
 class DelaySpec:
@@ -190,9 +194,13 @@ class Definition:
         spec = self.steps.get(self.renames.get(leaf, leaf))
         return spec if spec is None or not mark or spec.each is not None else None
 
-    def takes(self, event_type: str) -> bool:
-        """Whether a wait of this saga takes such an event for its signal."""
-        return any(event_type in wait.signals for wait in self.waits.values())
+    def takes(self, event_type: str, topic: str) -> bool:
+        """Whether a wait of this saga takes such an event of this topic for its signal."""
+        return any(wait.takes(event_type, topic) for wait in self.waits.values())
+
+    def topics_of(self, event_type: str) -> tuple[str, ...]:
+        """The topics on which such an event is a signal."""
+        return tuple(dict.fromkeys(wait.topic for wait in self.waits.values() if event_type in wait.signals))
 
     def encode_data(self, data: object) -> bytes:
         """The saga's own data as JSON, as an author's function has returned them.

@@ -44,10 +44,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, tag="reply"):
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, tag="signal"):
-    """An event from outside with the run's business key, which a wait may take; `data` is its JSON without the key."""
+    """An event from outside with the run's business key, which a wait may take; `data` is its JSON without the key.
+
+    `topic` is where it came; "" where an older release wrote it down, and then any wait for such an event takes it.
+    """
 
     event_type: str
     data: bytes
+    topic: str = ""
 
 
 class Fire(msgspec.Struct, frozen=True, kw_only=True, tag="fire"):

@@ -18,9 +18,10 @@ from sagas.core.turn import (
 
 def on_signal(turn: Turn, message: Signal) -> None:
     """Answer an event from outside: end the wait for it, or keep it for one that is still to come."""
-    accepting = [wait for wait in turn.definition.waits.values() if message.event_type in wait.signals]
+    accepting = [wait for wait in turn.definition.waits.values() if wait.takes(message.event_type, message.topic)]
     if not accepting:
-        turn.answer("violation", f"saga {turn.definition.name!r} waits for no {message.event_type!r}")
+        came = f" on {message.topic!r}" if message.topic else ""
+        turn.answer("violation", f"saga {turn.definition.name!r} waits for no {message.event_type!r}{came}")
         return
     spec = next((wait for wait in accepting if _is_waiting(turn, wait)), None)
     spec = spec or next((wait for wait in accepting if not _has_signal(turn, wait)), accepting[0])

@@ -125,7 +125,7 @@ class Deciding:
         definition = self._home_of(instance)
         if definition is None:
             self._leave(item.incoming, instance, self._row_of(item, instance.saga))
-        elif definition.takes(item.signal.event_type):
+        elif definition.takes(item.signal.event_type, item.signal.topic):
             self._decide(definition, instance.id, item.signal, item.incoming, self._row_of(item, instance.saga))
 
     @staticmethod

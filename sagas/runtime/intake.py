@@ -117,7 +117,7 @@ class Intake:
         elsewhere = self._elsewhere.sagas(incoming.topic, envelope.event_type)
         if not waiting and not elsewhere:
             return started or ForeignItem(incoming)
-        signal = Signal(event_type=envelope.event_type, data=envelope.data)
+        signal = Signal(event_type=envelope.event_type, data=envelope.data, topic=incoming.topic)
         others = tuple(saga for saga in elsewhere if saga not in waiting)
         return SignalItem(incoming, waiting, envelope.key, signal, started, others)
 

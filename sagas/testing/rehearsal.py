@@ -146,11 +146,16 @@ class Rehearsal:
             if kind is None or due.fire.kind == kind:
                 return
 
-    def signal(self, signal: Event) -> None:
-        """Let an event from outside arrive."""
-        key = self._own_key(signal, "signal")
-        envelope, _ = self._carried(signal, derived_id(self.instance.id, tag_of(type(signal))), key)
-        self._feed(Signal(event_type=envelope.event_type, data=envelope.data), f"signal {_shown(signal)}")
+    def signal(self, signal: Event, topic: str) -> None:
+        """Let an event from outside arrive on this topic; "" where only one is waited for."""
+        tag, key = tag_of(type(signal)), self._own_key(signal, "signal")
+        topics = (topic,) if topic else self.definition.topics_of(tag)
+        if len(topics) > 1:
+            where = " and ".join(map(repr, topics))
+            raise AssertionError(f"{_shown(signal)} is waited for on {where}: say which, `on=…`")
+        envelope, _ = self._carried(signal, derived_id(self.instance.id, tag), key)
+        message = Signal(event_type=envelope.event_type, data=envelope.data, topic=topics[0] if topics else "")
+        self._feed(message, f"signal {_shown(signal)}")
 
     def operate(self, action: Action, who: str, reason: str) -> None:
         """Let a person do something with the run as it stands."""

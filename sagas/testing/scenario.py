@@ -178,13 +178,14 @@ class Scenario(Generic[D]):
         self._rehearsal.fire(timer, kind)
         return self
 
-    def signal(self, signal: Event) -> "Scenario[D]":
+    def signal(self, signal: Event, *, on: Participant | None = None) -> "Scenario[D]":
         """An event from outside arrives, which a wait may take; see `expect_verdict` for how it was taken.
 
-        Raises AssertionError if it is about another run.
+        `on` is whose topic it comes on, where waits take it from more than one. Raises AssertionError if that is not
+        said, or if it is about another run.
         """
         __tracebackhide__ = True
-        self._rehearsal.signal(signal)
+        self._rehearsal.signal(signal, on.events if on is not None else "")
         return self
 
     def operate(self, action: Action, *, who: str = "ann", reason: str = "told so") -> "Scenario[D]":
