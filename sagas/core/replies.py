@@ -93,6 +93,9 @@ def _on_do_reply(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -
         turn.answer("duplicate" if record.reply == word else "late", f"{record.name}: {word} came after {record.reply}")
     elif record.effect in ("intended", "unknown") and _stands_still(turn, spec, record):
         _note_beside(turn, spec, record, reply)
+    elif record.effect in ("intended", "unknown") and _is_broken(turn, spec, record):
+        note = f"{record.name}: {word} came while the run is stuck over it, and is asked for once more by a retry"
+        turn.answer("duplicate" if record.reply == word else "late", note)
     elif record.effect == "undone" or spec.undo is None or turn.phase(spec.name) in BACKWARD:
         # Its undo is on the way or answered: the success, or the refusal, is matched to it.
         turn.record(record, reply=word, answered_ms=turn.now_ms)
@@ -124,6 +127,12 @@ def _stands_still(turn: Turn, spec: StepSpec, record: StepRecord) -> bool:
     return any(place.step == spec.name and place.phase not in BACKWARD for place in before)
 
 
+def _is_broken(turn: Turn, spec: StepSpec, record: StepRecord) -> bool:
+    """Whether the run is stuck over the step's own code, on its way forward."""
+    is_over_it = turn.instance.state == STUCK and turn.instance.stuck_step == record.name
+    return is_over_it and not was_backward(turn, spec.name)
+
+
 def _note_beside(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> None:
     """Keep an answer while the run is stuck over another branch: it is passed over when the run is freed."""
     word = type(reply).__name__
@@ -149,15 +158,12 @@ def _advance(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> No
         turn.move(f"{spec.name}.{word}")
         get_stuck(turn, record.name, f"{word}{because(reply)}")
         return
-    turn.record(record, effect="refused" if is_refusal else "done", reply=word, answered_ms=turn.now_ms)
     try:
         encoded = turn.instance.data if is_undeliverable else _folded(turn, spec, record, reply)
     except Exception as error:  # the saga author's code, as above
-        if turn.can(f"{spec.name}.broken"):
-            break_down(turn, record.name, f"folding {word} raised {told(error)}")
-        else:
-            turn.answer("violation", f"folding {word} raised {told(error)}")
+        _not_folded(turn, spec, record, reply, f"folding {word} raised {told(error)}")
         return
+    turn.record(record, effect="refused" if is_refusal else "done", reply=word, answered_ms=turn.now_ms)
     before = turn.instance
     is_stuck = before.state == STUCK
     if encoded != before.data or before.reason or before.stuck_step:
@@ -173,6 +179,18 @@ def _advance(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> No
     if is_refusal and turn.has_turned:
         turn.change(cause=f"{spec.name}: {word}{because(reply)}"[:REASON_LENGTH_MAX])
     enter(turn)
+
+
+def _not_folded(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event, reason: str) -> None:
+    """The fold raised: the answer is not entered, or a run that is freed would pass over a step that set nothing."""
+    # A person may call the step done all the same, and then it goes by what it was answered.
+    word = "" if isinstance(reply, Rejection) else type(reply).__name__
+    turn.record(record, effect="intended", reply=word)
+    if turn.can(f"{spec.name}.broken"):
+        break_down(turn, record.name, reason)
+    else:
+        turn.change(reason=f"{record.name}: {reason}"[:REASON_LENGTH_MAX])
+        turn.answer("violation", reason)
 
 
 def _folded(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> bytes:

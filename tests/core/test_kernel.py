@@ -288,7 +288,7 @@ def test_the_deadline_turns_back_before_the_pivot_and_does_nothing_after_it() ->
 
 def test_a_fold_that_raises_makes_one_run_stuck_and_keeps_the_effect_in_the_ledger() -> None:
     run = Run(msgspec.structs.replace(DONE["room"], data=b'{"room":13}'))
-    assert (run.now.state, run.now.steps[0].effect) == (STUCK, "done")
+    assert (run.now.state, run.now.steps[0].effect, run.now.steps[0].reply) == (STUCK, "intended", "RoomBooked")
     assert run.now.reason == "room: folding RoomBooked raised ValueError: nobody sleeps in room 13"
 
 
