@@ -179,8 +179,8 @@ class _Walk(EdgeList):
             self.add(name, UNDOS, f"{name}.undo-exhausted", source, STUCK, "stuck")
 
     def _late_on_the_way_back(self, at: Marking, step: StepSpec) -> None:
-        if step.kind == "retriable":
-            return  # every other step can be refused: by its own words, or because nobody could read its command
+        if not _may_stand_late(step):
+            return
         relations = {place: relation(self.course, step.name, place.step) for place in at}
         if any(is_to in ("same", "after") for is_to in relations.values()):
             return  # the way back has still to come to it
@@ -188,7 +188,7 @@ class _Walk(EdgeList):
         self._late(step, self.state(at), beside | {Place(step.name, "undoing")})
 
     def _late_after_the_end(self, step: StepSpec) -> None:
-        if step.kind == "retriable":
+        if not _may_stand_late(step):
             return
         for source in (COMPENSATED, REJECTED):
             self._late(step, source, frozenset((Place(step.name, "undoing"),)))
@@ -198,3 +198,9 @@ class _Walk(EdgeList):
     def _late(self, step: StepSpec, source: str, dest: Marking) -> None:
         has_undo = step.undo is not None
         self.add(step.name, LATE, f"{step.name}.late", source, dest if has_undo else STUCK, "late")
+
+
+def _may_stand_late(step: StepSpec) -> bool:
+    """Whether something of the step may stand that was done after its refusal."""
+    # A retriable one is never refused; any other is, by its own words or because nobody could read its command.
+    return step.undo is not None or step.kind == "pivot"

@@ -93,7 +93,7 @@ def _on_do_reply(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -
         turn.answer("duplicate" if record.reply == word else "late", f"{record.name}: {word} came after {record.reply}")
     elif record.effect in ("intended", "unknown") and _stands_still(turn, spec, record):
         _note_beside(turn, spec, record, reply)
-    elif record.effect in ("intended", "unknown") and _is_broken(turn, spec, record):
+    elif record.effect in ("intended", "unknown") and _is_over_it_ahead(turn, spec, record):
         note = f"{record.name}: {word} came while the run is stuck over it, and is asked for once more by a retry"
         turn.answer("duplicate" if record.reply == word else "late", note)
     elif record.effect == "undone" or spec.undo is None or turn.phase(spec.name) in BACKWARD:
@@ -110,12 +110,8 @@ def _awaits(turn: Turn, spec: StepSpec, record: StepRecord, word: str) -> bool:
         word = ANSWERED if turn.instance.state == STUCK else DONE
     if turn.instance.state == STUCK:
         # A run that is stuck over the step's undo has turned back: an answer to the do must not send it forward.
-        # Nor may the answer of one branch free a run that is stuck over another.
-        return (
-            turn.instance.stuck_step == record.name
-            and not was_backward(turn, spec.name)
-            and turn.can(f"{spec.name}.{word}")
-        )
+        # Nor may the answer of one branch free a run that is stuck over another, or over what was done after all.
+        return _is_over_it_ahead(turn, spec, record) and turn.can(f"{spec.name}.{word}")
     return turn.can(f"{spec.name}.{word}") and turn.phase(spec.name) not in BACKWARD
 
 
@@ -127,10 +123,12 @@ def _stands_still(turn: Turn, spec: StepSpec, record: StepRecord) -> bool:
     return any(place.step == spec.name and place.phase not in BACKWARD for place in before)
 
 
-def _is_broken(turn: Turn, spec: StepSpec, record: StepRecord) -> bool:
-    """Whether the run is stuck over the step's own code, on its way forward."""
-    is_over_it = turn.instance.state == STUCK and turn.instance.stuck_step == record.name
-    return is_over_it and not was_backward(turn, spec.name)
+def _is_over_it_ahead(turn: Turn, spec: StepSpec, record: StepRecord) -> bool:
+    """Whether the run got stuck over the step, or this item of it, while it was at it on its way forward."""
+    if turn.instance.state != STUCK or turn.instance.stuck_step != record.name:
+        return False
+    before = turn.definition.lanes.get(turn.instance.stuck_from, ())
+    return any(place.step == spec.name and place.phase not in BACKWARD for place in before)
 
 
 def _note_beside(turn: Turn, spec: StepSpec, record: StepRecord, reply: Event) -> None:
@@ -211,7 +209,9 @@ def _done_after_refusal(turn: Turn, spec: StepSpec, record: StepRecord, word: st
         record = turn.record(record, effect="done", reply=word, answered_ms=turn.now_ms)
     else:
         record = turn.record(record, effect="unknown", answered_ms=turn.now_ms)
-    turn.answer("late", f"{record.name}: {word} came after {refusal}: undone after all")
+    is_left = spec.undo is None and spec.kind == "compensatable"
+    how = "it leaves nothing" if is_left else "undone after all"
+    turn.answer("late", f"{record.name}: {word} came after {refusal}: {how}")
     if turn.can(f"{spec.name}.late"):
         turn_back_late(turn, record.name)
     elif spec.each is not None and turn.phase(spec.name) in BACKWARD:
