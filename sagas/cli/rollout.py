@@ -11,11 +11,12 @@ from rich_click import RichCommand
 from sagas.cli.definitions import load
 from sagas.cli.instances import reading
 from sagas.cli.output import explained, plain, say, say_json, table
-from sagas.core.carrying import asked_for, renamed_leaves
+from sagas.core.carrying import asked_for
 from sagas.core.code import changed_code
 from sagas.core.crossing import MessageReport, message_reports, start_reports
 from sagas.core.definition import Definition
 from sagas.core.instance import Instance, Operation
+from sagas.core.renaming import renamed_leaves
 from sagas.core.rollout import StepReport, Verdict, renamed_code, step_reports
 from sagas.core.shape import encode_shape, shape_of
 from sagas.records import DefinitionRow

@@ -12,23 +12,21 @@ knows it by that, and under another would carry it out a second time and find no
 under the old name, and `decide` reads them under the new one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from sagas.core.compatibility import missing_replies, type_problems
 from sagas.core.course import BACKWARD
-from sagas.core.effects import CarryOver, Fire, Input, Move, Reply
-from sagas.core.instance import ITEM_MARK, STUCK, Instance, Operation, StepRecord, leaf_of
-from sagas.core.machine import NEW
+from sagas.core.effects import CarryOver, Move
+from sagas.core.instance import STUCK, Instance, Operation, StepRecord, leaf_of
+from sagas.core.renaming import marks_of, merged_leaves, renamed, renamed_leaves, renamed_state
 from sagas.core.shape import MessageShape, SagaShape, StepShape
+from sagas.core.travelled import course_problems
 from sagas.core.turn import Turn
 
-_AHEAD = ("pending", "resolving", "waiting", "delaying")
-"""Phases in which a run is on its way forward."""
-
 _ASKING = ("pending", "resolving")
-"""Those of them in which a command is out."""
+"""Phases in which a command is out."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,44 +34,6 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     remedy: str = ""
-
-
-# --------------------------------------------------------------------------- names
-
-
-def marks_of(state: str) -> list[tuple[str, str]]:
-    """The steps a state is about, each with its phase: `pay.pending`, or `pay.pending|pack.undoing` with lanes."""
-    return [(step, phase) for part in state.split("|") for step, _, phase in [part.partition(".")] if phase]
-
-
-def renamed_state(state: str, renames: Mapping[str, str], states: Iterable[str]) -> str | None:
-    """What `state` is called among `states`, None when it is none of them."""
-    marks = marks_of(state)
-    wanted = frozenset((renames.get(step, step), phase) for step, phase in marks)
-    if not marks:
-        return state if state in states else None
-    return next((known for known in states if frozenset(marks_of(known)) == wanted), None)
-
-
-def renamed(renames: Mapping[str, str], name: str, mark: str = ITEM_MARK) -> str:
-    """What the step, or the item of one, that was called `name` is called now; `mark` ends the step's own name."""
-    leaf = name.partition(mark)[0]
-    return f"{renames[leaf]}{name[len(leaf) :]}" if leaf in renames else name
-
-
-def renamed_leaves(instance: Instance, renames: Mapping[str, str]) -> list[str]:
-    """Those of its steps, waits, delays and decisions that have another name now."""
-    where = (name for state in (instance.state, instance.stuck_from) for name, _ in marks_of(state))
-    been = (*(leaf_of(record.name) for record in instance.steps), *(leaf for leaf, _ in instance.marks))
-    return [leaf for leaf in dict.fromkeys((*been, *where)) if leaf in renames]
-
-
-def renamed_input(renames: Mapping[str, str], message: Input) -> Input:
-    """The input with the step's name of today: answers and timers keep the name their step had when it was sent."""
-    if isinstance(message, Reply | Fire):
-        name = renamed(renames, message.step)
-        return msgspec.structs.replace(message, step=name) if name != message.step else message
-    return message
 
 
 # --------------------------------------------------------------------------- whether
@@ -87,12 +47,15 @@ def problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instanc
     for where in dict.fromkeys((instance.state, instance.stuck_from or instance.state)):
         if renamed_state(where, renames, new.states) is None:
             found.update(_lost_state(old, new, renames, where))
+    for one, another, name in merged_leaves(instance, renames):
+        text = f"it has come to {one!r} and to {another!r}, and both would be called {name!r}"
+        found[text] = Problem(text=text, remedy="give each a name of its own in renames")
     for record in instance.steps:
         found.update((problem.text, problem) for problem in _step_problems(old, new, renames, record))
     found.update((text, Problem(text=text)) for text in _wait_problems(old, new, renames, instance))
     found.update((text, Problem(text=text)) for text in _asked_problems(old, new, renames, instance))
     if not found:
-        texts = _course_problems(old, new, renames, instance)
+        texts = course_problems(old, new, renames, instance)
         found.update((text, Problem(text=text)) for text in texts)
     return list(found.values())
 
@@ -178,27 +141,6 @@ def _item_problems(was: StepShape, step: StepShape) -> Iterable[str]:
         yield from type_problems(was.item, step.item, "has items that cannot be read: its item")
 
 
-def _course_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instance: Instance) -> Iterable[str]:
-    """What it has not done and should have, and what it has done and would do again."""
-    state = instance.stuck_from if instance.state == STUCK else instance.state
-    here = marks_of(state)
-    if not here or any(phase not in _AHEAD for _, phase in here):
-        return
-    passed = (*(leaf_of(record.name) for record in instance.steps), *(leaf for leaf, _ in instance.marks))
-    done = {renames.get(name, name) for name in passed if old.step(name) is not None}
-    at = {renames.get(step, step) for step, _ in here}
-    start = _begun(renamed_state(state, renames, new.states) or "", new)
-    if start not in reachable(new.forward, NEW, set()):
-        return
-    for step in new.steps:
-        if step.name not in done | at and start not in reachable(new.forward, NEW, {step.name}):
-            yield f"step {step.name!r} was put in before where it stands, and it has not done that"
-    ahead, ahead_before = _steps_ahead(new, start), _steps_ahead(old, _begun(state, old))
-    for name in sorted(done - at):
-        if name in ahead and not any(renames.get(step, step) == name for step in ahead_before):
-            yield f"step {name!r} stands behind where it is now, and it has done that"
-
-
 def _asked_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instance: Instance) -> Iterable[str]:
     """What is sent again until it is answered, and would be another message: its participant answers the first only."""
     for name, now, operation in asked_for(new, renames, instance):
@@ -225,30 +167,6 @@ def asked_for(
 
 def _is_another(was: MessageShape, now: MessageShape) -> bool:
     return (was.tag, was.version, was.fields) != (now.tag, now.version, now.fields)
-
-
-def _begun(state: str, shape: SagaShape) -> str:
-    """The state in which the steps of `state` were sent: no forward move leads to one that is being asked about."""
-    wanted = frozenset((step, "pending" if phase == "resolving" else phase) for step, phase in marks_of(state))
-    return next((known for known in shape.states if frozenset(marks_of(known)) == wanted), state)
-
-
-def _steps_ahead(shape: SagaShape, state: str) -> set[str]:
-    reached = reachable(shape.forward, state, set()) - {state}
-    here = {step for step, _ in marks_of(state)}
-    return {step for known in reached for step, _ in marks_of(known)} - here
-
-
-def reachable(forward: Sequence[tuple[str, str, str]], start: str, without: set[str]) -> set[str]:
-    """The states that can be reached from `start` by moves that do not touch a step of `without`."""
-    found, todo = {start}, [start]
-    while todo:
-        state = todo.pop()
-        for source, _, dest in forward:
-            if source == state and dest not in found and not any(step in without for step, _ in marks_of(dest)):
-                found.add(dest)
-                todo.append(dest)
-    return found
 
 
 # --------------------------------------------------------------------------- doing it

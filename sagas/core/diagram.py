@@ -11,12 +11,12 @@ from typing import Protocol
 
 import msgspec
 
-from sagas.core.carrying import marks_of
 from sagas.core.definition import Definition
 from sagas.core.instance import ENDS, STUCK, Instance
 from sagas.core.machine import NEW, Edge
 from sagas.core.mermaid import label, node
 from sagas.core.outcomes import ANSWERED, DONE, LIST_REFUSED, PARTLY_REFUSED, REFUSED, WAY_FAILED
+from sagas.core.renaming import marks_of
 
 _PREFIX: Mapping[str, str] = {
     "forward": "",

@@ -15,7 +15,7 @@ always has a timer. What a participant does twice is its barrier's business; the
 derived from instance, step and operation, the same for every attempt.
 """
 
-from sagas.core.carrying import carry_over, renamed_input
+from sagas.core.carrying import carry_over
 from sagas.core.definition import Definition
 from sagas.core.effects import CarryOver, Decision, Fire, Input, Operate, Reply, SetTimer, Signal, Start
 from sagas.core.entering import enter
@@ -25,6 +25,7 @@ from sagas.core.ids import instance_id
 from sagas.core.instance import Instance
 from sagas.core.machine import NEW
 from sagas.core.operator import operate
+from sagas.core.renaming import renamed_input
 from sagas.core.replies import on_reply
 from sagas.core.straight import straight_from, straight_on
 from sagas.core.turn import (

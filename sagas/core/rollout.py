@@ -10,13 +10,16 @@ from typing import Literal
 
 import msgspec
 
-from sagas.core.carrying import Problem, marks_of, problems, reachable, renamed, renamed_leaves
+from sagas.core.carrying import Problem, problems
 from sagas.core.code import changed_code
 from sagas.core.compatibility import type_problems
 from sagas.core.definition import Definition
 from sagas.core.instance import Instance, StepRecord
 from sagas.core.machine import NEW
+from sagas.core.moves import Moves
+from sagas.core.renaming import marks_of, renamed, renamed_leaves
 from sagas.core.shape import SagaShape, StepShape, WaitShape, shape_of
+from sagas.core.travelled import reachable
 
 Verdict = Literal[
     "continues unchanged",
@@ -181,15 +184,27 @@ def _wait_changes(old: WaitShape, new: WaitShape) -> list[str]:
 
 
 def _runs_at(before: SagaShape, leaf: str) -> Iterator[Instance]:
-    """Runs that stand at `leaf` and nowhere else, one for each thing they can be doing there."""
-    records = [StepRecord(name=name, effect="done") for name in _behind(before, leaf)]
-    if before.step(leaf) is not None:
-        records.append(StepRecord(name=leaf, effect="unknown"))
-    for state in before.states:
-        if [name for name, _ in marks_of(state)] == [leaf]:
-            yield Instance(
-                id="", saga=before.saga, version=before.version, key="", state=state, data=b"", steps=tuple(records)
-            )
+    """Runs that stand at `leaf` and nowhere else, for each thing they can do there and each way they may have come."""
+    for records in _come_by(before, leaf):
+        if before.step(leaf) is not None:
+            records.append(StepRecord(name=leaf, effect="unknown"))
+        for state in before.states:
+            if [name for name, _ in marks_of(state)] == [leaf]:
+                yield Instance(
+                    id="", saga=before.saga, version=before.version, key="", state=state, data=b"", steps=tuple(records)
+                )
+
+
+def _come_by(before: SagaShape, leaf: str) -> list[list[StepRecord]]:
+    """What runs at `leaf` must have done: those that nobody refused anything, and those that came by any way."""
+    plain = _behind(before, leaf, before.forward)
+    some = _behind(before, leaf, before.moves) or []
+    found = [] if plain is None else [[StepRecord(name=s.name, effect="done", reply=_yes(s)) for s in plain]]
+    return [*found, [StepRecord(name=step.name, effect="done") for step in some]]
+
+
+def _yes(step: StepShape) -> str:
+    return next((reply.name for reply in step.replies if not reply.is_rejection), "")
 
 
 def _problems_of(before: SagaShape, after: SagaShape, new: Definition, runs: Sequence[Instance]) -> Iterator[Problem]:
@@ -200,12 +215,11 @@ def _problems_of(before: SagaShape, after: SagaShape, new: Definition, runs: Seq
         yield Problem(text=f"{text.replace('its data.', 'its data: ')}", remedy="give the new field a default")
 
 
-def _behind(shape: SagaShape, leaf: str) -> list[str]:
-    """The steps that every run which stands at `leaf` has done."""
+def _behind(shape: SagaShape, leaf: str, moves: Moves) -> list[StepShape] | None:
+    """The steps that every run has done which came to `leaf` by these moves, None when none does."""
     begun = {state for state in shape.states if any(m[0] == leaf and m[1] in _BEGINS for m in marks_of(state))}
-    there = begun & reachable(shape.forward, NEW, set())
-    return [
-        other.name
-        for other in shape.steps
-        if other.name != leaf and there and not reachable(shape.forward, NEW, {other.name}) & there
-    ]
+    there = begun & reachable(moves, NEW, set())
+    if not there:
+        return None
+    others = (step for step in shape.steps if step.name != leaf)
+    return [step for step in others if not reachable(moves, NEW, {step.name}) & there]

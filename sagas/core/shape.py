@@ -21,9 +21,8 @@ from msgspec import inspect
 from sagas.core.code import code_of
 from sagas.core.definition import Definition, StepSpec
 from sagas.core.hashing import short_hash
-from sagas.core.instance import STUCK
-from sagas.core.machine import Edge
 from sagas.core.messages import Event, Message, Rejection, tag_of
+from sagas.core.moves import Moves, forward_moves, moves_ahead
 from sagas.core.upcasting import known_versions, version_of
 
 Limit = bool | int | float | str
@@ -87,6 +86,9 @@ class WaitShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class SagaShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One version of a saga. `forward` are its moves ahead: (state, trigger, state).
 
+    `ahead` are all moves of a run that has not turned back, to another way and by silence, too; () in shapes of an
+    older release. It is not part of the content, for it follows from what is.
+
     `code` are the hashes of its functions (`code.py`): a run goes on under changed ones, and is told so.
     """
 
@@ -99,9 +101,15 @@ class SagaShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     start: MessageShape
     steps: tuple[StepShape, ...]
     states: tuple[str, ...]
-    forward: tuple[tuple[str, str, str], ...]
+    forward: Moves
     waits: tuple[WaitShape, ...] = ()
     code: dict[str, str] = {}
+    ahead: Moves = ()
+
+    @property
+    def moves(self) -> Moves:
+        """All its moves ahead, as far as they are known."""
+        return self.ahead or self.forward
 
     def wait(self, name: str) -> WaitShape | None:
         """The wait `name`, None when there is none."""
@@ -137,9 +145,10 @@ def shape_of(definition: Definition) -> SagaShape:
         start=_message(definition.start.event_type, definition.key),
         steps=tuple(_step(spec, definition.key) for spec in definition.steps.values()),
         states=tuple(sorted({state for edge in definition.edges for state in (edge.source, edge.dest)})),
-        forward=_forward(definition),
+        forward=forward_moves(definition),
         waits=_waits(definition),
         code=code_of(definition),
+        ahead=moves_ahead(definition),
     )
 
 
@@ -152,7 +161,7 @@ def content_of(definition: Definition) -> str:
     """The hash of what matters to a run under way, 16 hexadecimal digits: it is stored with each run."""
     steps = [_hashed(_step(spec, definition.key)) for spec in definition.steps.values()]
     waits = [msgspec.structs.replace(w, signals=_bare(w.signals)) for w in _waits(definition)]
-    said = (definition.key, type_shape(definition.data_type), steps, waits, _forward(definition))
+    said = (definition.key, type_shape(definition.data_type), steps, waits, forward_moves(definition))
     return short_hash(msgspec.json.encode(said, order="sorted"))[:8].hex()
 
 
@@ -182,15 +191,6 @@ def _waits(definition: Definition) -> tuple[WaitShape, ...]:
         )
         for wait in definition.waits.values()
     )
-
-
-def _forward(definition: Definition) -> tuple[tuple[str, str, str], ...]:
-    # Out of `stuck` it goes where it would have gone: that is the engine's rule, not the author's.
-    return tuple(sorted((e.source, e.trigger, e.dest) for e in definition.edges if _is_forward(e)))
-
-
-def _is_forward(edge: Edge) -> bool:
-    return edge.kind == "forward" and edge.source != STUCK
 
 
 def _step(spec: StepSpec, key: str) -> StepShape:

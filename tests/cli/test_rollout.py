@@ -13,11 +13,11 @@ from sagas import Command, Rejection, upcast
 from sagas.cli.definitions import load
 from sagas.cli.rollout import judged, report
 from sagas.cli.start import start_message
-from sagas.core.carrying import marks_of
 from sagas.core.crossing import message_reports, start_reports
 from sagas.core.definition import Definition
 from sagas.core.instance import Instance
 from sagas.core.messages import Event
+from sagas.core.renaming import marks_of
 from sagas.core.rollout import Verdict
 from sagas.runtime.admission import StrandedInstances, admit
 from sagas.runtime.catalog import Catalog

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from sagas import Flow, Participant, Saga
-from sagas.core.carrying import marks_of
 from sagas.core.definition import Definition
 from sagas.core.effects import Fire, Input, Reply, Send, Signal, Start
 from sagas.core.instance import COMPLETED, STUCK, Instance
 from sagas.core.kernel import decide
 from sagas.core.messages import tag_of
+from sagas.core.renaming import marks_of
 from tests.core.courses import Agreed, Begun, Data, Maker, says_yes
 
 PLACE = Participant("place", key="k")

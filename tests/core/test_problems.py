@@ -146,3 +146,22 @@ def test_a_saga_that_is_gone_strands_its_runs_unless_the_old_version_stays() -> 
     for is_kept, verdict in ((True, "finishes on the old version"), (False, "stranded")):
         reports = step_reports(V1, None, is_old_kept=is_kept)
         assert [(report.step, report.verdict) for report in reports] == [("pack", verdict), ("pay", verdict)]
+
+
+def test_two_steps_that_a_run_has_behind_it_do_not_become_one() -> None:
+    """Their records would have one name, and only one of the effects would ever be undone."""
+    pair = PACK, PACK._replace(name="pack_more", command=a_command("more"), undo=a_command("less"))
+    old = variant(1, *pair, PAY)
+    new = variant(2, PACK._replace(name="hold"), PAY, renames={"pack": "hold", "pack_more": "hold"})
+    begun = a_run(old, "pack.pending", StepRecord(name="pack"))
+    assert texts(old, new, begun) == [], "it has come to one of them only"
+    for run in (
+        a_run(old, "pack_more.pending", DONE),
+        a_run(old, "pay.pending", DONE, StepRecord(name="pack_more", effect="done")),
+    ):
+        assert problems(shape_of(old), shape_of(new), new.renames, run)[0] == Problem(
+            text="it has come to 'pack' and to 'pack_more', and both would be called 'hold'",
+            remedy="give each a name of its own in renames",
+        )
+    reports = {report.step: report.verdict for report in step_reports(old, new, is_old_kept=False)}
+    assert (reports["pack"], reports["pack_more"]) == ("continues under a mapping", "stranded")

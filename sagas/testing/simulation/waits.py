@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
-from sagas.core.carrying import marks_of
 from sagas.core.effects import Fire
 from sagas.core.instance import Instance
+from sagas.core.renaming import marks_of
 from sagas.ports import JournalRow
 from sagas.testing.simulation.evidence import Evidence
 from sagas.testing.simulation.history import Violation
