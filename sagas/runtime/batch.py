@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sagas.core.effects import Decision, Operate, Send
-from sagas.core.ids import answer_id
+from sagas.core.effects import Decision, Operate
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
 from sagas.core.republished import first_id
@@ -32,7 +31,7 @@ from sagas.runtime.intake import (
 from sagas.runtime.parking import Parking
 from sagas.runtime.planning import plan
 from sagas.runtime.pulse import Drift, drift_of
-from sagas.runtime.rows import audit_row, marks_of, tried_mark
+from sagas.runtime.rows import audit_row, tried_mark
 
 PUT_OFF_MS = 60_000
 """After how long a timer is looked at again that no node here can fire: none knows its saga's version, or all fail."""
@@ -148,9 +147,6 @@ class Batch(Parking):
         assert definition is not None, "there is a plan, so there is a definition"
         self._adopt(definition, self._instances[instance_id], decision, message, "")
         self._changes.audit.append(audit_row(instance, decision, message, self._now_ms))
-        # What is asked again may have been answered before: that answer comes once more, under the same id.
-        answers = [answer_id(effect.id) for effect in decision.effects if isinstance(effect, Send)]
-        self._changes.forgotten += (known for answer in answers for known in (answer, *marks_of(answer)))
         return decision
 
     def fail(self, incoming: Incoming, reason: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from sagas.core.definition import Definition
 from sagas.core.effects import ClearTimer, Decision, Input, Reply, Send, SetTimer
 from sagas.core.envelope import Header
+from sagas.core.ids import answer_id
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
 from sagas.core.republished import first_id
@@ -20,7 +21,7 @@ from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.intake import Item, SignalItem, StartItem
 from sagas.runtime.planning import carry_over_of
-from sagas.runtime.rows import PARKED_MS_MAX, begun, buried_mark, command_row, journal_row, timer_name, unborn
+from sagas.runtime.rows import PARKED_MS_MAX, begun, buried_mark, command_row, journal_row, marks_of, timer_name, unborn
 
 READ_BY = "orchestrator"
 """Who gave up on a message, in its dead letter."""
@@ -239,6 +240,10 @@ class Deciding:
         self._ids[after.saga, after.key] = after.id
         self._advanced[after.id] = None
         self._changes.journal.append(journal_row(before, decision, message, message_id, self._now_ms))
+        if before is not None and before.is_stuck and decision.moves:
+            # What a freed run asks again may have been answered before: that answer comes once more, under the same id.
+            answers = [answer_id(effect.id) for effect in decision.effects if type(effect) is Send]
+            self._changes.forgotten += (known for answer in answers for known in (answer, *marks_of(answer)))
         for effect in decision.effects:  # by their type itself: to ask what is of no class of a Struct costs four times
             if type(effect) is Send:
                 self._changes.outbox.append(command_row(definition, after, effect, self._now_ms))
