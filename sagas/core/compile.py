@@ -129,6 +129,7 @@ def _leaf_of(draft: Draft) -> LeafSpec:
     match draft:
         case WaitDraft():
             signals = _by_tag(draft, draft.signals)
+            assert draft.absence is not None, "check_wait has refused it"
             return WaitSpec(draft.name, draft.topic, signals, draft.fold, draft.timeout_ms, draft.absence, draft.where)
         case DelayDraft():
             return DelaySpec(draft.name, draft.seconds, draft.where)

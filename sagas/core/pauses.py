@@ -19,7 +19,7 @@ class WaitDraft(Draft):
     topic: str
     fold: Callable[[Any, Any], Any]
     timeout_ms: int
-    absence: Absence
+    absence: Absence | None
     signals: tuple[type[Event], ...] = ()
     writes: tuple[str, ...] | None = None
 
@@ -46,6 +46,11 @@ class ChoiceDraft(Draft):
 def check_wait(draft: WaitDraft, key: str, namespace: Mapping[str, object]) -> None:
     """Read the signals off a wait's function, and refuse what its decorator says wrong."""
     check_name(draft)
+    if draft.absence is None:
+        raise draft.refuse(
+            "it does not say what it means that no signal comes",
+            'add absence="refusal" (turn back), "consent" (go on) or "hold" (wait for a person)',
+        )
     if draft.absence not in get_args(Absence):
         meanings = ", ".join(f'"{meaning}"' for meaning in get_args(Absence))
         raise draft.refuse(

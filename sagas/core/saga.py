@@ -135,13 +135,15 @@ class Saga(Generic[D]):
         """
         return Each(self, listing(self.name, items, key, at_most, callers_locals()))
 
-    def wait(self, *, on: Participant, timeout: float, absence: Absence) -> Callable[[Callable[[D, R], D]], Wait[D, R]]:
+    def wait(
+        self, *, on: Participant, timeout: float, absence: Absence | None = None
+    ) -> Callable[[Callable[[D, R], D]], Wait[D, R]]:
         """Wait for a signal: an event on the topic `on.events` with the run's business key, from whoever publishes it.
 
         The decorated function folds the signal into the data, and its annotation says which events are taken
         for one; a Rejection turns the run back. `absence` says what it means that none came in `timeout` seconds:
-        "refusal" turns back, "consent" goes on, "hold" waits for a person. A signal that comes before the run is
-        here is kept; the first one counts.
+        "refusal" turns back, "consent" goes on, "hold" waits for a person; it has to be given. A signal that comes
+        before the run is here is kept; the first one counts.
         """
 
         def decorate(fold: Callable[[D, R], D]) -> Wait[D, R]:

@@ -175,6 +175,12 @@ def wait_that_does_not_say_what_silence_means() -> None:
         return thing
 
 
+def wait_that_says_nothing_of_silence() -> None:
+    @fresh().wait(on=A, timeout=5)
+    def approval(thing: Thing, signal: Approved) -> Thing:
+        return thing
+
+
 def wait_without_a_signal() -> None:
     def approval(thing: Thing) -> Thing:
         return thing
@@ -505,6 +511,7 @@ MISTAKES: list[tuple[Callable[[], None], str, str]] = [
     (predicate_that_is_none, "its function is no predicate", "-> bool"),
     (predicate_without_a_name, "has no name", "def is_abroad"),
     (wait_that_does_not_say_what_silence_means, "does not say what it means that no signal comes", "consent"),
+    (wait_that_says_nothing_of_silence, "it does not say what it means that no signal comes", 'add absence="refusal"'),
     (wait_without_a_signal, "takes no signal", "Approved | Denied"),
     (wait_that_never_goes_on, "no signal lets the run go on", "consent"),
     (wait_for_ever, "is out of range", "a year"),
