@@ -50,6 +50,9 @@ _SAID = (
 
 _OPERATIONS: Mapping[str, Operation] = {"do": "do", "undo": "undo"}
 
+REGISTERED_BY: Mapping[Operation, str] = {"do": "handles", "undo": "undoes"}
+"""Which decorator of a service is for a command's handler."""
+
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Whose operation a message says it is for. `key` chooses the partition of the answers to it.
@@ -180,9 +183,9 @@ def understand(incoming: Incoming, participant: Participant, handlers: Mapping[s
     if not isinstance(claim, Claim):
         return Unreadable(claim, None)
     if claim.operation != handler.operation:
-        return Unreadable(
-            f"header {Header.OPERATION} is {claim.operation!r}, its handler is for {handler.operation!r}", claim
-        )
+        said = f"header {Header.OPERATION} is {claim.operation!r}, its handler is for {handler.operation!r}"
+        remedy = f"register it with `@{participant.name}.{REGISTERED_BY[claim.operation]}`"
+        return Unreadable(f"{said}: {remedy}", claim)
     command = decode_data(handler.command_type, participant.key, envelope.key, envelope.data)
     if isinstance(command, Undecodable):
         return Unreadable(command.reason, claim)

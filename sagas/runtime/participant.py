@@ -105,6 +105,10 @@ class Service:
         """The commands that are understood."""
         return frozenset(self._handlers)
 
+    def operation_of(self, tag: str) -> Operation | None:
+        """What the handler of a command was registered for; None when it has none."""
+        return self._handlers[tag].operation if tag in self._handlers else None
+
     def process(self, batch: Sequence[Incoming], store: ParticipantStore, now_ms: int) -> None:
         """Deal with a batch of commands in one transaction: effects, memory, answers and dead letters."""
         understood = [understand(incoming, self.participant, self._handlers) for incoming in batch]

@@ -32,6 +32,7 @@ from sagas.runtime.worker import Work, Worker
 from sagas.store.participant import SqliteParticipantStore
 from sagas.store.sqlite import SqliteStore
 from sagas.testing.clock import VirtualClock
+from sagas.testing.fitting import require_handlers
 
 TURNS_MAX = 10_000
 """Of one `settle`: a world that needs more is going round in circles."""
@@ -107,7 +108,8 @@ class World:
     """Sagas, their participants and a broker. Use `async with World(…) as world`.
 
     With `with_event_store` the journal is published to the topic `event-store`; `keeping` says how long things are
-    kept, as in production unless it is given.
+    kept, as in production unless it is given. Raises HandlerError where a participant that is given has no handler for
+    a command of these sagas; not with `may_be_older`, for tests of a release that does not know all of them yet.
     """
 
     def __init__(
@@ -119,7 +121,9 @@ class World:
         partitions: int = 3,
         with_event_store: bool = False,
         keeping: Keeping = Keeping(),  # noqa: B008 - it cannot be changed
+        may_be_older: bool = False,
     ) -> None:
+        require_handlers(definitions, services, may_be_older=may_be_older)
         self.clock = VirtualClock(start_ms)
         self.broker = MemoryWorld(self.clock)
         self.store = SqliteStore(":memory:")

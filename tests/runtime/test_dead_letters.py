@@ -66,6 +66,7 @@ def a_shop_of_an_older_release() -> World:
     return World(
         [order_saga.definition],
         {orders: ORDERS_TABLES, inventory: INVENTORY_TABLES, payments: (), shipping: SHIPPING_TABLES},
+        may_be_older=True,
     )
 
 

@@ -11,6 +11,7 @@ from sagas.core.messages import Event
 from sagas.errors import SettingsError
 from sagas.ports import Migration, ParticipantStore
 from sagas.runtime.participant import Service
+from sagas.testing.fitting import require_handlers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,10 @@ class Subject:
     stories: Mapping[str, Sequence[Event]] = field(default_factory=dict[str, Sequence[Event]])
     not_reached: Collection[str] = ()
     """Crash points that these sagas have no use for, such as "participant store.amend.before"."""
+
+    def __post_init__(self) -> None:
+        """Refuse a participant that could not carry out what these sagas ask of it. Raises HandlerError."""
+        require_handlers(self.definitions, self.services)
 
     def definition_of(self, event: Event) -> Definition:
         """The saga that `event` starts."""
