@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -14,9 +15,13 @@ from sagas.cli.definitions import VARIABLE, load, modules_wanted
 from sagas.cli.instances import database_option, reading
 from sagas.cli.output import explained, plain, say, say_json
 from sagas.cli.settings import settings_here
+from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Store
 from sagas.runtime.retelling import Cleaned, Mismatch, Retelling, against_journal, every_instance, lost
 from sagas.runtime.verification import Definitions
+
+if TYPE_CHECKING:
+    from sagas.broker.iggy_scan import IggyScan
 
 MISMATCHES_SHOWN_MAX = 20
 
@@ -98,7 +103,7 @@ async def _read(retelling: Retelling, store: Store, advance: Advance) -> None:
     scan = broker.scan(EVENT_STORE)
     try:
         waited_s, waiting = 0.0, store.waiting_to_be_fed()
-        await scan.count()
+        await _require_topic(scan)
         while True:
             batch = await scan.poll()
             before = retelling.compared
@@ -118,6 +123,17 @@ async def _read(retelling: Retelling, store: Store, advance: Advance) -> None:
         with anyio.CancelScope(shield=True):
             await anyio.sleep(SETTLE_S)
             await broker.close()
+
+
+async def _require_topic(scan: "IggyScan") -> None:
+    try:
+        await scan.count()
+    except BrokerUnavailable:
+        raise
+    except BrokerError as error:
+        raise BrokerError(
+            f"{error}; the orchestrator writes it when it runs with SAGAS_EVENT_STORE=true, the whole journal first"
+        ) from error
 
 
 def _is_stored(store: Store, instance_id: str) -> bool:

@@ -216,6 +216,17 @@ def test_the_topic_gives_the_stored_instances_without_their_journal(terminal: Te
         assert result.exit_code == 0
 
 
+@pytest.mark.e2e
+def test_without_the_topic_it_says_how_to_have_one(terminal: Terminal, tmp_path: Path) -> None:
+    with running_broker(tmp_path / "broker") as broker:
+        write(terminal, [a_declined_order("o-1")])
+        environ = {"SAGAS_DATA": str(tmp_path), "IGGY_CONNECTION_STRING": f"iggy://iggy:iggy@{broker.address}"}
+        result = CliRunner(env=environ).invoke(cli, ["verify", "--from-topic", *MODULES])
+    assert result.exit_code == 1
+    assert "topic 'event-store'" in result.output
+    assert "SAGAS_EVENT_STORE=true" in result.output
+
+
 # --------------------------------------------------------------------------- time travel
 
 
