@@ -1,6 +1,6 @@
 """A pytest plugin: your own sagas in the simulated world, as one test.
 
-Switch it on in the file of your fixtures:
+Switch it on in the topmost `conftest.py`, beside `pyproject.toml`:
 
     pytest_plugins = ["sagas.testing.plugin"]
 
@@ -19,7 +19,12 @@ with the line that repeats it and a sequence diagram. From the command line:
 import argparse
 from collections.abc import Callable
 
-import pytest
+try:
+    import pytest
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "sagas.testing.plugin needs pytest; install it, or this library as iggy-sagas[testing]", name="pytest"
+    ) from error
 
 from sagas.testing.simulation.campaign import Tally, run_seed
 from sagas.testing.simulation.subject import Subject

@@ -38,8 +38,8 @@ _PAGES = (
     "Makefile",
 )
 
-# A user's own file.
-_MADE = {"pyproject.toml"}
+# A user's own files.
+_MADE = {"conftest.py", "pyproject.toml"}
 
 
 def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -1,5 +1,8 @@
 """The pytest plugin for users' own sagas, and the command beside it."""
 
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner
 
@@ -43,3 +46,14 @@ def test_a_number_of_seeds_that_would_run_nothing_is_refused(pytester: pytest.Py
     result.stderr.fnmatch_lines([f"*--sim-seeds: *'{count}'*"])
     shown = CliRunner().invoke(main, [f"--seeds={count}"])
     assert (shown.exit_code, "--seeds" in shown.output) == (2, True)
+
+
+def test_the_command_asks_for_a_subject_and_takes_none_that_only_the_demo_has() -> None:
+    shown = CliRunner().invoke(main, ["--seeds=1"])
+    assert (shown.exit_code, "Missing option '--saga'" in shown.output) == (2, True)
+
+
+def test_without_pytest_the_plugin_says_what_to_install() -> None:
+    script = "import sys; sys.modules['pytest'] = None; import sagas.testing.plugin"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "sagas.testing.plugin needs pytest; install it, or this library as iggy-sagas[testing]" in ran.stderr

@@ -25,8 +25,7 @@ FAILURES_SHOWN_MAX = 3
 @click.option(
     "--saga",
     "paths",
-    default=("services.simulated:shop",),
-    show_default=True,
+    required=True,
     multiple=True,
     help="The subject, as module:name. Several are gone through in turn.",
 )
