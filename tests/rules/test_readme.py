@@ -17,8 +17,15 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 
 
-PAGES = ("README.md", "docs/read-models.md", "docs/testing.md", "docs/versions.md", "docs/writing-sagas.md")
-"""Whose Python blocks are run."""
+PAGES = (
+    "README.md",
+    "docs/participants.md",
+    "docs/read-models.md",
+    "docs/testing.md",
+    "docs/versions.md",
+    "docs/writing-sagas.md",
+)
+"""Whose Python blocks are run; those of `docs/first-project.md` are, as a whole, in `test_first_project.py`."""
 
 
 class Block(NamedTuple):
@@ -50,8 +57,10 @@ def test_a_python_block_runs(block: Block, tmp_path: Path) -> None:
 
     # One with a test is handed to pytest, as its reader would.
     pytest_of_it = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "sagas.testing.plugin", "--sim-seeds", "1"]
-    command = pytest_of_it if "\ndef test_" in block.text else []
-    ran = subprocess.run([sys.executable, *command, str(script)], cwd=tmp_path, capture_output=True, text=True)
+    command = [*pytest_of_it, str(script)] if "\ndef test_" in block.text else [str(script)]
+    # One that is a process would run until it is told to stop: it is read as far as that.
+    command = ["-c", "import example"] if '__name__ == "__main__"' in block.text else command
+    ran = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
 

@@ -30,6 +30,7 @@ _PAGES = (
     "docs/benchmarks.md",
     "docs/cli.md",
     "docs/guide.md",
+    "docs/participants.md",
     "docs/read-models.md",
     "docs/settings.md",
     "docs/testing.md",
