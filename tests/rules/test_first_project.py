@@ -16,6 +16,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,7 +82,7 @@ class Reader:
     def wait_until_ready(self) -> None:
         for number, line in enumerate(self.processes):
             log = self.folder / f"{number}.log"
-            _wait_until(lambda log=log: "ready " in log.read_text(encoding="utf-8"), f"{line} to be ready")
+            _wait_until(partial(_says_ready, log), f"{line} to be ready")
 
     def _run(self, typed: Typed) -> None:
         # What is looked at may take a moment to be there; what does something is done once.
@@ -122,6 +123,10 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _says_ready(log: Path) -> bool:
+    return "ready " in log.read_text(encoding="utf-8")
 
 
 def _wait_until(condition: Callable[[], bool], what: str) -> None:
