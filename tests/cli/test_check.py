@@ -1,8 +1,11 @@
 """`sagas check`, as an author types it."""
 
 import json
+import re
 from pathlib import Path
 
+from sagas.check.counterexample import Counterexample
+from sagas.check.report import Coverage, Report
 from tests.cli.conftest import Terminal
 from tests.rules.source import ROOT
 
@@ -95,3 +98,11 @@ def test_each_broken_saga_has_a_file(terminal: Terminal, tmp_path: Path) -> None
     assert "def test_decides_first_author" in found.read_text(encoding="utf-8")
     other = found.with_stem("found_decides_later")
     assert "def test_decides_later_author" in other.read_text(encoding="utf-8")
+
+
+def test_the_page_of_the_command_line_names_every_field_of_the_json() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    section = page.partition("### `sagas check")[2].partition("\n### ")[0]
+    named = set(re.findall(r"(\w+)`", section))
+    fields = {*Report.__struct_fields__, *Coverage.__struct_fields__, *Counterexample.__struct_fields__, "duration_ms"}
+    assert fields - named == set()
