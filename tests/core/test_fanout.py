@@ -311,7 +311,8 @@ def growing(make: Maker) -> Flow[Order]:
         return msgspec.structs.replace(order, parcels=order.parcels[1:])
 
     held = make.saga.step(to=HOUSE, timeout=30, unknown="hold", leaves_nothing=True)(prepared)
-    held.reply(shorter)
+    # It says otherwise than it does: a list may not read what a branch beside it writes.
+    held.reply(writes=("order_id",))(shorter)
     return (make.pack() | make.table("last")) & held
 
 
