@@ -37,7 +37,7 @@ def as_it_was(
     definitions = {(d.name, d.version): d for d in load(modules_wanted((), os.environ, Path.cwd()))}
     rebuilt = rebuild(definitions, instance.saga, version_at(journal, len(rows), instance.version), rows)
     reason = "; ".join(rebuilt.differences)
-    if not rebuilt.is_known:
+    if rebuilt.unloaded:
         raise SettingsError(
             f"{instance.saga} {instance.key} cannot be shown as it was: {reason}; name its module with {VARIABLE} or "
             "[tool.sagas] definitions in pyproject.toml"

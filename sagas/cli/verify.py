@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from sagas.cli.output import explained, plain, say, say_json
 from sagas.cli.settings import settings_here
 from sagas.errors import BrokerError, BrokerUnavailable
 from sagas.ports import Store
-from sagas.runtime.retelling import Cleaned, Mismatch, Retelling, against_journal, every_instance, lost
+from sagas.runtime.retelling import Cleaned, Mismatch, Retelling, Unloaded, against_journal, every_instance, lost
 from sagas.runtime.verification import Definitions
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ LOOK_EVERY_S = 0.2
 Advance = Callable[[int], None]
 
 
+class UncheckedShape(msgspec.Struct, frozen=True, kw_only=True):
+    """How many instances cannot be compared because this version of their saga is not loaded."""
+
+    saga: str
+    version: int
+    instances: int
+
+
 class VerdictShape(msgspec.Struct, frozen=True, kw_only=True):
     """What `sagas verify --json` prints."""
 
@@ -42,6 +51,7 @@ class VerdictShape(msgspec.Struct, frozen=True, kw_only=True):
     only_in_topic: int
     different: list[Mismatch]
     cleaned: int = 0
+    unchecked: list[UncheckedShape] = []
 
 
 @click.command(cls=RichCommand)
@@ -53,7 +63,8 @@ class VerdictShape(msgspec.Struct, frozen=True, kw_only=True):
 def command(from_topic: bool, modules: tuple[str, ...], db: Path | None, as_json: bool) -> None:
     """Build every instance again from its journal by the rules that run, and compare it with the stored one.
 
-    Ends with 1 when one differs, and says in what. An orchestrator may be running meanwhile.
+    Ends with 1 when one differs, and says in what. One that a version decided which is not loaded is not checked, and
+    counted apart. An orchestrator may be running meanwhile.
     """
     definitions: Definitions = {(d.name, d.version): d for d in load(modules_wanted(modules, os.environ, Path.cwd()))}
     with reading(db) as store:
@@ -68,16 +79,18 @@ def command(from_topic: bool, modules: tuple[str, ...], db: Path | None, as_json
 
 
 def _journal(definitions: Definitions, store: Store, advance: Advance) -> VerdictShape:
-    count, cleaned, different = 0, 0, list[Mismatch]()
+    count, cleaned, different, unloaded = 0, 0, list[Mismatch](), list[Unloaded]()
     for instance in every_instance(store):
         found = against_journal(definitions, store, instance)
         if isinstance(found, Cleaned):
             cleaned += 1
+        elif isinstance(found, Unloaded):
+            unloaded.append(found)
         elif found is not None:
             different.append(found)
         count += 1
         advance(1)
-    return _shape("journal", count, [*different, *lost(store)], 0, cleaned)
+    return _shape("journal", count, [*different, *lost(store)], 0, cleaned, unloaded)
 
 
 def _topic(definitions: Definitions, store: Store, advance: Advance) -> VerdictShape:
@@ -89,7 +102,8 @@ def _topic(definitions: Definitions, store: Store, advance: Advance) -> VerdictS
     anyio.run(_read, retelling, store, advance)
     retelling.finish(store)
     strangers = sum(not _is_stored(store, stranger) for stranger in retelling.strangers)
-    return _shape("topic", len(instances), [*retelling.mismatches, *lost(store)], strangers, retelling.cleaned)
+    different = [*retelling.mismatches, *lost(store)]
+    return _shape("topic", len(instances), different, strangers, retelling.cleaned, retelling.unloaded)
 
 
 async def _read(retelling: Retelling, store: Store, advance: Advance) -> None:
@@ -140,15 +154,26 @@ def _is_stored(store: Store, instance_id: str) -> bool:
     return bool(store.journal(instance_id) or store.cleaned_until(instance_id))
 
 
-def _shape(source: str, count: int, different: Sequence[Mismatch], strangers: int, cleaned: int) -> VerdictShape:
+def _shape(
+    source: str,
+    count: int,
+    different: Sequence[Mismatch],
+    strangers: int,
+    cleaned: int,
+    unloaded: Sequence[Unloaded],
+) -> VerdictShape:
     bad = len({mismatch.id for mismatch in different if mismatch.key})
     return VerdictShape(
         source=source,
         instances=count,
-        equal=count - bad - cleaned,
+        equal=count - bad - cleaned - len(unloaded),
         only_in_topic=strangers,
         different=list(different),
         cleaned=cleaned,
+        unchecked=[
+            UncheckedShape(saga=each.saga, version=each.version, instances=number)
+            for each, number in sorted(Counter(unloaded).items(), key=lambda item: (item[0].saga, item[0].version))
+        ],
     )
 
 
@@ -159,14 +184,14 @@ def _tell(found: VerdictShape) -> None:
             say(plain(f"  {difference}"))
     if len(found.different) > MISMATCHES_SHOWN_MAX:
         say(f"… and {len(found.different) - MISMATCHES_SHOWN_MAX} more")
-    unknown = sum(not mismatch.is_known for mismatch in found.different)
-    if unknown:
-        say(f"{unknown:,} cannot be decided here: name their modules with --module or {VARIABLE}")
     whose = "its journal" if found.source == "journal" else "the topic event-store"
     say(f"{found.instances:,} instances: {found.equal:,} equal to what {whose} gives, {len(found.different):,} not")
     if found.cleaned:
         since = "cannot be compared: their journals were cleaned away (SAGAS_JOURNAL_DAYS), and nothing else is missing"
         say(f"{found.cleaned:,} more {since}")
+    for each in found.unchecked:
+        which = f"version {each.version} of {each.saga!r} is not loaded"
+        say(plain(f"{each.instances:,} not checked: {which}; name its module with --module or {VARIABLE}"))
     if found.only_in_topic:
         say(f"the topic tells of {found.only_in_topic:,} more, which this database does not have")
 

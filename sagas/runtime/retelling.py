@@ -25,13 +25,12 @@ LOST_MAX = 1_000
 
 
 class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
-    """An instance that is not what its history says, or whose history cannot be decided here."""
+    """An instance that is not what its history says."""
 
     saga: str
     key: str
     id: str
     differences: tuple[str, ...]
-    is_known: bool = True
 
 
 def every_instance(store: Store) -> Iterator[Instance]:
@@ -54,7 +53,14 @@ class Cleaned(msgspec.Struct, frozen=True):
     until: int
 
 
-def against_journal(definitions: Definitions, store: Store, instance: Instance) -> Mismatch | Cleaned | None:
+class Unloaded(msgspec.Struct, frozen=True):
+    """An instance that cannot be compared, because a version of its saga that decided of it is not loaded here."""
+
+    saga: str
+    version: int
+
+
+def against_journal(definitions: Definitions, store: Store, instance: Instance) -> Mismatch | Cleaned | Unloaded | None:
     """What is wrong with an instance, None when it is what its journal says."""
     rows = [row for row in store.journal(instance.id) if row.revision <= instance.revision]
     if instance.version and (not rows or rows[0].revision > 1):
@@ -74,15 +80,19 @@ def _behind(until: int, instance: Instance, told: Sequence[int]) -> Mismatch | C
     return Cleaned(until)
 
 
-def against(definitions: Definitions, instance: Instance, rows: Sequence[JournalRow], said_by: str) -> Mismatch | None:
+def against(
+    definitions: Definitions, instance: Instance, rows: Sequence[JournalRow], said_by: str
+) -> Mismatch | Unloaded | None:
     """What is wrong with an instance, None when it is what `rows` say."""
     if instance.version == 0:  # as the store shows one whose record cannot be read
         return _mismatch(instance, (instance.reason,))
     if not rows:
         return _mismatch(instance, (f"the {said_by} has nothing of it",))
     rebuilt = rebuild(definitions, instance.saga, instance.version, rows)
+    if rebuilt.unloaded:
+        return Unloaded(instance.saga, rebuilt.unloaded)
     if rebuilt.differences or rebuilt.instance is None:
-        return _mismatch(instance, rebuilt.differences, is_known=rebuilt.is_known)
+        return _mismatch(instance, rebuilt.differences)
     found = differences(rebuilt.instance, instance, said_by)
     return _mismatch(instance, found) if found else None
 
@@ -100,6 +110,7 @@ class Retelling:
         self.mismatches: list[Mismatch] = []
         self.cleaned = 0
         """Instances whose first revisions are not in the topic because they were cleaned away before."""
+        self.unloaded: list[Unloaded] = []
 
     @property
     def is_complete(self) -> bool:
@@ -158,13 +169,15 @@ class Retelling:
             in_order = [rows[revision] for revision in sorted(rows)]
             self._close(instance, against(self._definitions, instance, in_order, "topic"))
 
-    def _close(self, instance: Instance, mismatch: Mismatch | None) -> None:
-        if mismatch is not None:
-            self.mismatches.append(mismatch)
+    def _close(self, instance: Instance, found: Mismatch | Unloaded | None) -> None:
+        if isinstance(found, Unloaded):
+            self.unloaded.append(found)
+        elif found is not None:
+            self.mismatches.append(found)
         del self._open[instance.id]
         self._rows.pop(instance.id, None)
         self._done.add(instance.id)
 
 
-def _mismatch(instance: Instance, found: tuple[str, ...], *, is_known: bool = True) -> Mismatch:
-    return Mismatch(saga=instance.saga, key=instance.key, id=instance.id, differences=found, is_known=is_known)
+def _mismatch(instance: Instance, found: tuple[str, ...]) -> Mismatch:
+    return Mismatch(saga=instance.saga, key=instance.key, id=instance.id, differences=found)

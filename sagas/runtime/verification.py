@@ -32,12 +32,13 @@ _objects: msgspec.json.Decoder[dict[str, object]] = msgspec.json.Decoder(dict[st
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
     """What replaying came to: the instance, None when nothing could be decided, and what contradicts the journal.
 
-    `is_known` is False when a version of the saga is not loaded here: then nothing is said of the instance.
+    `unloaded` is the version of the saga that would be needed and is not loaded here, 0 when all are: then nothing is
+    said of the instance.
     """
 
     instance: Instance | None
     differences: tuple[str, ...] = ()
-    is_known: bool = True
+    unloaded: int = 0
 
 
 def rebuild(definitions: Definitions, saga: str, version: int, rows: Sequence[JournalRow]) -> Rebuilt:
@@ -55,7 +56,7 @@ def rebuild(definitions: Definitions, saga: str, version: int, rows: Sequence[Jo
         definition = definitions.get((saga, under))
         if definition is None:
             reason = f"saga {saga!r} version {under} is not loaded here"
-            return Rebuilt(instance=instance, differences=(reason,), is_known=False)
+            return Rebuilt(instance=instance, differences=(reason,), unloaded=under)
         try:
             decision = decided_again(definition, instance, message, row)
         except Exception as error:  # a fold is the user's own code, and a changed input makes it raise anything

@@ -65,6 +65,7 @@ def test_instances_that_are_what_their_journals_say_are_equal(full: Terminal) ->
         "only_in_topic": 0,
         "different": [],
         "cleaned": 0,
+        "unchecked": [],
     }
 
 
@@ -158,11 +159,24 @@ def test_a_deadline_that_was_changed_since_is_no_difference(full: Terminal) -> N
     assert full.type("verify", *MODULES).exit_code == 0
 
 
-def test_a_saga_that_is_not_loaded_is_not_called_equal(full: Terminal) -> None:
-    result = full.type("verify", "-m", "services.orders.saga")
+def test_what_a_version_decided_that_is_not_loaded_is_called_neither_equal_nor_different(full: Terminal) -> None:
+    result = full.type("verify", "-m", "tests.core.trip")
+    assert result.output.splitlines() == [
+        "3 instances: 1 equal to what its journal gives, 0 not",
+        "2 not checked: version 1 of 'order' is not loaded; name its module with --module or SAGAS_DEFINITIONS",
+    ]
+    assert result.exit_code == 0
+    found = full.json("verify", "-m", "tests.core.trip")
+    assert (found["equal"], found["different"]) == (1, [])
+    assert found["unchecked"] == [{"saga": "order", "version": 1, "instances": 2}]
+
+
+def test_a_difference_ends_with_1_whatever_else_is_not_checked(full: Terminal) -> None:
+    put(full, msgspec.structs.replace(stored(full, "t-1"), cause="none"))
+    result = full.type("verify", "-m", "tests.core.trip")
     assert result.exit_code == 1
-    assert "saga 'trip' version 1 is not loaded here" in result.output
-    assert "1 cannot be decided here: name their modules with --module or SAGAS_DEFINITIONS" in result.output
+    assert "3 instances: 0 equal to what its journal gives, 1 not" in result.output
+    assert "2 not checked" in result.output
 
 
 def test_a_database_without_instances_is_equal(terminal: Terminal) -> None:
@@ -204,7 +218,12 @@ def test_the_topic_gives_the_stored_instances_without_their_journal(terminal: Te
             "only_in_topic": 0,
             "different": [],
             "cleaned": 0,
+            "unchecked": [],
         }
+        result = runner.invoke(cli, ["verify", "--from-topic", "-m", "tests.core.trip", "--json"])
+        told = json.loads(result.stdout)
+        assert (result.exit_code, told["equal"], told["different"]) == (0, 0, [])
+        assert told["unchecked"] == [{"saga": "order", "version": 1, "instances": 2}]
 
         put(other, msgspec.structs.replace(stored(other, "o-2"), cause="none"))
         result = runner.invoke(cli, ["verify", "--from-topic", *MODULES])
