@@ -115,8 +115,13 @@ def operations(instance: Instance, names: Names) -> list[Told]:
 
 
 def summary(instance: Instance, names: Names) -> str:
-    """The run in one line: `create ok · reserve ok · pay refused (card declined) · release ok`."""
-    return " · ".join(_told_together(list(group)) for _, group in groupby(operations(instance, names), _of_one_step))
+    """The run in one line: `create ok · pay refused (card declined) · release ok`, and the cause if no step has it."""
+    told = operations(instance, names)
+    said = [_told_together(list(group)) for _, group in groupby(told, _of_one_step)]
+    tell = (each.step for each in told if each.operation == "do" and each.outcome in ("refused", "unknown"))
+    if instance.cause and not any(instance.cause.startswith(f"{step}: ") for step in tell):
+        said.append(f"cause: {instance.cause}")
+    return " · ".join(said)
 
 
 def _of_one_step(told: Told) -> tuple[str, Operation]:

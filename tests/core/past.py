@@ -3,7 +3,7 @@
 import msgspec
 
 from sagas.core.definition import Definition
-from sagas.core.effects import Fire, Input, Reply, Start
+from sagas.core.effects import Fire, Input, Reply, Signal, Start
 from sagas.core.instance import Instance, Operation
 from sagas.core.kernel import decide
 from sagas.core.messages import Event, tag_of
@@ -38,6 +38,10 @@ class Past:
         """The participant of `step` answers its undo."""
         return self._take(self._reply(step, reply, "undo"))
 
+    def signal(self, event: Event) -> "Past":
+        """What a wait may wait for comes from outside."""
+        return self._take(Signal(event_type=tag_of(type(event)), data=self._data(event)))
+
     def timeout(self, step: str) -> "Past":
         """No answer came in time."""
         record = self.instance.step(step)
@@ -46,9 +50,12 @@ class Past:
         return self._take(Fire(kind="timeout", step=step, attempt=record.attempts))
 
     def _reply(self, step: str, reply: Event, operation: Operation) -> Reply:
-        fields = msgspec.structs.asdict(reply)
+        return Reply(step=step, operation=operation, event_type=tag_of(type(reply)), data=self._data(reply))
+
+    def _data(self, event: Event) -> bytes:
+        fields = msgspec.structs.asdict(event)
         fields.pop(self._definition.key)
-        return Reply(step=step, operation=operation, event_type=tag_of(type(reply)), data=msgspec.json.encode(fields))
+        return msgspec.json.encode(fields)
 
     def _take(self, message: Input) -> "Past":
         self._now_ms += STEP_MS

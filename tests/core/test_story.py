@@ -22,6 +22,7 @@ from services.orders.saga import OrderData, order_saga
 from tests.core.courses import Data, lanes, message
 from tests.core.past import NOW_MS, Past
 from tests.core.trip import RoomBooked, RoomKept, SeatHeld, SeatRefused, Trip, trip_saga
+from tests.runtime import trips
 
 ORDER = order_saga.definition
 NAMES = undo_names(ORDER)
@@ -66,6 +67,26 @@ def test_a_refusal_is_told_with_its_reason_and_then_the_undos_by_their_own_words
         "create ok · reserve ok · pay refused (card declined) · release ok · compensate ok"
     )
     assert standing(past.instance) == "turned back because of pay: PaymentFailed (card declined)"
+
+
+def test_what_no_step_refused_is_told_at_the_end() -> None:
+    past = (
+        Past(trips.trip_saga.definition, "t-1", trips.Trip("t-1", 1, False))
+        .reply("room", trips.RoomBooked(trip_id="t-1"))
+        .reply("seat", trips.SeatBooked(trip_id="t-1"))
+        .signal(trips.TripDenied(trip_id="t-1", reason="too dear"))
+    )
+
+    assert summary(past.instance, {}) == (
+        "room ok · seat ok · undo seat waiting · undo room waiting · cause: approval: TripDenied (too dear)"
+    )
+
+
+def test_what_turned_a_run_back_before_any_step_is_all_that_is_told_of_it() -> None:
+    past = Past(trips.trip_saga.definition, "t-1", trips.Trip("t-1", 1, False))
+    told = msgspec.structs.replace(past.instance, steps=(), cause="pack: two items have the key 'a'")
+
+    assert summary(told, {}) == "cause: pack: two items have the key 'a'"
 
 
 def test_a_refusal_without_a_reason_is_told_without_empty_brackets() -> None:
