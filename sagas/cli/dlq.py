@@ -218,10 +218,9 @@ def _settle(
         return
     for letter in letters:
         to = f" to {letter.topic}" if action == "requeue" else ""
-        said = "done" if yes else "would be done"
-        say(
-            plain(f"dead letter {letter.id} ({letter.key or letter.message_id})   {action}{to} {said}: {letter.reason}")
-        )
+        said, lies = ("done", "lay") if yes else ("would be done", "lies")
+        say(plain(f"dead letter {letter.id} ({letter.key or letter.message_id})   {action}{to} {said}"))
+        say(plain(f"  it {lies} here because: {letter.reason}"))
     if not yes:
         say("nothing was done; say it again with --yes")
 

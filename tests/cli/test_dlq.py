@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from sagas.cli.output import plain
 from sagas.clock import SystemClock
 from sagas.core.envelope import Header
 from sagas.core.ids import timed_id
@@ -85,6 +86,15 @@ def test_one_is_shown_with_all_that_came_and_nothing_that_steers_a_terminal(term
         "is_whole": True,
         "settled_as": "",
     }
+
+
+def test_why_a_letter_lies_there_is_not_told_as_the_reason_for_what_is_done(terminal: Terminal) -> None:
+    keep(terminal, LETTER)
+    lines = terminal.type("dlq", "requeue", "1", "--reason", "repaired").stdout.splitlines()
+    assert lines[:2] == [
+        "dead letter 1 (o-1)   requeue to orders would be done",
+        f"  it lies here because: {plain(LETTER.reason)}",
+    ]
 
 
 def test_a_plan_changes_nothing(terminal: Terminal) -> None:
