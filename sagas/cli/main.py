@@ -17,6 +17,7 @@ COMMANDS = {
     "show": "Tell the story of one instance.",
     "verify": "Build every instance again from its journal, and compare.",
     "start": "Start an instance by publishing its event.",
+    "signal": "Publish an event that an instance waits for.",
     "retry": "Send again what an instance is stuck over.",
     "resolve": "Say what became of the effect it is stuck over.",
     "cancel": "Turn an instance back.",

@@ -61,8 +61,8 @@ class StoryShape(InstanceShape, frozen=True, kw_only=True):
     exits: list[ExitShape] = []
 
 
-class StartedShape(msgspec.Struct, frozen=True, kw_only=True):
-    """What `sagas start` published."""
+class PublishedShape(msgspec.Struct, frozen=True, kw_only=True):
+    """What `sagas start` or `sagas signal` published."""
 
     saga: str
     key: str

@@ -14,10 +14,11 @@ from anyio.lowlevel import checkpoint
 
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.core.definition import Definition
-from sagas.core.envelope import encode_message
-from sagas.core.ids import instance_id
+from sagas.core.envelope import encode_data, encode_message
+from sagas.core.ids import timed_id
 from sagas.core.instance import Instance
-from sagas.core.messages import Event
+from sagas.core.messages import Event, tag_of
+from sagas.core.participants import Participant
 from sagas.errors import BrokerError, SagaError
 from sagas.ports import Migration, Outbox, Outgoing, ParticipantStore, TopicSpec
 from sagas.runtime import event_store
@@ -182,13 +183,22 @@ class World:
     async def publish_start(self, saga: str, event: Event) -> str:
         """Publish a start event as any client would; the business key."""
         definition = self._definitions[saga]
-        key = str(getattr(event, definition.key))
-        message_id = instance_id("client", key, self.clock.now_ms())
-        payload = encode_message(
-            event, message_id=message_id, key_field=definition.key, key=key, now_ms=self.clock.now_ms()
-        )
+        return await self._publish(event, definition.start.topic, definition.key)
+
+    async def publish(self, event: Event, *, on: Participant) -> str:
+        """Publish an event on the topic of `on` as any client would, a signal for one; the business key.
+
+        The same event twice at one time is one message that comes twice.
+        """
+        return await self._publish(event, on.events, on.key)
+
+    async def _publish(self, event: Event, topic: str, key_field: str) -> str:
+        key, now_ms = str(getattr(event, key_field)), self.clock.now_ms()
+        data = encode_data(event, key_field).decode()
+        message_id = timed_id(now_ms, "client", topic, key, tag_of(type(event)), data)
+        payload = encode_message(event, message_id=message_id, key_field=key_field, key=key, now_ms=now_ms)
         broker = MemoryBroker(self.broker)
-        await broker.publish([Outgoing(id=message_id, topic=definition.start.topic, key=key, payload=payload)])
+        await broker.publish([Outgoing(id=message_id, topic=topic, key=key, payload=payload)])
         await broker.close()
         return key
 

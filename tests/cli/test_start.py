@@ -31,7 +31,7 @@ def test_the_message_is_the_guides_envelope_with_the_key_at_its_top() -> None:
         "order_id": "o-1",
         "event_type": "order.created",
         "timestamp": "2025-10-09T08:53:20Z",
-        "data": {"items": [{"product_id": "kettle", "quantity": 1}], "total": "59.98"},
+        "data": {"version": "2", "items": [{"product_id": "kettle", "quantity": 1}], "total": "59.98"},
     }
 
 

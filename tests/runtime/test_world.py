@@ -9,6 +9,7 @@ from sagas.ports import Outgoing
 from sagas.runtime.verification import decided_again
 from sagas.testing.world import World
 from services.orders.saga import order_saga
+from tests.runtime import trips
 from tests.runtime.shop import Header, a_shop, an_order, effects, foreign, order, rows
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +62,17 @@ async def test_another_order_under_the_same_key_is_kept_as_a_dead_letter() -> No
         (letter,) = shop.store.dead_letters(9)
         assert letter.reason == "started before with other data"
         assert order(shop, "o-1").state == "completed"
+
+
+async def test_a_signal_is_published_on_its_own_topic_also_at_the_time_of_the_start() -> None:
+    services = {trips.hotel: (), trips.flight: (), trips.bank: (), trips.desk: ()}
+    async with World([trips.trip_saga.definition], services) as world:
+        await world.publish_start("trip", trips.TripAsked(trip_id="t-1"))
+        assert await world.publish(trips.TripApproved(trip_id="t-1"), on=trips.DESK) == "t-1"
+        await world.publish_start("trip", trips.TripAsked(trip_id="t-2"))
+        await world.settle()
+        assert world.instance("trip", "t-1").state == "completed"
+        assert world.instance("trip", "t-2").cause == "approval: no signal in 3600.0 s"
 
 
 @pytest.mark.parametrize("victim", ["orchestrator", "orders", "inventory", "payments", "shipping"])
