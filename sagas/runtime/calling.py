@@ -2,8 +2,8 @@
 
 Theory of operation. A handler runs in a savepoint of the transaction that holds the barrier. A refusal leaves it, so
 that what was written before is undone: it says that nothing remains. Whatever a handler raises is a `Fault`: it did
-nothing, and the saga sends the command again. So is a reply that the saga could not read: once remembered it would be
-given for ever, by every later release.
+nothing, and the saga sends the command again. So is a reply that the saga could not read, or one for another business
+key: once remembered it would be given for ever, by every later release.
 
 Two things are no faults. Where the database is locked, full or gone nothing of the batch may be acknowledged. And where
 the handler has ended the transaction, what the batch has done is gone with it: its messages are taken one by one then.
@@ -16,7 +16,7 @@ from sagas.core.messages import TEXT_LENGTH_MAX, Event, Fault, Rejection
 from sagas.errors import StoreError, TransactionEnded, told
 from sagas.ports import ParticipantTransaction
 from sagas.runtime.delivery import Delivery
-from sagas.runtime.handlers import Refused, Ticket
+from sagas.runtime.handlers import HandlerError, Refused, Ticket
 
 _log = logging.getLogger("sagas.participant")
 
@@ -32,7 +32,7 @@ def carried_out(transaction: ParticipantTransaction, delivery: Delivery, key_fie
     try:
         with transaction.savepoint():
             reply = handler.function(transaction.sql, delivery.command, *more)
-            data = handler.encoded_reply(reply, key_field)
+            data = _encoded(delivery, reply, key_field)
             if isinstance(reply, Rejection):
                 raise Refused(reply, data)  # noqa: TRY301 - it has to leave the savepoint, which undoes what was written
             return reply, data
@@ -48,9 +48,19 @@ def nothing_to_undo(delivery: Delivery, key_field: str) -> Answer:
     """What an undo is answered whose do never took effect."""
     try:
         reply = delivery.handler.reply_to_nothing(delivery.command, key_field, delivery.claim.key)
-        return reply, delivery.handler.encoded_reply(reply, key_field)
+        return reply, _encoded(delivery, reply, key_field)
     except Exception as error:  # the service's own code, as above
         return _fault(delivery, error, key_field)
+
+
+def _encoded(delivery: Delivery, reply: Event, key_field: str) -> bytes:
+    data, asked = delivery.handler.encoded_reply(reply, key_field), delivery.claim.key
+    key = str(getattr(reply, key_field, asked))
+    if key != asked:
+        # The answer goes out under the command's key: nobody would ever see what the handler has mixed up.
+        name, said = delivery.handler.function.__name__, type(reply).__name__
+        raise HandlerError(f"{name} answered with {said} for {key_field} {key!r}, and was asked for {asked!r}")
+    return data
 
 
 def _fault(delivery: Delivery, error: Exception, key_field: str) -> Answer:

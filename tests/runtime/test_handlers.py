@@ -268,6 +268,29 @@ def test_a_reply_that_breaks_its_own_bounds_or_what_is_raised_is_a_fault_and_lea
     store.close()
 
 
+@pytest.mark.parametrize(("answered", "is_taken"), [("d-1", True), ("d-2", False), ("", False)])
+def test_a_reply_for_another_business_key_is_a_fault_and_leaves_nothing(answered: str, *, is_taken: bool) -> None:
+    desk = Service(DESK)
+
+    @desk.handles
+    def tell(sql: Sql, command: Tell) -> Told:
+        sql.execute("CREATE TABLE told (hour INTEGER) STRICT")
+        return Told(desk_id=answered, hour=command.hour)
+
+    store = SqliteParticipantStore(":memory:")
+    run = instance_id("meeting", "d-1", 1)
+    desk.process([a_command_of(run, Tell(desk_id="d-1", hour=5))], store, 1)
+
+    (answer,) = store.unpublished(9)
+    said = f"tell answered with Told for desk_id {answered!r}, and was asked for 'd-1'"
+    assert answer.event_type == ("told" if is_taken else "sagas.fault")
+    assert (said in answer.payload.decode()) is not is_taken
+    with store.transaction() as transaction:
+        tables = transaction.sql.execute("SELECT 1 FROM sqlite_schema WHERE name = 'told'").fetchall()
+        assert (transaction.recall(run, "tell", "do") is not None, bool(tables)) == (is_taken, is_taken)
+    store.close()
+
+
 # --------------------------------------------------------------------------- rows that are left unread
 
 
