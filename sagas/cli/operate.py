@@ -20,9 +20,10 @@ from sagas.cli.output import explained, fail, plain, say, say_json
 from sagas.cli.settings import settings_here
 from sagas.cli.who import whoami
 from sagas.core.definition import Definition
-from sagas.core.effects import Action, Decision, Operate, Send
+from sagas.core.effects import Action, Decision, Operate, Send, deadline_passed_ms
 from sagas.core.instance import Instance
 from sagas.core.messages import TEXT_LENGTH_MAX, tag_of
+from sagas.core.story import overdue
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,6 +42,7 @@ class PlanShape(msgspec.Struct, frozen=True, kw_only=True):
     sends: list[str]
     open_effects: list[str]
     is_done: bool
+    deadline_passed_ms: int = 0
 
 
 def operator_options(*, is_one: bool = True) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -96,14 +98,18 @@ def act(
     as_json: bool,
 ) -> None:
     """Say what `action` would do, and with `yes` do it. Ends with exit code 1 when it cannot be done."""
+    # Imported here: only what acts pays for the event loop.
+    from sagas.clock import SystemClock
+
     definitions = load(modules_wanted(tuple(modules), os.environ, Path.cwd()))
     with reading(db) as store:
         instance = find_instance(store, wanted, saga)
     message = Operate(action=action, who=whoami(), reason=reason, revision=instance.revision)
-    decision = _decide(definitions, instance, message, db, yes=yes)
+    now_ms = SystemClock().now_ms()
+    decision = _decide(definitions, instance, message, db, now_ms, yes=yes)
     if isinstance(decision, str):
         fail(f"{instance.saga} {instance.key}: {decision}")
-    shape = _shape(instance, decision, message, is_done=yes)
+    shape = _shape(instance, decision, message, now_ms, is_done=yes)
     if as_json:
         say_json(shape)
     else:
@@ -111,16 +117,14 @@ def act(
 
 
 def _decide(
-    definitions: Sequence[Definition], instance: Instance, message: Operate, db: Path | None, *, yes: bool
+    definitions: Sequence[Definition], instance: Instance, message: Operate, db: Path | None, now_ms: int, *, yes: bool
 ) -> Decision | str:
     # Imported here: only what acts pays for the runtime and the database.
-    from sagas.clock import SystemClock
     from sagas.runtime.catalog import Catalog
     from sagas.runtime.orchestrator import Orchestrator
     from sagas.runtime.planning import plan
     from sagas.store.sqlite import SqliteStore
 
-    now_ms = SystemClock().now_ms()
     if not yes:
         with reading(db) as book:
             return plan(Catalog(definitions, book), instance, message, now_ms)
@@ -131,7 +135,7 @@ def _decide(
         store.close()
 
 
-def _shape(before: Instance, decision: Decision, message: Operate, *, is_done: bool) -> PlanShape:
+def _shape(before: Instance, decision: Decision, message: Operate, now_ms: int, *, is_done: bool) -> PlanShape:
     after = decision.instance
     assert after is not None
     sends = [e for e in decision.effects if isinstance(e, Send)]
@@ -146,6 +150,7 @@ def _shape(before: Instance, decision: Decision, message: Operate, *, is_done: b
         sends=[f"{tag_of(type(send.command))} to {send.topic}" for send in sends],
         open_effects=[f"{record.name} ({record.effect})" for record in after.steps if record.is_open],
         is_done=is_done,
+        deadline_passed_ms=deadline_passed_ms(decision, now_ms),
     )
 
 
@@ -154,6 +159,8 @@ def _tell(shape: PlanShape) -> None:
     say(plain(f"{shape.saga} {shape.key}   {shape.action} {said}: {' → '.join(shape.path)}"))
     for send in shape.sends:
         say(plain(f"  sends {send}"))
+    if shape.deadline_passed_ms:
+        say(f"  {overdue(shape.deadline_passed_ms)}")
     if shape.open_effects:
         say(plain(f"  effects that stand: {', '.join(shape.open_effects)}"))
     if not shape.is_done:

@@ -17,7 +17,7 @@ from sagas.cli.output import plain, say, say_json
 from sagas.cli.settings import settings_here
 from sagas.cli.who import whoami
 from sagas.core.definition import Definition
-from sagas.core.effects import Decision
+from sagas.core.effects import Decision, Operate, deadline_passed_ms
 from sagas.core.instance import Instance
 from sagas.errors import StoreError
 
@@ -26,13 +26,17 @@ _PROBLEMS_SHOWN_MAX = 10
 
 
 class BulkShape(msgspec.Struct, frozen=True, kw_only=True):
-    """What `sagas retry --all` did, or would do: its JSON, described in docs/cli.md."""
+    """What `sagas retry --all` did, or would do: its JSON, described in docs/cli.md.
+
+    `overdue` counts those whose deadline passed: once retried they are turned back at once.
+    """
 
     count: int
     over: dict[str, int]
     retried: int
     problems: list[str]
     is_done: bool
+    overdue: int = 0
 
 
 @click.command(cls=RichCommand)
@@ -87,6 +91,7 @@ def command(
         retried=len(outcomes) - len(problems),
         problems=problems,
         is_done=yes,
+        overdue=_overdue(outcomes if yes else _planned(definitions, found, db)),
     )
     if as_json:
         say_json(shape)
@@ -107,6 +112,29 @@ def _found(db: Path | None, saga: str, step: str) -> list[Instance]:
 
 def _counted(stuck: Sequence[Instance]) -> dict[str, int]:
     return dict(Counter(f"{instance.saga} {instance.stuck_step}" for instance in stuck))
+
+
+def _planned(definitions: Sequence[Definition], found: Sequence[Instance], db: Path | None) -> list[Decision | str]:
+    """What would come of those whose deadline has passed: it is decided as it would be done."""
+    from sagas.clock import SystemClock
+    from sagas.runtime.catalog import Catalog
+    from sagas.runtime.planning import plan
+
+    now_ms = SystemClock().now_ms()
+    with reading(db) as book:
+        catalog = Catalog(definitions, book)
+        return [
+            plan(catalog, one, Operate(action="retry", who="", reason="", revision=one.revision), now_ms)
+            for one in found
+            if 0 < one.deadline_ms <= now_ms
+        ]
+
+
+def _overdue(outcomes: Sequence[Decision | str]) -> int:
+    from sagas.clock import SystemClock
+
+    now_ms = SystemClock().now_ms()
+    return sum(1 for said in outcomes if not isinstance(said, str) and deadline_passed_ms(said, now_ms))
 
 
 def _retry(
@@ -164,6 +192,8 @@ def _tell(shape: BulkShape, per_second: int, others: Mapping[str, int]) -> None:
         return
     for over, count in sorted(shape.over.items()):
         say(plain(f"{count:>8}  stuck over {over}"))
+    if shape.overdue:
+        say(f"the deadlines of {shape.overdue} have passed: they will be turned back at once")
     if not shape.is_done:
         say(f"{shape.count} would be retried, {per_second} a second, in {-(-shape.count // per_second)} s")
         say("nothing was done; say it again with --yes")

@@ -44,9 +44,12 @@ def command(wanted: str, saga: str, moment_wanted: str | None, db: Path | None, 
         instance, journal = as_it_was(instance, journal, moment_wanted, cleaned)
     names, ways_out = names_for(instance), list[ExitShape]()
     if instance.is_stuck and moment_wanted is None:
+        # Imported here: it brings the event loop along.
+        from sagas.clock import SystemClock
+
         definition = definition_for(instance)
         is_own = definition is not None and definition.content == instance.content
-        ways_out = exits(instance, definition if is_own else None, with_saga=bool(saga))
+        ways_out = exits(instance, definition if is_own else None, SystemClock().now_ms(), with_saga=bool(saga))
     if as_json:
         say_json(story_shape(instance, journal, names, cleaned, ways_out))
     else:

@@ -148,3 +148,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[Send | SetTimer | ClearTimer, ...] = ()
     moves: tuple[Move, ...] = ()
     note: str = ""
+
+
+def deadline_passed_ms(decision: Decision, now_ms: int) -> int:
+    """How long ago the deadline passed that `decision` lets count again: the run is turned back at once; 0: none is."""
+    for effect in decision.effects:
+        if isinstance(effect, SetTimer) and effect.fire.kind == "deadline" and effect.due_ms <= now_ms:
+            return max(1, now_ms - effect.due_ms)
+    return 0

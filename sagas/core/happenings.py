@@ -110,6 +110,7 @@ def _on_pause_over(turn: Turn, fire: Fire) -> None:
 
 
 def _on_deadline(turn: Turn) -> None:
-    seconds = (turn.now_ms - turn.instance.started_ms) / 1000
+    # The bound, and not how long it took: a run that was stuck, or whose orchestrator was away, is turned back later.
+    seconds = (turn.instance.deadline_ms - turn.instance.started_ms) / 1000
     if not turn_whole(turn, "deadline", f"the whole saga took more than {seconds:.1f} s"):
         turn.answer("late", f"the deadline no longer matters while {turn.instance.state}")

@@ -231,6 +231,11 @@ def elapsed(duration_ms: int) -> str:
     raise AssertionError(f"{duration_ms} ms has no unit")
 
 
+def overdue(passed_ms: int) -> str:
+    """What is said of a run whose deadline passed that long ago, where a person's action lets it count again."""
+    return f"its deadline passed {elapsed(passed_ms)} ago: it will be turned back at once"
+
+
 def happenings(entries: Sequence[Entry]) -> list[tuple[int, str]]:
     """The journal in words, each with its time in Unix ms."""
     return [(entry.at_ms, happening(entry)) for entry in entries]

@@ -1,6 +1,7 @@
 """`retry`, `resolve`, `cancel`, `abandon`: a plan first, then the deed, with its place in the audit."""
 
 import json
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from sagas.store.database import Database
 from sagas.store.sqlite import SqliteStore
 from tests.cli.conftest import Terminal, a_stuck_trip, write
 from tests.core import trip
-from tests.core.past import NOW_MS
-from tests.core.trip import trip_saga
+from tests.core.past import NOW_MS, Past
+from tests.core.trip import RoomBooked, Trip, trip_saga
 
 HERE = ("-m", "tests.core.trip", "-m", "services.orders.saga")
 
@@ -57,6 +58,7 @@ def test_all_that_are_stuck_are_counted_first_and_then_retried(full: Terminal) -
         "retried": 1,
         "problems": [],
         "is_done": True,
+        "overdue": 0,
     }
     assert state(full, "t-1") == "ticket.pending"
     assert full.type("retry", "--all", "--yes", *HERE).stdout == "nothing is stuck\n"
@@ -90,6 +92,31 @@ def test_one_of_an_older_version_is_retried_with_all_as_it_is_alone(full: Termin
     told = full.json("retry", "--all", "--yes", "-m", str(module))
     assert (told["retried"], told["problems"]) == (1, [])
     assert state(full, "t-1") == "ticket.pending"
+
+
+def a_late_run(key: str) -> Past:
+    """A run that is stuck before its pivot, and whose deadline passed long ago."""
+    return Past(trip_saga.definition, key, Trip(key, 2)).reply("room", RoomBooked(trip_id=key, room=13))
+
+
+def test_a_plan_says_that_a_deadline_which_passed_turns_the_run_back_at_once(terminal: Terminal) -> None:
+    write(terminal, [a_late_run("t-1"), a_stuck_trip("t-2")])
+    told = terminal.type("retry", "t-1", *HERE).stdout
+    assert re.search(
+        r"sends room.book to hotels-commands\n  its deadline passed \d+ d \d+ h ago: it will be turned back", told
+    )
+    assert terminal.json("retry", "t-1", *HERE)["deadline_passed_ms"] > 0
+    assert "deadline" not in terminal.type("abandon", "t-1", "--reason", "x", *HERE).stdout
+    assert "deadline" not in terminal.type("retry", "t-2", *HERE).stdout
+    assert terminal.json("retry", "t-2", *HERE)["deadline_passed_ms"] == 0
+
+
+def test_all_whose_deadline_passed_are_counted_before_they_are_retried_and_after(terminal: Terminal) -> None:
+    write(terminal, [a_late_run("t-1"), a_late_run("t-3"), a_stuck_trip("t-2")])
+    told = terminal.type("retry", "--all", *HERE).stdout
+    assert "the deadlines of 2 have passed: they will be turned back at once\n3 would be retried" in told
+    result = terminal.json("retry", "--all", "--yes", *HERE)
+    assert (result["retried"], result["overdue"]) == (3, 2)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +204,19 @@ def test_showing_what_is_stuck_lists_the_commands_that_would_be_taken_and_where_
     assert "sagas resolve t-1 --as undone --reason TEXT   → seat.undoing, sends seat.release" in told
     assert "sagas abandon t-1 --reason TEXT   → abandoned" in told
     assert full.json("show", "t-1")["exits"][0]["leads_to"] == "ticket.pending"
+
+
+def test_showing_what_is_stuck_says_which_ways_out_its_deadline_turns_back(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(terminal, [a_late_run("t-1")])
+    monkeypatch.setenv("SAGAS_DEFINITIONS", "tests.core.trip")
+    lines = [line for line in terminal.type("show", "t-1").stdout.splitlines() if line.startswith("  sagas ")]
+    warned = [bool(re.search(r" ago: it will be turned back at once$", line)) for line in lines]
+    assert [line.split()[1] for line in lines] == ["retry", "resolve", "resolve", "abandon"]
+    assert warned == [True, True, False, False]
+    ways = terminal.json("show", "t-1")["exits"]
+    assert [way["deadline_passed_ms"] > 0 for way in ways] == warned
 
 
 def test_without_the_saga_at_hand_showing_still_says_which_commands_there_are(
