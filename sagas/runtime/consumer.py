@@ -11,7 +11,8 @@ Theory of operation. Two promises are possible, and each consumer chooses one (`
                     published again by itself was there before and is passed over; what a person requeues comes again.
 
 What a handler returns goes to the consumer's outbox in the same transaction, and is published by its relay. What
-cannot be read, or makes the handler fail, is kept as a dead letter, and its partition goes on. It makes the topics that
+cannot be read is kept as a dead letter, and its partition goes on. So is what makes the handler raise, after a few more
+tries in its place (`HANDLER_PAUSES_MS`). It makes the topics that
 it publishes to, and waits for those that it reads: who writes to a topic knows how long it keeps what is in it.
 
 Ids are remembered for `kept_ms`, which must not be shorter than the topics keep their messages, and forgotten in
@@ -31,7 +32,7 @@ from sagas.runtime.cleaning import processed_cleaning
 from sagas.runtime.dead_letters import dead_letter, retry_count
 from sagas.runtime.event_store import payload_bytes_max
 from sagas.runtime.handlers import HandlerError, function_problem
-from sagas.runtime.worker import Delivery
+from sagas.runtime.worker import HANDLER_PAUSES_MS, Delivery
 
 _log = logging.getLogger("sagas.consumer")
 
@@ -118,10 +119,12 @@ class Consumer:
             transaction.add_outbox(rows)
         return True
 
-    def bury(self, transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int) -> None:
+    def bury(
+        self, transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int, *, tries: int = 1
+    ) -> None:
         """Keep a message that cannot be dealt with, once."""
         letter, notice = dead_letter(
-            incoming, reason, now_ms, read_by=self.name, key_field=self._keys.get(incoming.topic, "")
+            incoming, reason, now_ms, read_by=self.name, key_field=self._keys.get(incoming.topic, ""), tries=tries
         )
         if transaction.processed(notice.id, notice.event_type, now_ms):
             _log.warning("dead letter from %s/%d at %d: %s", letter.topic, letter.partition, letter.offset, reason)
@@ -131,7 +134,15 @@ class Consumer:
 class ConsumerWork:
     """A consumer in the worker's loop. `handled` and `repeats` count what it did since it was made."""
 
-    def __init__(self, consumer: Consumer, store: ParticipantStore, *, kept_ms: int) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        store: ParticipantStore,
+        *,
+        kept_ms: int,
+        pauses_ms: Sequence[int] = HANDLER_PAUSES_MS,
+    ) -> None:
+        self.pauses_ms: Sequence[int] = pauses_ms
         self._consumer = consumer
         self._store = store
         self._cleaning = processed_cleaning(store, kept_ms)
@@ -146,9 +157,9 @@ class ConsumerWork:
         self.repeats += len(batch) - new
 
     def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
-        """Keep a message whose handler fails as a dead letter, and go on."""
+        """Keep a message whose handler raised at each try as a dead letter, and go on."""
         with self._store.transaction() as transaction:
-            self._consumer.bury(transaction, incoming, reason, now_ms)
+            self._consumer.bury(transaction, incoming, reason, now_ms, tries=1 + len(self.pauses_ms))
 
     def is_due(self, now_ms: int) -> bool:
         """Whether it is time to forget."""

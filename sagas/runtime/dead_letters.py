@@ -67,9 +67,12 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def dead_letter(
-    incoming: Incoming, reason: str, now_ms: int, *, read_by: str, key_field: str
+    incoming: Incoming, reason: str, now_ms: int, *, read_by: str, key_field: str, tries: int = 1
 ) -> tuple[DeadLetter, OutboxRow]:
-    """The record of a message that could not be dealt with, and the row that tells the topic of it."""
+    """The record of a message that could not be dealt with, and the row that tells the topic of it.
+
+    `tries` is how often this delivery of it was tried; those before are counted by its headers.
+    """
     headers = _bounded(incoming.headers)
     letter = DeadLetter(
         received_ms=now_ms,
@@ -83,7 +86,7 @@ def dead_letter(
         headers=headers,
         size=len(incoming.payload),
         is_whole=len(incoming.payload) <= PAYLOAD_KEPT_MAX and headers == incoming.headers and not incoming.defect,
-        attempts=retry_count(incoming) + 1,
+        attempts=retry_count(incoming) + tries,
     )
     return letter, _notice_row(letter, _own_id(incoming, read_by, "dead-letter"), read_by, now_ms)
 

@@ -1,6 +1,9 @@
 """How long to wait before asking the broker again: not at all while there is work, ever longer when idle."""
 
+import anyio
 import msgspec
+
+from sagas.ports import Clock
 
 
 class Pace(msgspec.Struct, kw_only=True):
@@ -27,3 +30,16 @@ class Pace(msgspec.Struct, kw_only=True):
         beyond = max(0, self.empty_polls - self.eager)
         cap_ms = self.busy_cap_ms if is_busy else self.idle_cap_ms
         return min(cap_ms, self.first_ms * 1.5 ** min(beyond, 32))
+
+
+async def sleep_unless(stop: anyio.Event, duration_ms: int, clock: Clock) -> None:
+    """Wait for so long by `clock`, or until `stop` is set."""
+    async with anyio.create_task_group() as tasks:
+
+        async def end_when_stopped() -> None:
+            await stop.wait()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(end_when_stopped)
+        await clock.sleep_ms(duration_ms)
+        tasks.cancel_scope.cancel()

@@ -10,9 +10,10 @@ Within a partition events come in order; between partitions and topics they do n
 so that the order between topics does not matter: each topic its own columns, or a rule by which one of two values
 wins whichever comes first. Nothing a handler writes may depend on the time or on chance, or a replay differs.
 
-What cannot be read, or makes a handler fail, is kept as a dead letter in the projection's own file, and its
-partition goes on. A message that nobody here handles is passed over. A projection publishes nothing, and makes no
-topic: who writes to a topic knows how long it keeps what is in it. Until all its topics are there it waits.
+What cannot be read is kept as a dead letter in the projection's own file, and its partition goes on. So is what makes
+a handler raise, after a few more tries in its place (`HANDLER_PAUSES_MS`; a replay makes one). A message that nobody
+here handles is passed over. A projection publishes nothing, and makes no topic: who writes to a topic knows how long it
+keeps what is in it. Until all its topics are there it waits.
 """
 
 import inspect
@@ -32,6 +33,7 @@ from sagas.runtime.cleaning import processed_cleaning
 from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.event_store import payload_bytes_max
 from sagas.runtime.handlers import function_problem
+from sagas.runtime.worker import HANDLER_PAUSES_MS
 
 POSITIONS = "projection_positions"
 """The kit's table: up to which offset, itself included, each partition is in this file."""
@@ -109,10 +111,10 @@ class Projection:
                 self._fold(transaction, incoming, now_ms)
             _note_positions(transaction.sql, batch)
 
-    def fail(self, incoming: Incoming, reason: str, store: ParticipantStore, now_ms: int) -> None:
-        """Keep a message whose handler failed as a dead letter, and go on."""
+    def fail(self, incoming: Incoming, reason: str, store: ParticipantStore, now_ms: int, *, tries: int = 1) -> None:
+        """Keep a message whose handler raised at each of `tries` as a dead letter, and go on."""
         with store.transaction() as transaction:
-            self._bury(transaction, incoming, reason, now_ms)
+            self._bury(transaction, incoming, reason, now_ms, tries=tries)
             _note_positions(transaction.sql, [incoming])
 
     def _fold(self, transaction: ParticipantTransaction, incoming: Incoming, now_ms: int) -> None:
@@ -134,9 +136,11 @@ class Projection:
             return
         handler.function(transaction.sql, event, _seen(incoming, envelope, counted))
 
-    def _bury(self, transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int) -> None:
+    def _bury(
+        self, transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int, *, tries: int = 1
+    ) -> None:
         letter, notice = dead_letter(
-            incoming, reason, now_ms, read_by=self.name, key_field=self._sources[incoming.topic].key
+            incoming, reason, now_ms, read_by=self.name, key_field=self._sources[incoming.topic].key, tries=tries
         )
         # Once for each delivery's place, however often it comes. The topic of dead letters is told nothing: a replay
         # would tell it everything again.
@@ -148,7 +152,15 @@ class Projection:
 class ProjectionWork:
     """A projection in the worker's loop, which remembers for `kept_ms` which events it has."""
 
-    def __init__(self, projection: Projection, store: ParticipantStore, *, kept_ms: int) -> None:
+    def __init__(
+        self,
+        projection: Projection,
+        store: ParticipantStore,
+        *,
+        kept_ms: int,
+        pauses_ms: Sequence[int] = HANDLER_PAUSES_MS,
+    ) -> None:
+        self.pauses_ms: Sequence[int] = pauses_ms
         self._projection = projection
         self._store = store
         self._cleaning = processed_cleaning(store, kept_ms)
@@ -158,8 +170,8 @@ class ProjectionWork:
         self._projection.process(batch, self._store, now_ms)
 
     def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:
-        """Keep one message whose handler fails."""
-        self._projection.fail(incoming, reason, self._store, now_ms)
+        """Keep one message whose handler raised at each try."""
+        self._projection.fail(incoming, reason, self._store, now_ms, tries=1 + len(self.pauses_ms))
 
     def is_due(self, now_ms: int) -> bool:
         """Whether it is time to forget."""

@@ -119,7 +119,7 @@ class Replay:
         except StoreError:
             raise
         except Exception as error:
-            reason = f"this engine failed on it: {told(error)}"
+            reason = f"its handler raised {told(error)}"
             self._projection.fail(incoming, reason, self._store, now_ms)
 
     def _note(self, batch: Sequence[Incoming]) -> None:

@@ -45,6 +45,9 @@ class OrchestratorWork:
     away what is not kept for ever, a step in a turn, so that no batch has to wait.
     """
 
+    pauses_ms: Sequence[int] = ()
+    """None: what the engine fails on is published again."""
+
     def __init__(
         self, orchestrator: Orchestrator, membership: Membership | None = None, cleaning: Cleaning | None = None
     ) -> None:
@@ -125,6 +128,9 @@ def _last_ms(batch: Sequence[Incoming], before_ms: int) -> int:
 
 class ServiceWork:
     """A participant in the loop: commands, and forgetting in small steps. `keeping` says how long things are kept."""
+
+    pauses_ms: Sequence[int] = ()
+    """None: a handler that raises is a fault, and its saga sends the command again."""
 
     def __init__(self, service: Service, store: ParticipantStore, keeping: Keeping | None = None) -> None:
         self._service = service

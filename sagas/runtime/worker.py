@@ -8,6 +8,10 @@ again later. When the engine itself fails on a batch, its messages are dealt wit
 alone is published again a few times and then becomes a dead letter (`dead_letters.py`): a poison message
 never blocks its partition.
 
+In a consumer or a projection it is most likely its handler that raised, and nobody else would ask it again. So it is
+called again where it stands, after each of the work's `pauses_ms`, and what stands behind it waits, which keeps the
+order. Only then is it a dead letter. A process that is told to stop meanwhile reads it again after its next start.
+
 A worker whose delivery is *at most once* stores the offsets before it works: what a crash or a failing database
 interrupts is lost, and nothing comes twice. What it may not store, another member is given, and it leaves alone. For
 figures that may miss some, never for sagas.
@@ -23,7 +27,7 @@ from sagas.errors import BrokerError, StoreError, told
 from sagas.ports import CaughtUp, Clock, Incoming, Position, Subscription
 from sagas.records import Partition
 from sagas.runtime.offload import Offload
-from sagas.runtime.pace import Pace
+from sagas.runtime.pace import Pace, sleep_unless
 from sagas.runtime.relay import Relay
 from sagas.runtime.topics import Topics
 
@@ -44,6 +48,9 @@ IDLE_WAIT_MS_MAX = 250
 UNSTOPPED_MS_MAX = 50
 """A pause so short need not be ended when the process is to stop, and costs a third."""
 
+HANDLER_PAUSES_MS = (200, 1_000, 5_000)
+"""Before each further try of a consumer's or a projection's handler: a resource that is away for a moment is back."""
+
 RETRY_MS_FIRST = 50
 RETRY_MS_MAX = 2_000
 
@@ -55,6 +62,9 @@ _log = logging.getLogger("sagas.worker")
 
 class Work(Protocol):
     """What a worker does with messages. Synchronous; called through the process's `Offload`."""
+
+    pauses_ms: Sequence[int]
+    """Before each further try of a message whose handler raises; () where such a one is not tried in its place."""
 
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
         """Deal with a batch in one transaction."""
@@ -78,6 +88,10 @@ class Work(Protocol):
     def is_due(self, now_ms: int) -> bool:
         """Whether `after_poll` has something to do though no message came. Cheap: called at every empty poll."""
         ...
+
+
+class _Stopped(Exception):
+    """The process is to end between two tries of a message: it is not acknowledged."""
 
 
 class Worker:
@@ -115,17 +129,21 @@ class Worker:
         self._is_busy = True
         self._has_decided = False
         self._is_told = False
+        self._stop = anyio.Event()
         self.can_read_ahead = False
         """Whether the broker can tell of messages, as it said last."""
         self._retry_ms = RETRY_MS_FIRST
 
     async def run(self, stop: anyio.Event) -> None:
         """Work until `stop` is set; a batch that was begun is finished first."""
+        self._stop = stop
         while not stop.is_set():
             try:
                 count = await self.turn()
                 self._is_told = await self._wait(count)
                 self._retry_ms = RETRY_MS_FIRST
+            except _Stopped:
+                break
             except (BrokerError, StoreError) as error:
                 _log.warning("trying again in %d ms: %s", self._retry_ms, error)
                 self._is_told = False
@@ -223,20 +241,35 @@ class Worker:
                 _log.exception("a batch of %d messages failed; dealing with them one by one", len(batch))
                 for incoming in batch:
                     await self._deal_with_one(incoming)
-        except StoreError:
+        except (StoreError, _Stopped):
             # Whoever of the batch it met: nothing of it is acknowledged.
             await self._subscription.rewind()
             raise
 
     async def _deal_with_one(self, incoming: Incoming) -> None:
-        try:
-            await self._offload(self._work.process, [incoming], self._clock.now_ms())
-        except StoreError:
-            raise
-        except Exception as error:
-            _log.exception("message %s of %s cannot be dealt with", incoming.id, incoming.topic)
-            reason = f"this engine failed on it: {told(error)}"
-            await self._offload(self._work.fail, incoming, reason, self._clock.now_ms())
+        """Try it once, and again after each of the work's pauses; then have it put away."""
+        pauses_ms = self._work.pauses_ms
+        for pause_ms in (*pauses_ms, None):
+            try:
+                await self._offload(self._work.process, [incoming], self._clock.now_ms())
+            except StoreError:
+                raise
+            except Exception as error:
+                _log.exception("message %s of %s cannot be dealt with", incoming.id, incoming.topic)
+                if pause_ms is None:
+                    reason = f"{'its handler raised' if pauses_ms else 'this engine failed on it:'} {told(error)}"
+                    await self._offload(self._work.fail, incoming, reason, self._clock.now_ms())
+            else:
+                return
+            if pause_ms is not None:
+                await self._wait_to_try_again(pause_ms)
+
+    async def _wait_to_try_again(self, pause_ms: int) -> None:
+        _log.warning("trying again in %d ms", pause_ms)
+        await sleep_unless(self._stop, pause_ms, self._clock)
+        # At most once its offset is stored already: it would be lost, so the tries that are left come at once.
+        if self._stop.is_set() and not self._is_at_most_once:
+            raise _Stopped
 
     async def _pause(self, stop: anyio.Event, duration_ms: float) -> None:
         if duration_ms <= UNSTOPPED_MS_MAX:

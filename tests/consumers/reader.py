@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+import anyio
+
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.ports import Incoming, Migration, Position, Reading, Subscription
 from sagas.runtime.cleaning import PROCESSED_KEPT_MS
@@ -56,16 +58,23 @@ class Reader:
     """A consumer on a database that outlives it."""
 
     def __init__(
-        self, consumer: Consumer, migrations: Sequence[Migration], world: MemoryWorld, clock: VirtualClock
+        self,
+        consumer: Consumer,
+        migrations: Sequence[Migration],
+        world: MemoryWorld,
+        clock: VirtualClock,
+        *,
+        pauses_ms: Sequence[int] = (),
     ) -> None:
         self.store = SqliteParticipantStore(":memory:", migrations)
         self._consumer = consumer
         self._world = world
         self._clock = clock
+        self._pauses_ms = pauses_ms
 
     async def start(self) -> None:
         """A new process: nothing in memory but what the database says."""
-        self.work = ConsumerWork(self._consumer, self.store, kept_ms=PROCESSED_KEPT_MS)
+        self.work = ConsumerWork(self._consumer, self.store, kept_ms=PROCESSED_KEPT_MS, pauses_ms=self._pauses_ms)
         self._broker = MemoryBroker(self._world)
         await self._broker.ensure(self._consumer.publishes)
         self._subscription = _Mortal(await self._broker.subscribe(self._consumer.name, self._consumer.topics))
@@ -88,6 +97,10 @@ class Reader:
         """Work until there is nothing to do."""
         while await self.turn():
             pass
+
+    async def work_until(self, stop: anyio.Event) -> None:
+        """Work as its process does, until it is told to stop."""
+        await self._worker.run(stop)
 
     def have_meanwhile(self, event: Callable[[], Awaitable[None]]) -> None:
         """Have something happen before the next storing of offsets has its effect."""

@@ -234,7 +234,7 @@ ROWS: Mapping[str, Row] = {
     ),
     "Dead Letter Queue (DLQ)": Row(
         note="A table in each process's database and the topic `dead-letters`; `retry-count`, three times, as in "
-        "the guide.",
+        "the guide. A consumer's or projection's handler that raises is tried three times more in its place.",
         files=("sagas/runtime/dead_letters.py", "sagas/cli/dlq.py"),
         commands=("sagas dlq",),
         tests=(

@@ -133,7 +133,11 @@ class Ledger:
         relay = Relay(store, broker, self.clock, inline)
         try:
             yield Worker(
-                ProjectionWork(view, store, kept_ms=PROCESSED_KEPT_MS), subscription, relay, self.clock, inline
+                ProjectionWork(view, store, kept_ms=PROCESSED_KEPT_MS, pauses_ms=()),
+                subscription,
+                relay,
+                self.clock,
+                inline,
             )
         finally:
             await broker.close()

@@ -49,6 +49,7 @@ class Watched:
         self._done_ms = 0
         self._rounds = 0
         self.told: list[CaughtUp | None] = []
+        self.pauses_ms: Sequence[int] = ()
 
     def process(self, batch: Sequence[Incoming], now_ms: int) -> None:
         raise AssertionError("nobody publishes anything")

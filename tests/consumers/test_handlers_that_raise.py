@@ -1,0 +1,145 @@
+"""A handler of a consumer or a projection that raises is tried again in its place, before there is a dead letter."""
+
+from collections.abc import Sequence
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from sagas import Event, Participant
+from sagas.broker.memory import MemoryBroker, MemoryWorld
+from sagas.core.envelope import encode_message
+from sagas.core.ids import timed_id
+from sagas.ports import OutboxRow, Outgoing, Sql, TopicSpec
+from sagas.runtime.consumer import Consumer, Seen
+from sagas.runtime.projection import Projection, ProjectionWork
+from sagas.runtime.projection import Seen as SeenByProjection
+from sagas.runtime.relay import Relay
+from sagas.runtime.worker import HANDLER_PAUSES_MS, Delivery, Worker
+from sagas.store.participant import SqliteParticipantStore
+from sagas.testing.clock import VirtualClock
+from sagas.testing.world import inline
+from tests.consumers.reader import Reader
+
+pytestmark = pytest.mark.anyio
+
+BANK = Participant("bank", key="account")
+BEGUN_MS = 1_700_000_000_000
+
+
+class Paid(Event, tag="paid"):
+    account: str
+
+
+async def pay(world: MemoryWorld, *accounts: str) -> None:
+    """Have one event come for each, one behind the other."""
+    broker = MemoryBroker(world)
+    await broker.ensure([TopicSpec(name=BANK.events, partitions=1)])
+    for number, account in enumerate(accounts):
+        message_id = timed_id(BEGUN_MS, str(number))
+        payload = encode_message(
+            Paid(account=account), message_id=message_id, key_field="account", key=account, now_ms=1
+        )
+        await broker.publish([Outgoing(id=message_id, topic=BANK.events, key=account, payload=payload)])
+    await broker.close()
+
+
+class Mail:
+    """Sends letters, and fails `failures` times to do so for `b`; notes when it was asked."""
+
+    def __init__(self, clock: VirtualClock, failures: int, *, delivery: Delivery = "at-least-once") -> None:
+        self._clock = clock
+        self._failures = failures
+        self.asked_ms: list[int] = []
+        self.sent: list[str] = []
+        self.consumer = Consumer("mail", (BANK,), self.send, delivery=delivery)
+
+    def send(self, sql: Sql, seen: Seen) -> Sequence[OutboxRow]:
+        """The handler."""
+        if seen.key == "b":
+            self.asked_ms.append(self._clock.now_ms() - BEGUN_MS)
+            if len(self.asked_ms) <= self._failures:
+                raise ValueError("boom")
+        self.sent.append(seen.key)
+        return ()
+
+
+async def a_reader(mail: Mail, world: MemoryWorld, clock: VirtualClock) -> Reader:
+    reader = Reader(mail.consumer, (), world, clock, pauses_ms=HANDLER_PAUSES_MS)
+    await reader.start()
+    return reader
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock(BEGUN_MS, is_automatic=True)
+
+
+async def test_a_handler_that_raises_for_a_moment_loses_nothing_and_what_stands_behind_waits(
+    clock: VirtualClock,
+) -> None:
+    world, mail = MemoryWorld(clock), Mail(clock, failures=3)
+    await pay(world, "b", "c")
+    reader = await a_reader(mail, world, clock)
+    await reader.run()
+    # The first is the batch's, the second alone.
+    assert mail.asked_ms == [0, 0, 200, 1_200]
+    assert mail.sent == ["b", "c"]
+    assert reader.store.dead_letters(9) == []
+
+
+async def test_a_handler_that_goes_on_raising_has_a_letter_that_says_how_often_and_what(clock: VirtualClock) -> None:
+    world, mail = MemoryWorld(clock), Mail(clock, failures=99)
+    await pay(world, "b", "c")
+    reader = await a_reader(mail, world, clock)
+    await reader.run()
+    (letter,) = reader.store.dead_letters(9)
+    assert (letter.attempts, letter.reason) == (4, "its handler raised ValueError: boom")
+    assert mail.asked_ms == [0, 0, 200, 1_200, 6_200]
+    assert mail.sent == ["c"]
+
+
+@pytest.mark.parametrize(("delivery", "letters"), [("at-least-once", 0), ("at-most-once", 1)])
+async def test_a_process_that_is_to_stop_between_two_tries_leaves_the_message_to_the_next_if_it_may(
+    delivery: Delivery, letters: int
+) -> None:
+    clock, stop = VirtualClock(BEGUN_MS), anyio.Event()
+    world, mail = MemoryWorld(clock), Mail(clock, failures=99, delivery=delivery)
+    await pay(world, "a", "b", "c")
+    reader = await a_reader(mail, world, clock)
+    with anyio.fail_after(9):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reader.work_until, stop)
+            while not clock.sleepers:
+                await checkpoint()
+            stop.set()
+    assert len(reader.store.dead_letters(9)) == letters
+    await reader.leave()
+    mended = Mail(clock, failures=0, delivery=delivery)
+    reader = await a_reader(mended, world, clock)
+    await reader.run()
+    # Read again or put away: in no case is it passed over in silence.
+    assert mended.sent == (["a", "b", "c"] if delivery == "at-least-once" else [])
+
+
+async def test_an_event_that_a_projection_raises_on_for_a_moment_leaves_no_hole(clock: VirtualClock) -> None:
+    balances, tries = Projection("balances"), list[str]()
+
+    @balances.on(BANK)
+    def paid(sql: Sql, event: Paid, seen: SeenByProjection) -> None:
+        tries.append(event.account)
+        if event.account == "x" or tries.count("b") in (1, 2, 3):
+            raise ValueError("boom")
+
+    world = MemoryWorld(clock)
+    await pay(world, "b", "x")
+    store, broker = SqliteParticipantStore(":memory:", balances.migrations), MemoryBroker(world)
+    subscription = await broker.subscribe("balances", balances.topics)
+    relay = Relay(store, broker, clock, inline)
+    worker = Worker(ProjectionWork(balances, store, kept_ms=1_000_000), subscription, relay, clock, inline)
+    while await worker.turn():
+        pass
+    (letter,) = store.dead_letters(9)
+    assert (letter.key, letter.attempts, letter.reason) == ("x", 4, "its handler raised ValueError: boom")
+    assert (tries.count("b"), tries.count("x")) == (4, 4)
+    store.close()
