@@ -31,7 +31,15 @@ class Found:
 
 def hunt(name: str) -> Found:
     """Find the bug of this name."""
+    was_disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
+    try:
+        return _hunt(name)
+    finally:
+        logging.disable(was_disabled)
+
+
+def _hunt(name: str) -> Found:
     mutant = MUTANTS[name]
     with mutant.planted():
         found = _by_test(mutant) if mutant.test else _by_simulation(mutant)

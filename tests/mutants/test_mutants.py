@@ -1,5 +1,7 @@
 """The hunt for planted bugs itself: `make mutants` plants all of them."""
 
+import logging
+
 import pytest
 
 from sagas.testing.simulation import simulate
@@ -14,6 +16,7 @@ QUICKLY_FOUND = ("ack before commit", "mark before publish", "no barrier", "wron
 def test_a_planted_bug_is_found_and_leaves_nothing_behind(name: str) -> None:
     found = hunt(name)
     assert found.by
+    assert not logging.root.manager.disable, "what other tests look for in the log is there again"
     # What it replaced is there again: the seed that found it finds nothing any more.
     for timers in (False, True):
         assert simulate(shop, found.seeds - 1, timers=timers).violations == []
