@@ -23,8 +23,8 @@ from uuid import UUID
 import anyio
 
 from sagas.broker.iggy import IggyBroker
+from sagas.core.durations import elapsed
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK, Instance
-from sagas.core.story import elapsed
 from sagas.errors import BrokerError, SagaError
 from sagas.ports import InstanceFilter
 from sagas.store.sqlite import SqliteStore

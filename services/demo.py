@@ -17,8 +17,9 @@ from uuid import uuid4
 import anyio
 
 from sagas.broker.iggy import IggyBroker
+from sagas.core.durations import elapsed
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK, Instance
-from sagas.core.story import Names, elapsed, standing, summary, undo_names
+from sagas.core.story import Names, standing, summary, undo_names
 from sagas.errors import SagaError
 from sagas.ports import InstanceFilter, Store
 from sagas.store.sqlite import SqliteStore

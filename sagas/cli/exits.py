@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from sagas.core.definition import Definition
+from sagas.core.durations import overdue
 from sagas.core.effects import Action, Operate, Send, deadline_passed_ms
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
 from sagas.core.messages import tag_of
-from sagas.core.story import overdue
 
 _COMMANDS: Mapping[Action, str] = {
     "retry": "sagas retry {}",

@@ -9,8 +9,8 @@ from rich_click import RichCommand
 from sagas.cli.instances import database_option, names_for, reading
 from sagas.cli.output import explained, moment, plain, say, say_json, table
 from sagas.cli.shapes import InstanceShape, PageShape, instance_shape
+from sagas.core.durations import elapsed
 from sagas.core.instance import STUCK
-from sagas.core.story import elapsed
 from sagas.ports import InstanceFilter
 
 LIMIT_MAX = 10_000

@@ -20,10 +20,10 @@ from sagas.cli.output import explained, fail, plain, say, say_json
 from sagas.cli.settings import settings_here
 from sagas.cli.who import whoami
 from sagas.core.definition import Definition
+from sagas.core.durations import overdue
 from sagas.core.effects import Action, Decision, Operate, Send, deadline_passed_ms
 from sagas.core.instance import Instance
 from sagas.core.messages import TEXT_LENGTH_MAX, tag_of
-from sagas.core.story import overdue
 
 P = ParamSpec("P")
 T = TypeVar("T")

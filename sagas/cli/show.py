@@ -10,8 +10,9 @@ from sagas.cli.exits import ExitShape, exits
 from sagas.cli.instances import database_option, definition_for, find_instance, names_for, reading
 from sagas.cli.output import explained, moment, plain, say, say_json, table
 from sagas.cli.shapes import story_shape
+from sagas.core.durations import elapsed
 from sagas.core.instance import Instance
-from sagas.core.story import Names, Told, elapsed, happenings, operations, standing
+from sagas.core.story import Names, Told, happenings, operations, standing
 from sagas.ports import JournalRow
 
 

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from sagas.core.definition import Definition, StepSpec
+from sagas.core.durations import elapsed
 from sagas.core.effects import CarryOver, Fire, Input, Operate, Reply, Start
 from sagas.core.instance import STUCK, Instance, leaf_of
 from sagas.core.mermaid import label, node
 from sagas.core.messages import tag_of
 from sagas.core.renaming import marks_of
-from sagas.core.story import Entry, elapsed, happening
+from sagas.core.story import Entry, happening
 
 LINES_MAX = 200
 """Of messages: beyond, nobody reads it and browsers refuse to draw it. The middle is left out then."""

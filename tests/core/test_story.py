@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
+from sagas.core.durations import elapsed
 from sagas.core.effects import CarryOver, Fire, Input, Operate, Reply, Signal, Start, Verdict
-from sagas.core.story import elapsed, happenings, operations, standing, summary, undo_names
+from sagas.core.story import happenings, operations, standing, summary, undo_names
 from sagas.ports import JournalRow
 from services.contracts import (
     InventoryFailed,
