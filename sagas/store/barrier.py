@@ -189,8 +189,10 @@ def _stored_key(key: OperationKey) -> tuple[StoredId, str, str]:
     return pack_id(key[0]), key[1], key[2]
 
 
-def _state(row: BarrierRow) -> tuple[bytearray, str, bytearray, int, bool | None]:
-    return blob(row.command_hash), row.answer, blob(row.answer_data), int(row.is_blocked), row.is_refusal
+def _state(row: BarrierRow) -> tuple[bytearray, str, bytearray, int, int | None]:
+    # As whole numbers: for a bool the driver first searches for an adapter.
+    is_refusal = None if row.is_refusal is None else int(row.is_refusal)
+    return blob(row.command_hash), row.answer, blob(row.answer_data), int(row.is_blocked), is_refusal
 
 
 @lru_cache(maxsize=len(IN_LIST_SIZES))
