@@ -129,8 +129,8 @@ class Orchestrator:
             self._fire(batch, timers, ())
 
         def put_off(batch: Batch) -> None:
-            if batch.next_due(until_ms) == timers:
-                batch.put_off(timers[0])
+            for timer in timers if batch.next_due(until_ms) == timers else ():
+                batch.put_off(timer)
 
         try:
             self._commit([work], now_ms)
@@ -139,8 +139,10 @@ class Orchestrator:
         except StoreError:
             raise
         except Exception:
-            _log.exception("timer %s of %s cannot be fired", timers[0].name, timers[0].instance_id)
-            self._commit([put_off], now_ms)
+            due = ", ".join(f"{timer.name} of {timer.instance_id}" for timer in timers)
+            _log.exception("timer cannot be fired: %s", due or "none could even be read")
+            if timers:
+                self._commit([put_off], now_ms)
         return timers
 
     def _give_up_next(self, until_ms: int, now_ms: int) -> list[ParkedRow]:
@@ -153,8 +155,8 @@ class Orchestrator:
             self._fire(batch, (), rows)
 
         def give_up(batch: Batch) -> None:
-            if batch.expired(until_ms, 1) == rows:
-                batch.give_up(rows[0], failure)
+            for row in rows if batch.expired(until_ms, 1) == rows else ():
+                batch.give_up(row, failure)
 
         try:
             self._commit([work], now_ms)
@@ -164,8 +166,10 @@ class Orchestrator:
         except StoreError:
             raise
         except Exception:
-            _log.exception("parked message %s cannot be dealt with", rows[0].message_id)
-            self._commit([give_up], now_ms)
+            parked = ", ".join(row.message_id for row in rows)
+            _log.exception("parked message cannot be dealt with: %s", parked or "none could even be read")
+            if rows:
+                self._commit([give_up], now_ms)
         return rows
 
     def fail(self, incoming: Incoming, reason: str, now_ms: int) -> None:

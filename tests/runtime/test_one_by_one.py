@@ -266,3 +266,22 @@ def test_what_was_parked_is_taken_before_what_comes_after_it(store: SqliteStore)
     # The guest has ended, and its partition is home's.
     home.process([an_event(BANK, Bid(order_id="o-1", sum=2))], NOW_MS + 1)
     assert b'"sum":1' in run_of(store, "o-1").data
+
+
+@pytest.mark.parametrize("reading", ["due_timers", "parked_expired"])
+def test_what_the_engine_fails_to_read_ends_no_orchestrator(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reading: str
+) -> None:
+    node = Orchestrator([a_saga(waits=False, timeout=60)], store)
+    node.process([an_event(DESK, an_order("o-1"))], NOW_MS)
+
+    def failing(*_: object) -> Any:
+        raise RuntimeError("a planted bug")
+
+    with monkeypatch.context() as planted:
+        planted.setattr(f"sagas.store.transaction.SqliteTransaction.{reading}", failing)
+        node.fire(NOW_MS + 61_000, NOW_MS + 61_000)
+    assert "a planted bug" in caplog.text
+    assert "none could even be read" in caplog.text
+    node.process([an_event(DESK, an_order("o-2"))], NOW_MS + 61_000)
+    assert run_of(store, "o-2").state == "pack.pending"
