@@ -145,7 +145,10 @@ class Batch(Parking):
             return decision
         definition = self._home_of(instance)
         assert definition is not None, "there is a plan, so there is a definition"
-        self._adopt(definition, self._instances[instance_id], decision, message, "")
+        now = self._instances[instance_id]
+        # The journal has what was decided upon: of a run that was carried over meanwhile the revision behind that.
+        done = message if now is instance else msgspec.structs.replace(message, revision=now.revision)
+        self._adopt(definition, now, decision, done, "")
         self._changes.audit.append(audit_row(instance, decision, message, self._now_ms))
         return decision
 

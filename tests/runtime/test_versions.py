@@ -11,6 +11,7 @@ from sagas.core.instance import Instance
 from sagas.errors import DefinitionError
 from sagas.runtime.admission import StrandedInstances, admit
 from sagas.runtime.orchestrator import Orchestrator
+from sagas.runtime.verification import rebuild
 from sagas.store.sqlite import SqliteStore
 from tests.core.variants import BANK, Data, DataWithSum, Plan, a_command, variant
 from tests.runtime.node import NOW_MS, Node
@@ -113,6 +114,22 @@ def test_an_operator_acts_on_a_run_of_an_older_version(store: SqliteStore) -> No
     assert not isinstance(done, str)
     assert new.instance("o-1").state == "charge.undoing"
     assert [row.action for row in store.audit(seen.id)] == ["cancel"]
+
+
+@pytest.mark.parametrize("action", ["cancel", "abandon"])
+def test_what_a_person_does_with_a_run_that_is_carried_over_is_decided_the_same_again(
+    store: SqliteStore, action: str
+) -> None:
+    old = Node(store, V1)
+    old.start("o-1")
+    seen = old.reply("o-1", "pack", "pack.done")
+
+    Node(store, V2).operate("o-1", action, seen.revision)
+
+    after = store.instance("tale", "o-1")
+    assert after is not None
+    rebuilt = rebuild({("tale", 1): V1, ("tale", 2): V2}, "tale", 2, store.journal(seen.id))
+    assert (rebuilt.differences, rebuilt.instance) == ((), after)
 
 
 def test_a_node_without_the_book_of_versions_carries_nothing_over(store: SqliteStore) -> None:
