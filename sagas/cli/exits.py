@@ -40,8 +40,12 @@ class ExitShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def exits(instance: Instance, definition: Definition | None, now_ms: int, *, with_saga: bool) -> list[ExitShape]:
-    """The ways out of a stuck instance, [] for any other. `with_saga`: the commands have to say of which saga."""
-    return list(_exits(instance, definition, now_ms, with_saga)) if instance.is_stuck else []
+    """The ways out of a stuck instance, [] for any other. `with_saga`: the commands have to say of which saga.
+
+    None leads out of a damaged one: what its reason says has to be done first.
+    """
+    has_exits = instance.is_stuck and not instance.is_damaged
+    return list(_exits(instance, definition, now_ms, with_saga)) if has_exits else []
 
 
 def _exits(instance: Instance, definition: Definition | None, now_ms: int, with_saga: bool) -> Iterator[ExitShape]:

@@ -104,6 +104,8 @@ def act(
     definitions = load(modules_wanted(tuple(modules), os.environ, Path.cwd()))
     with reading(db) as store:
         instance = find_instance(store, wanted, saga)
+    if instance.is_damaged:
+        fail(instance.reason)
     message = Operate(action=action, who=whoami(), reason=reason, revision=instance.revision)
     now_ms = SystemClock().now_ms()
     decision = _decide(definitions, instance, message, db, now_ms, yes=yes)

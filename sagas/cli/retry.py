@@ -28,7 +28,8 @@ _PROBLEMS_SHOWN_MAX = 10
 class BulkShape(msgspec.Struct, frozen=True, kw_only=True):
     """What `sagas retry --all` did, or would do: its JSON, described in docs/cli.md.
 
-    `overdue` counts those whose deadline passed: once retried they are turned back at once.
+    `problems` are those that could not be retried, or cannot be as things are. `overdue` counts those whose deadline
+    passed: once retried they are turned back at once.
     """
 
     count: int
@@ -77,7 +78,7 @@ def command(
         return
     definitions = load(modules_wanted(modules, os.environ, Path.cwd()))
     found = _found(db, saga, step)
-    outcomes = list[Decision | str]()
+    outcomes = list[Decision | str]() if yes else _planned(definitions, found, db)
     stopped_by: KeyboardInterrupt | StoreError | None = None
     if yes and found:
         try:
@@ -88,10 +89,10 @@ def command(
     shape = BulkShape(
         count=len(found),
         over=_counted(found),
-        retried=len(outcomes) - len(problems),
+        retried=len(outcomes) - len(problems) if yes else 0,
         problems=problems,
         is_done=yes,
-        overdue=_overdue(outcomes if yes else _planned(definitions, found, db)),
+        overdue=_overdue(outcomes),
     )
     if as_json:
         say_json(shape)
@@ -111,11 +112,11 @@ def _found(db: Path | None, saga: str, step: str) -> list[Instance]:
 
 
 def _counted(stuck: Sequence[Instance]) -> dict[str, int]:
-    return dict(Counter(f"{instance.saga} {instance.stuck_step}" for instance in stuck))
+    return dict(Counter(f"{instance.saga} {instance.stuck_step or '(damaged)'}" for instance in stuck))
 
 
 def _planned(definitions: Sequence[Definition], found: Sequence[Instance], db: Path | None) -> list[Decision | str]:
-    """What would come of those whose deadline has passed: it is decided as it would be done."""
+    """What would come of each: it is decided as it would be done."""
     from sagas.clock import SystemClock
     from sagas.runtime.catalog import Catalog
     from sagas.runtime.planning import plan
@@ -126,7 +127,6 @@ def _planned(definitions: Sequence[Definition], found: Sequence[Instance], db: P
         return [
             plan(catalog, one, Operate(action="retry", who="", reason="", revision=one.revision), now_ms)
             for one in found
-            if 0 < one.deadline_ms <= now_ms
         ]
 
 
@@ -194,12 +194,13 @@ def _tell(shape: BulkShape, per_second: int, others: Mapping[str, int]) -> None:
         say(plain(f"{count:>8}  stuck over {over}"))
     if shape.overdue:
         say(f"the deadlines of {shape.overdue} have passed: they will be turned back at once")
-    if not shape.is_done:
-        say(f"{shape.count} would be retried, {per_second} a second, in {-(-shape.count // per_second)} s")
-        say("nothing was done; say it again with --yes")
-        return
     for problem in shape.problems[:_PROBLEMS_SHOWN_MAX]:
-        say(plain(f"not retried: {problem}"))
+        say(plain(f"{'not' if shape.is_done else 'cannot be'} retried: {problem}"))
     if len(shape.problems) > _PROBLEMS_SHOWN_MAX:
         say(f"… and {len(shape.problems) - _PROBLEMS_SHOWN_MAX} more")
-    say(f"{shape.retried} of {shape.count} retried")
+    if shape.is_done:
+        say(f"{shape.retried} of {shape.count} retried")
+        return
+    count = shape.count - len(shape.problems)
+    say(f"{count} would be retried, {per_second} a second, in {-(-count // per_second)} s")
+    say("nothing was done; say it again with --yes")

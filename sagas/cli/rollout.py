@@ -155,16 +155,18 @@ def report(
 
 
 def _live(db: Path, before: Sequence[Definition], after: Sequence[Definition]) -> list[InstanceReport]:
-    """The live instances that this deployment is about. Rows without a version are damaged, and for `sagas verify`."""
+    """The live instances that this deployment is about. A damaged row is for `sagas verify`."""
     with reading(db) as store:
         catalog = Catalog(after, _Book(before, store.definitions()))
         known = {definition.name for definition in (*before, *after)}
         found: list[InstanceReport] = []
         others = 0
         for run in live_instances(store):
-            if run.version and run.saga in known:
+            if run.is_damaged:
+                continue
+            if run.saga in known:
                 found.append(_instance(catalog, run))
-            elif run.version:
+            else:
                 others += 1
     if others:
         click.echo(f"{others} live instances of sagas that neither release has: not looked at", err=True)

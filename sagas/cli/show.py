@@ -90,4 +90,4 @@ def _row(instance: Instance, told: Told) -> tuple[str, ...]:
 
 
 def _since(instance: Instance, at_ms: int) -> str:
-    return f"+{(at_ms - instance.started_ms) / 1_000:.3f} s"
+    return f"{(at_ms - instance.started_ms) / 1_000:+.3f} s"

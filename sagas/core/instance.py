@@ -136,6 +136,11 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         return self.state == STUCK
 
     @property
+    def is_damaged(self) -> bool:
+        """Whether its record could not be read: what is known are its columns, and `reason` says why."""
+        return self.version == 0
+
+    @property
     def is_live(self) -> bool:
         """Whether the instance still moves by itself: it has neither ended nor is it stuck."""
         return self.state not in _AT_REST

@@ -67,7 +67,7 @@ def strandings(catalog: Catalog, store: Store) -> Iterator[tuple[Instance, list[
     """The runs under way that nobody here could move, and why not."""
     for instance in live_instances(store):
         newest = catalog.newest(instance.saga)
-        if newest is None or instance.version == 0 or catalog.exact(instance) is not None:
+        if newest is None or instance.is_damaged or catalog.exact(instance) is not None:
             continue  # another orchestrator's, or a damaged row, or as it should be
         problems = stranding(catalog, newest, instance)
         if problems:

@@ -10,6 +10,8 @@ from sagas.runtime.catalog import Catalog
 
 def plan(catalog: Catalog, instance: Instance, message: Operate, now_ms: int) -> Decision | str:
     """What an action would do, without doing it; in words why it cannot be done."""
+    if instance.is_damaged:
+        return instance.reason
     definition = catalog.exact(instance)
     if definition is None:
         definition = catalog.heir(instance)

@@ -84,7 +84,7 @@ def against(
     definitions: Definitions, instance: Instance, rows: Sequence[JournalRow], said_by: str
 ) -> Mismatch | Unloaded | None:
     """What is wrong with an instance, None when it is what `rows` say."""
-    if instance.version == 0:  # as the store shows one whose record cannot be read
+    if instance.is_damaged:
         return _mismatch(instance, (instance.reason,))
     if not rows:
         return _mismatch(instance, (f"the {said_by} has nothing of it",))

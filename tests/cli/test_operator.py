@@ -71,10 +71,48 @@ def test_those_that_cannot_be_retried_are_told_and_fail_the_command(full: Termin
     assert "0 of 1 retried" in result.stdout
 
 
+def test_a_plan_for_all_tells_those_that_cannot_be_retried_and_fails_the_command(full: Terminal) -> None:
+    result = full.type("retry", "--all", "-m", "services.orders.saga")
+    assert result.exit_code == 1
+    assert "cannot be retried: trip t-1: saga 'trip' version 1 is not loaded here" in result.stdout
+    assert "0 would be retried" in result.stdout
+
+
+def damage(terminal: Terminal, key: str) -> str:
+    """Have the record of one unreadable; its id."""
+    with closing(SqliteStore(terminal.database)) as store:
+        found = store.instance("", key)
+        assert found is not None
+    with closing(Database(terminal.database)) as disk, disk.transaction():
+        disk.change("UPDATE instances SET record = zeroblob(length(record)) WHERE key = ?", (key,))
+    return found.id
+
+
+@pytest.mark.parametrize("arguments", [("retry",), ("abandon", "--reason", "x"), ("abandon", "--reason", "x", "--yes")])
+def test_a_damaged_one_says_so_in_place_of_a_way_out_that_is_none(
+    terminal: Terminal, arguments: tuple[str, ...]
+) -> None:
+    write(terminal, [a_stuck_trip("t-1")])
+    instance_id = damage(terminal, "t-1")
+    shown = terminal.type("show", instance_id)
+    assert shown.exit_code == 0
+    assert "restore a backup" in shown.stdout
+    assert "what can be done about it" not in shown.stdout
+    assert "+-" not in shown.stdout
+    result = terminal.type(arguments[0], instance_id, *arguments[1:], *HERE)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot be read" in result.stderr
+    assert "restore a backup" in result.stderr
+
+
 def test_a_damaged_one_is_told_and_the_others_are_retried(terminal: Terminal) -> None:
     write(terminal, [a_stuck_trip(key) for key in ("t-1", "t-2", "t-3")])
-    with closing(Database(terminal.database)) as disk, disk.transaction():
-        disk.change("UPDATE instances SET record = zeroblob(length(record)) WHERE key = 't-2'")
+    damage(terminal, "t-2")
+    plan = terminal.type("retry", "--all", *HERE)
+    assert plan.exit_code == 1
+    assert "cannot be retried: trip t-2: the stored instance cannot be read" in plan.stdout
+    assert "1  stuck over trip (damaged)" in plan.stdout
+    assert "2 would be retried" in plan.stdout
     result = terminal.type("retry", "--all", "--yes", "--json", *HERE)
     assert result.exit_code == 1
     told = json.loads(result.stdout)
