@@ -14,9 +14,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from sagas.cli.main import COMMANDS
+from sagas.cli.replay import load_projections
 from sagas.config_layers import read_settings
 from sagas.config_table import table
 from sagas.metrics.instruments import Instruments
+from services.projector.projection import orders_view
 from tests.rules.source import ROOT
 
 yaml: Any = importlib.import_module("yaml")  # it has no types of its own
@@ -88,6 +90,14 @@ def test_a_process_of_ours_has_settings_that_are_there_and_right(name: str) -> N
     assert (settings.metrics_port, settings.metrics_host) == (9100, "0.0.0.0")
     assert f":{settings.metrics_port}/health/ready" in str(OURS[name]["healthcheck"]) or name == "storefront"
     assert any(volume.endswith(f":{settings.data_dir}") for volume in OURS[name]["volumes"])
+
+
+def test_whoever_types_commands_in_a_container_has_the_sagas_and_projections_that_run_there() -> None:
+    environ = {name: {key: str(value) for key, value in OURS[name]["environment"].items()} for name in OURS}
+    settings = {name: read_settings(environ[name] | {"IGGY_CONNECTION_STRING_FILE": ""}).settings for name in OURS}
+
+    assert list(settings["orchestrator"].definitions) == OURS["orchestrator"]["command"][2:]
+    assert [load_projections(name) for name in settings["projector"].projections] == [[orders_view]]
 
 
 @pytest.mark.parametrize("name", list(SERVICES))
