@@ -53,8 +53,8 @@ class MessageMeta(msgspec.StructMeta):
         """A message class; `options` are those of `msgspec.Struct`.
 
         `version` counts the shapes the message has had, `untagged` is the version of one that says none
-        (`sagas/core/upcasting.py`). `kw_only` is true anyhow; a class with defaults from which others derive says it,
-        because mypy looks for it there. Raises MessageError for a number out of range, and for `kw_only=False`.
+        (`sagas/core/upcasting.py`). `kw_only` is true anyhow. Raises MessageError for a number out of range, and for
+        `kw_only=False`.
         """
         if not 1 <= untagged <= version:
             raise MessageError(
@@ -69,6 +69,8 @@ class MessageMeta(msgspec.StructMeta):
         return made
 
 
+# Said of the class, too: mypy takes what it finds among the bases, msgspec.Struct's own, before the metaclass's.
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Message(msgspec.Struct, metaclass=MessageMeta):
     """The root of all messages: an immutable record with a tag such as "inventory.reserve"."""
 
@@ -92,13 +94,13 @@ class InProgress(Event, tag="sagas.in-progress"):
     """A participant's word that the command is being carried out and the answer will follow."""
 
 
-class Fault(Event, tag="sagas.fault", kw_only=True):
+class Fault(Event, tag="sagas.fault"):
     """A participant's word that it failed for now: send the command again later. Nothing was done."""
 
     reason: Text = ""
 
 
-class Undeliverable(Rejection, tag="sagas.undeliverable", kw_only=True):
+class Undeliverable(Rejection, tag="sagas.undeliverable"):
     """A participant's word that it cannot read the command, or does not know it: nothing was done.
 
     No command declares it, and every command can be answered with it.
@@ -107,7 +109,7 @@ class Undeliverable(Rejection, tag="sagas.undeliverable", kw_only=True):
     reason: Text = ""
 
 
-class CannotUndo(Rejection, tag="sagas.cannot-undo", kw_only=True):
+class CannotUndo(Rejection, tag="sagas.cannot-undo"):
     """An undo's word that it cannot be undone, for good: the run gets stuck, and a person looks at it.
 
     Declared by the undos that may say it: `class FreeRoom(Command[RoomFreed | CannotUndo], tag=…)`, or as a class of

@@ -13,7 +13,8 @@ class RoomBooked(Event, tag="room.booked"):
 
 
 class RoomRefused(Rejection, tag="room.refused"):
-    trip_id: str
+    beds: int = 0
+    trip_id: str  # behind a default, which is right: fields are given by name
 
 
 class BookRoom(Command[RoomBooked | RoomRefused], tag="room.book"):
@@ -186,5 +187,8 @@ key.reply(unchanged)
 story.expect(BookRoom).reply(SeatHeld(trip_id="t-1"))  # refused
 story.given(Order("o-1"))  # refused
 RoomBooked(trip_id=1)  # refused
+RoomBooked("t-1")  # refused
+RoomRefused(beds=1)  # refused
+RoomBooked(trip_id="t-1").trip_id = "t-2"  # refused
 seat.reply(unchanged)
 trip_saga.flow(room >> seat)
