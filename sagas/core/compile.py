@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from sagas.core.course import Course, leaves
 from sagas.core.dataflow import check_data_flow
@@ -16,7 +16,7 @@ from sagas.core.definition import (
     UndoSpec,
     WaitSpec,
 )
-from sagas.core.drafts import NAME, Draft, StepDraft
+from sagas.core.drafts import Draft, StepDraft
 from sagas.core.edge_list import TooManyStates
 from sagas.core.edges import Edges, edges_of
 from sagas.core.listing import each_of
@@ -25,6 +25,7 @@ from sagas.core.messages import Event, Rejection, reply_types, tag_of
 from sagas.core.order import check_order
 from sagas.core.pauses import ChoiceDraft, DelayDraft, WaitDraft
 from sagas.core.shape import content_of
+from sagas.core.wellformed import type_problem
 from sagas.errors import DefinitionError
 
 
@@ -43,8 +44,6 @@ def compile_saga(
     renames: Mapping[str, str],
 ) -> Definition:
     """Check the whole and compile it. Raises DefinitionError."""
-    if not NAME.match(name):
-        raise DefinitionError(name, "", "is no name", "use letters, digits and _, beginning with a letter", where)
     if type(version) is not int or version < 1:
         raise DefinitionError(name, "", f"version {version!r} is out of range", "count versions from 1", where)
     if start is None:
@@ -52,6 +51,7 @@ def compile_saga(
     _check_course(name, drafts, passed, where)
     turnable = check_order(course, drafts)
     specs = {leaf.name: _leaf_of(drafts[leaf.name]) for leaf in leaves(course)}
+    _check_data(name, data_type, where)
     check_data_flow(course, drafts, start, data_type)
     found = _edges(name, course, specs, turnable, where)
     machine = machine_of(name, found.edges)
@@ -77,6 +77,20 @@ def compile_saga(
         renames=dict(renames),
     )
     return replace(definition, content=content_of(definition))
+
+
+def _check_data(saga: str, data_type: type[Any], where: str) -> None:
+    said = getattr(data_type, "__name__", str(data_type))
+    try:
+        isinstance(None, data_type)
+    except TypeError:
+        said = str(data_type) if get_args(data_type) else said
+        raise DefinitionError(
+            saga, "", f"its data are of type {said}, which has no instances", "write a `msgspec.Struct`", where
+        ) from None
+    problem = type_problem(data_type)
+    if problem:
+        raise DefinitionError(saga, "", f"its data, of type {said}, {problem[0]}", problem[1], where)
 
 
 def _check_renames(saga: str, renames: Mapping[str, str], steps: Sequence[str], where: str) -> None:

@@ -13,11 +13,10 @@ from typing import Any, TypeGuard, cast, get_args
 
 from sagas.core.definition import AnyUnknown, StepKind, Unknown
 from sagas.core.instance import ITEM_KEY
-from sagas.core.machine import UNDELIVERABLE
-from sagas.core.messages import CannotUndo, Command, Event, Message, field_names, reply_types, tag_of
+from sagas.core.messages import CannotUndo, Command, Event, reply_types
 from sagas.core.participants import Participant
 from sagas.core.retry import Retry
-from sagas.core.upcasting import chain_problem
+from sagas.core.wellformed import message_problem, replies_problem
 from sagas.errors import DefinitionError
 
 NAME = re.compile(r"\A[A-Za-z][A-Za-z0-9_]{0,47}\Z")
@@ -30,11 +29,6 @@ _NAMES_REMEMBERED = 512
 
 NAMES_OF_THE_ENGINE = frozenset({"saga", "operator", "new", "start", "stuck", "completed", "compensated"})
 """The engine calls its own timers, moves and states so."""
-
-WORDS_OF_THE_ENGINE = frozenset(
-    {"timeout", "exhausted", "deadline", "broken", "late", "cancel", "retry", "absent", "over", "yes", "no", "start"}
-)
-"""The engine's own moves are called `reserve.timeout`; a reply's are called by its class."""
 
 TIMEOUT_MS_MAX = 366 * 24 * 3600 * 1000
 
@@ -238,16 +232,17 @@ def _command_of(
         )
     returned = signature.return_annotation
     if not _is_command_type(returned):
+        is_said = returned is not inspect.Signature.empty
+        said = f": {getattr(returned, '__name__', returned)} is none" if is_said else ""
         raise draft.refuse(
-            "its function does not say which command it returns", "annotate it: `-> ReserveInventory`", where
-        )
-    command_type = returned
-    if not reply_types(command_type):
-        raise draft.refuse(
-            f"command {command_type.__name__} declares no replies",
-            f"write `class {command_type.__name__}(Command[Done | Refused], tag=…)`",
+            f"its function does not say which command it returns{said}",
+            "annotate it: `-> ReserveInventory`, which is a `Command[Done | Refused]`",
             where,
         )
+    command_type = returned
+    problem = replies_problem(command_type)
+    if problem:
+        raise draft.refuse(f"command {command_type.__name__} {problem[0]}", problem[1], where)
     for message_type in (command_type, *reply_types(command_type)):
         if message_type is CannotUndo:
             continue
@@ -259,19 +254,6 @@ def _command_of(
 
 def _is_command_type(annotation: object) -> TypeGuard[type[Command[Any]]]:
     return isinstance(annotation, type) and issubclass(annotation, Command)
-
-
-def message_problem(message_type: type[Message], key: str) -> tuple[str, str] | None:
-    """What is wrong with a message class, and the remedy."""
-    if not tag_of(message_type):
-        return "has no tag", f'write `class {message_type.__name__}(…, tag="category.event")`'
-    if tag_of(message_type).startswith("sagas."):
-        return f"has the reserved tag {tag_of(message_type)!r}", "choose a tag that does not begin with `sagas.`"
-    if message_type.__name__ == UNDELIVERABLE or message_type.__name__ in WORDS_OF_THE_ENGINE:
-        return "has a name of the engine's own", "choose another name: the machine's moves are called by it"
-    if key not in field_names(message_type):
-        return f"has no field {key!r}, the saga's business key", f"add `{key}: str`, or give the saga another `key=`"
-    return chain_problem(message_type)
 
 
 def _signature(draft: StepDraft, function: Callable[..., object], namespace: Mapping[str, object]) -> inspect.Signature:

@@ -136,13 +136,14 @@ def reply_types(command_type: type[Command[Any]]) -> tuple[type[Event], ...]:
 
     Read from the class itself or the nearest base that is written as `Command[…]`.
     """
+    return tuple(m for m in declared_replies(command_type) if isinstance(m, type) and issubclass(m, Event))
+
+
+def declared_replies(command_type: type[Command[Any]]) -> tuple[object, ...]:
+    """What stands between the brackets of `Command[…]`, whatever it is; () without brackets."""
     for base in command_type.__mro__:
         for origin in getattr(base, "__orig_bases__", ()):
             if get_origin(origin) is Command:
-                return _members(get_args(origin)[0])
+                union = get_args(origin)[0]
+                return get_args(union) if get_origin(union) in (Union, types.UnionType) else (union,)
     return ()
-
-
-def _members(union: object) -> tuple[type[Event], ...]:
-    members = get_args(union) if get_origin(union) in (Union, types.UnionType) else (union,)
-    return tuple(m for m in members if isinstance(m, type) and issubclass(m, Event))

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from sagas.core.definition import Absence
-from sagas.core.drafts import TIMEOUT_MS_MAX, UNRESOLVED, Draft, check_name, message_problem, resolve, where_of
+from sagas.core.drafts import TIMEOUT_MS_MAX, UNRESOLVED, Draft, check_name, resolve, where_of
 from sagas.core.messages import Event, Rejection
 from sagas.core.purity import constant, impurity
+from sagas.core.wellformed import message_problem
 from sagas.errors import DefinitionError
 
 

@@ -7,13 +7,13 @@ How parts are joined stands in `sagas/core/flow.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from sagas.core.compile import compile_saga
 from sagas.core.course import Fork, Leaf
 from sagas.core.decorators import Each, ForwardDecorator, StepDecorator, milliseconds
 from sagas.core.definition import Absence, Definition, StartSpec, Unknown
-from sagas.core.drafts import TIMEOUT_MS_MAX, Draft, check_name, check_participant, check_start, where_of
+from sagas.core.drafts import NAME, TIMEOUT_MS_MAX, Draft, check_name, check_participant, check_start, where_of
 from sagas.core.flow import Delay, Flow, Wait, callers_line, callers_locals, check_part
 from sagas.core.inlining import inlined_course, inlined_draft
 from sagas.core.listing import listing
@@ -50,6 +50,9 @@ class Saga(Generic[D]):
         deadline: float | None = None,
         renames: Mapping[str, str] | None = None,
     ) -> None:
+        if not isinstance(cast("object", name), str) or not NAME.match(name):
+            said = 'use letters, digits and _, beginning with a letter: `Saga("trip", Trip, version=1)`'
+            raise DefinitionError(str(name), "", "is no name", said, callers_line())
         self.name = name
         self.version = version
         self.key = key or f"{name}_id"

@@ -10,6 +10,7 @@ from sagas.core.envelope import DECODE_ERRORS, PAYLOAD_BYTES_MAX, encode_data, r
 from sagas.core.instance import Operation
 from sagas.core.messages import Command, Event, InProgress, Rejection, field_names, reply_types, tag_of
 from sagas.core.upcasting import chain_problem
+from sagas.core.wellformed import fields_problem, replies_problem
 from sagas.errors import SagaError, told
 
 DATA_BYTES_MAX = PAYLOAD_BYTES_MAX - 2 * 1024
@@ -65,7 +66,7 @@ def read_handler(
     if problem:
         raise HandlerError(f"handler {problem}")
     where = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
-    signature = inspect.signature(function, eval_str=True)
+    signature = signature_of(function, where)
     parameters = list(signature.parameters.values())
     if len(parameters) not in (2, 3):
         raise HandlerError(
@@ -77,9 +78,10 @@ def read_handler(
         raise HandlerError(f"handler {function.__name__!r} ({where}): annotate its second parameter with a command")
     if not tag_of(command_type) or key_field not in field_names(command_type):
         raise HandlerError(f"command {command_type.__name__} ({where}) needs a tag and the field {key_field!r}")
-    chain = chain_problem(command_type)
-    if chain is not None:
-        raise HandlerError(f"command {command_type.__name__} ({where}) {chain[0]}; {chain[1]}")
+    problems = (replies_problem(command_type), fields_problem(command_type, key_field), chain_problem(command_type))
+    for said in problems:
+        if said is not None:
+            raise HandlerError(f"command {command_type.__name__} ({where}) {said[0]}; {said[1]}")
     _check_return(function.__name__, where, command_type, signature.return_annotation, operation)
     if operation == "undo" and nothing is None:
         missing = [
@@ -95,6 +97,17 @@ def read_handler(
     if operation == "do":
         replies.add(InProgress)
     return Handler(command_type, function, operation, len(parameters) == 3, nothing, frozenset(replies))
+
+
+def signature_of(function: Callable[..., object], where: str) -> inspect.Signature:
+    """A handler's signature with its annotations read. Raises HandlerError where one names what is not there."""
+    try:
+        return inspect.signature(function, eval_str=True)
+    except NameError as error:
+        raise HandlerError(
+            f"handler {function.__name__!r} ({where}): an annotation cannot be read: {error}; "
+            "import it, or define it above the function, at module level and not under TYPE_CHECKING"
+        ) from None
 
 
 def function_problem(function: Callable[..., object], *, needs_code: bool = True) -> str:

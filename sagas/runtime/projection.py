@@ -16,7 +16,6 @@ here handles is passed over. A projection publishes nothing, and makes no topic:
 keeps what is in it. Until all its topics are there it waits.
 """
 
-import inspect
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast, get_args
@@ -27,12 +26,13 @@ from sagas.core.envelope import Envelope, Undecodable, decode_data, decode_envel
 from sagas.core.messages import Event, tag_of
 from sagas.core.participants import Participant
 from sagas.core.republished import first_id
+from sagas.core.wellformed import fields_problem
 from sagas.errors import SagaError
 from sagas.ports import CaughtUp, Incoming, Migration, ParticipantStore, ParticipantTransaction, Sql
 from sagas.runtime.cleaning import processed_cleaning
 from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.event_store import payload_bytes_max
-from sagas.runtime.handlers import function_problem
+from sagas.runtime.handlers import HandlerError, function_problem, signature_of
 from sagas.runtime.worker import HANDLER_PAUSES_MS
 
 POSITIONS = "projection_positions"
@@ -87,9 +87,15 @@ class Projection:
 
     def on(self, source: Participant) -> Callable[[H], H]:
         """Register a handler of events in the topic `source.events`. Raises ProjectionError for one written wrong."""
+        if not isinstance(cast("object", source), Participant):
+            name = getattr(source, "__name__", repr(source))
+            raise ProjectionError(
+                f"projection {self.name!r}: {name} is no participant; "
+                'write `@projection.on(ORDERS)`, with ORDERS = Participant("orders", key="order_id")'
+            )
 
         def register(function: H) -> H:
-            for event_type in _event_types(function):
+            for event_type in _event_types(function, source.key):
                 at = (source.events, tag_of(event_type))
                 if at in self._handlers:
                     raise ProjectionError(f"projection {self.name!r} has two handlers for {at[1]!r}; keep one")
@@ -229,12 +235,15 @@ def _seen(incoming: Incoming, envelope: Envelope, counted: str) -> Seen:
     )
 
 
-def _event_types(function: Callable[..., None]) -> tuple[type[Event], ...]:
+def _event_types(function: Callable[..., None], key_field: str) -> tuple[type[Event], ...]:
     problem = function_problem(function)
     if problem:
         raise ProjectionError(f"handler {problem}")
     where = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
-    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
+    try:
+        parameters = list(signature_of(function, where).parameters.values())
+    except HandlerError as error:
+        raise ProjectionError(str(error)) from None
     if len(parameters) != 3:
         raise ProjectionError(
             f"handler {function.__name__!r} ({where}) takes {len(parameters)} parameters; "
@@ -247,4 +256,7 @@ def _event_types(function: Callable[..., None]) -> tuple[type[Event], ...]:
             raise ProjectionError(
                 f"handler {function.__name__!r} ({where}): annotate its second parameter with an event that has a tag"
             )
+        said = fields_problem(event_type, key_field)
+        if said is not None:
+            raise ProjectionError(f"event {event_type.__name__} ({where}) {said[0]}; {said[1]}")
     return cast("tuple[type[Event], ...]", found)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -94,6 +95,29 @@ def yielding(sql: Sql, command: Sit) -> Iterator[Sat]:
     yield Sat(desk_id="d")
 
 
+class SitAt(Command[Sat], tag="sit-at"):
+    desk_id: UUID
+
+
+def by_a_number(sql: Sql, command: SitAt) -> Sat:
+    raise AssertionError
+
+
+class Silent(Command, tag="silent"):  # type: ignore[type-arg]  # that it declares no replies is the mistake
+    desk_id: str
+
+
+def without_replies(sql: Sql, command: Silent) -> Sat:
+    raise AssertionError
+
+
+def nowhere(sql: Sql, command: Sit) -> Sat:
+    raise AssertionError
+
+
+nowhere.__annotations__["sql"] = "Nowhere"
+
+
 def unsaid(sql: Sql, command: Sit):  # type: ignore[no-untyped-def]
     raise AssertionError
 
@@ -109,6 +133,9 @@ def unsaid(sql: Sql, command: Sit):  # type: ignore[no-untyped-def]
         (without_the_key, "needs a tag and the field 'desk_id'"),
         (without_a_tag, "needs a tag and the field 'desk_id'"),
         (without_its_upcaster, r"command Move .*version"),
+        (by_a_number, "command SitAt .* holds its business key 'desk_id' as UUID.*write `desk_id: str`"),
+        (without_replies, "command Silent .* declares no replies"),
+        (nowhere, "an annotation cannot be read: name 'Nowhere' is not defined; import it"),
         (another_reply, "may return Left, which is no reply of Sit"),
     ],
 )

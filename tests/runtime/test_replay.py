@@ -362,6 +362,20 @@ async def all_of(ledger: Ledger) -> Sequence[Incoming]:
     return found
 
 
+class Numbered(Event, tag="bank.numbered"):
+    account: int
+
+
+def test_a_projection_that_is_not_told_its_participant_says_so() -> None:
+    broken: Any = Projection("broken")
+
+    def good(sql: Sql, event: Paid, seen: Seen) -> None: ...
+
+    for source, said in ((good, "good is no participant"), ("bank", "'bank' is no participant")):
+        with pytest.raises(ProjectionError, match=f"projection 'broken': {said}; write `@projection.on"):
+            broken.on(source)
+
+
 def test_a_handler_that_is_written_wrong_is_refused_with_its_name() -> None:
     broken = Projection("broken")
 
@@ -370,12 +384,16 @@ def test_a_handler_that_is_written_wrong_is_refused_with_its_name() -> None:
     def good(sql: Sql, event: Paid, seen: Seen) -> None: ...
 
     async def awaited(sql: Sql, event: Paid, seen: Seen) -> None: ...
+    def numbered(sql: Sql, event: Numbered, seen: Seen) -> None: ...
+    def nowhere(sql: Sql, event: "Nowhere", seen: Seen) -> None: ...  # type: ignore[name-defined]  # noqa: F821 # pyright: ignore
 
     refused: list[tuple[Any, str]] = [
         (two, "takes 2 parameters"),
         (plain, "annotate its second parameter"),
         (awaited, "is an `async def`"),
         (partial(good), "is no function"),
+        (numbered, "event Numbered .* holds its business key 'account' as Int"),
+        (nowhere, "an annotation cannot be read: name 'Nowhere' is not defined"),
     ]
     for function, said in refused:
         with pytest.raises(ProjectionError, match=said):
