@@ -12,7 +12,7 @@ from sagas.config import CONNECTION_STRING_DEFAULT, Secret, Settings, masked
 from sagas.config_layers import DEFAULT, Origin, read_settings
 from sagas.ports import Outgoing
 from services.contracts import STREAM
-from services.processes import Program, broker_program, free_address, saga_programs
+from services.processes import Program, broker_program, free_address, saga_programs, settled_address
 
 CONNECTION = "IGGY_CONNECTION_STRING"
 CONNECTION_FILE = "IGGY_CONNECTION_STRING_FILE"
@@ -87,7 +87,7 @@ def place_of(environ: Mapping[str, str], folder: Path, *, stream: str, always_st
     """
     reading = read_settings(environ, folder=Path.cwd(), stream=stream)
     settings = reading.settings
-    address = "" if names_a_server(environ) else settings.broker_address or free_address()
+    address = "" if names_a_server(environ) else _broker_address(settings)
     return Place(
         address=address,
         origins=reading.origins,
@@ -98,6 +98,10 @@ def place_of(environ: Mapping[str, str], folder: Path, *, stream: str, always_st
             data_dir=folder,
         ),
     )
+
+
+def _broker_address(settings: Settings) -> str:
+    return settled_address(settings.broker_address) if settings.broker_address else free_address()
 
 
 def begun(message: Outgoing, settings: Settings) -> Outgoing:

@@ -89,17 +89,23 @@ def with_metrics(programs: Sequence[Program], port: int) -> tuple[Program, ...]:
     )
 
 
-def free_address(*ports: int) -> str:
-    """A loopback address that nobody listens on: with one of `ports`, Iggy's own if none is given, or any."""
+def free_address(*ports: int, host: str = "127.0.0.1") -> str:
+    """An address of `host` that nobody listens on: with one of `ports`, Iggy's own if none is given, or any."""
     for port in (*(ports or (PORT_USUAL,)), 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((host, port))
             except OSError:
                 continue
-            return f"127.0.0.1:{probe.getsockname()[1]}"
-    raise ProcessError("no port of 127.0.0.1 can be had; set IGGY_CONNECTION_STRING to a server that runs")
+            return f"{host}:{probe.getsockname()[1]}"
+    raise ProcessError(f"no port of {host} can be had; set IGGY_CONNECTION_STRING to a server that runs")
+
+
+def settled_address(said: str) -> str:
+    """`said`, a host and a port, with one that is free in place of port 0: others are to be told where it is."""
+    host, _, port = said.rpartition(":")
+    return said if int(port) else free_address(0, host=host)
 
 
 def pid_path(folder: Path, name: str) -> Path:

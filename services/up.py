@@ -27,6 +27,7 @@ from services.processes import (
     log_path,
     make_folders,
     pid_path,
+    settled_address,
     stop_leftovers,
     with_metrics,
 )
@@ -107,7 +108,8 @@ def supervise(folder: Path) -> int:
 
 def storefront_address(place: Place) -> str:
     """Where the storefront listens: as the settings say, the usual port or a free one where they say nothing."""
-    return place.settings.storefront_address if place.says("storefront_address") else free_address(STOREFRONT_PORT)
+    said = place.says("storefront_address")
+    return settled_address(place.settings.storefront_address) if said else free_address(STOREFRONT_PORT)
 
 
 def _introduction(place: Place, storefront: str) -> str:

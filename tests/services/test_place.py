@@ -43,3 +43,11 @@ def test_where_nobody_says_anything_the_event_store_is_as_the_program_has_it(pro
     address, event_store = started_with({}, event_store=True)
     assert (address.startswith("127.0.0.1:"), event_store) == (True, "true")
     assert started_with({}, event_store=False)[1] == "false"
+
+
+def test_port_0_is_a_free_one_that_everybody_is_told(project: Path) -> None:
+    environ = {"SAGAS_BROKER_ADDRESS": "127.0.0.1:0", "SAGAS_STOREFRONT_ADDRESS": "127.0.0.1:0"}
+    place = place_of(environ, project.parent, stream=STREAM)
+    ports = [int(address.removeprefix("127.0.0.1:")) for address in (place.address, storefront_address(place))]
+    assert all(1 <= port <= 65_535 for port in ports)
+    assert place.settings.connection_string.reveal().endswith(f"@{place.address}")
