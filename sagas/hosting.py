@@ -41,7 +41,7 @@ from sagas.runtime.worker import Delivery, Work
 from sagas.store.generations import Generations
 from sagas.store.participant import SqliteParticipantStore
 from sagas.store.sqlite import SqliteStore
-from sagas.streams import announce
+from sagas.streams import announce, prepare_streams
 
 if TYPE_CHECKING:
     from sagas.metrics.watching import Watching
@@ -277,6 +277,7 @@ def _say_ready(name: str, settings: Settings, watching: "Watching | None") -> No
 
 def _guarded(name: str, settings: Settings, start: Callable[[], None]) -> int:
     os.umask(_FILE_MASK)
+    prepare_streams()
     os.environ.setdefault("TOKIO_WORKER_THREADS", "1")  # of Iggy's client: more only hand each request to each other
     logging.basicConfig(
         stream=sys.stderr, level=settings.log_level, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"

@@ -28,6 +28,7 @@ from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK, Instanc
 from sagas.errors import BrokerError, SagaError
 from sagas.ports import InstanceFilter
 from sagas.store.sqlite import SqliteStore
+from sagas.streams import prepare_streams
 from services.herd import Herd
 from services.leaving import end_in_order
 from services.memory import growth_of
@@ -71,6 +72,7 @@ _PROBLEMS_SHOWN = 20
 
 def main() -> int:
     """Run it; the exit code."""
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m services.chaos", description="Kill everything, lose nothing.")
     parser.add_argument("--kills", type=int, default=KILLS_DEFAULT, help="how many blows; 200 by default")
     parser.add_argument("--seed", type=int, default=None, help="of all chance; a new one by default")

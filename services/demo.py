@@ -23,7 +23,7 @@ from sagas.core.story import Names, standing, summary, undo_names
 from sagas.errors import SagaError
 from sagas.ports import InstanceFilter, Store
 from sagas.store.sqlite import SqliteStore
-from sagas.streams import give_up_output
+from sagas.streams import give_up_output, prepare_streams
 from services.leaving import end_in_order
 from services.orders.saga import order_saga
 from services.place import Place, begun, place_of, sagas_command, stream_of_its_own
@@ -45,6 +45,7 @@ _MARK = "made-by-the-demo"
 
 def main() -> int:
     """Run the demo; the exit code."""
+    prepare_streams()
     parser = argparse.ArgumentParser(
         prog="python -m services.demo", description="Real orders through four services, and the proof."
     )

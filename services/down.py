@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sagas.config_layers import read_settings
 from sagas.errors import SagaError
+from sagas.streams import prepare_streams
 from services import pidfile
 from services.contracts import STREAM
 from services.processes import pid_path, stop_leftovers
@@ -17,6 +18,7 @@ SUPERVISOR_STOP_S_MAX = 2 * pidfile.STOP_S_MAX + 2
 
 def main() -> int:
     """Stop everything; the exit code."""
+    prepare_streams()
     try:
         folder = read_settings(os.environ, folder=Path.cwd(), stream=STREAM).settings.data_dir
         path = pid_path(folder, SUPERVISOR)

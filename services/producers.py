@@ -24,6 +24,7 @@ from sagas.core.instance import COMPLETED, Instance
 from sagas.errors import SagaError
 from sagas.ports import InstanceFilter, Outgoing
 from sagas.store.sqlite import SqliteStore
+from sagas.streams import prepare_streams
 from services.contracts import ORDERS
 from services.demo import empty
 from services.leaving import end_in_order
@@ -88,6 +89,7 @@ def problems_of(placed: Sequence[Placed], ended: Sequence[Instance]) -> list[str
 
 def main() -> int:
     """Run it; the exit code."""
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m services.producers", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--orders", type=int, default=ORDERS_DEFAULT, help="of each version; 10 by default")
     parser.add_argument("--data", type=Path, default=FOLDER, help="data folder, emptied at the start")

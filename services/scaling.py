@@ -30,6 +30,7 @@ from sagas.core.envelope import encode_envelope
 from sagas.errors import BrokerError, SagaError
 from sagas.ports import Outgoing, TopicSpec
 from sagas.store.participant import SqliteParticipantStore
+from sagas.streams import prepare_streams
 from services import pidfile
 from services.leaving import end_in_order
 from services.place import CONNECTION, embedded_connection, names_a_server
@@ -58,6 +59,7 @@ LOOK_S = 0.1
 
 def main() -> int:
     """Run it; the exit code: 0 if nothing was handled twice and nothing missed."""
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m services.scaling", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rate", type=int, default=60, help="messages a second; 60 by default")
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each group works; 2 by default")

@@ -15,6 +15,7 @@ from types import FrameType
 from sagas.config import CONNECTION_STRING_DEFAULT, Settings
 from sagas.config_layers import read_settings
 from sagas.errors import SagaError
+from sagas.streams import prepare_streams
 from services import pidfile
 from services.contracts import STREAM
 from services.place import CONNECTION, Place, place_of, sagas_command
@@ -44,6 +45,7 @@ WATCH_S = 0.2
 
 def main() -> int:
     """Start everything; the exit code."""
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m services.up", description="Start everything in the background.")
     parser.add_argument("--foreground", action="store_true", help="be the supervisor itself, until SIGTERM")
     arguments = parser.parse_args()

@@ -23,6 +23,7 @@ from sagas.runtime.process import stop_on_signals
 from sagas.runtime.relay import Relay
 from sagas.runtime.topics import Topics
 from sagas.store.participant import SqliteParticipantStore
+from sagas.streams import announce, prepare_streams
 from services.contracts import ORDERS, STREAM
 from services.readmodel.reader import Reader
 from services.storefront import desk
@@ -46,6 +47,7 @@ _FILE_MASK = 0o077  # what customers ordered is their and our business only
 def main() -> int:
     """Serve until SIGTERM. The exit code: 0, or 1 with a line on stderr."""
     os.umask(_FILE_MASK)
+    prepare_streams()
     try:
         settings = read_settings(os.environ, folder=Path.cwd(), stream=STREAM).settings
         own = StorefrontSettings.of(settings)
@@ -145,8 +147,7 @@ async def _forget(parts: Parts) -> None:
 def _say_ready(address: str, watching: "Watching | None") -> None:
     if watching is not None:
         watching.is_started = True
-    sys.stdout.write(f"ready {NAME} http://{address}/\n")
-    sys.stdout.flush()
+    announce(f"ready {NAME} http://{address}/")
 
 
 if __name__ == "__main__":

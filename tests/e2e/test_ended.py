@@ -104,6 +104,25 @@ def test_a_reader_of_the_demo_that_has_seen_enough_gets_no_traceback(tmp_path: P
     assert living(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("streams", "encoding"), [(">&-", "utf-8"), (">&- 2>&- <&-", "utf-8"), ("", "ascii"), ("", "latin-1")]
+)
+def test_a_demo_whose_output_is_closed_or_of_another_encoding_ends_and_leaves_nothing(
+    tmp_path: Path, streams: str, encoding: str
+) -> None:
+    command = f'exec "{sys.executable}" -m services.demo --orders 1 --data "{tmp_path}/data" {streams}'
+    environ = {**os.environ, "PYTHONIOENCODING": encoding}
+    demo = subprocess.Popen(["/bin/sh", "-c", command], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        _, errors = demo.communicate(timeout=WAIT_S_MAX)
+        assert (demo.returncode, errors) == (0, b"")
+        assert told_of(tmp_path) == []
+    finally:
+        demo.kill()
+        for pid in told_of(tmp_path):
+            os.kill(pid, signal.SIGKILL)
+
+
 def test_ctrl_c_while_everything_is_started_says_that_the_supervisor_goes_on(tmp_path: Path) -> None:
     environ = {**os.environ, "SAGAS_DATA": str(tmp_path / "data"), "SAGAS_BROKER_ADDRESS": "127.0.0.1:0"}
     up = subprocess.Popen(

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -194,6 +195,33 @@ def test_a_second_broker_on_the_same_directory_says_why_it_does_not_start(tmp_pa
         second = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     assert second.returncode == 1
     assert "another broker uses this directory" in second.stderr
+
+
+@pytest.mark.parametrize("streams", [">/dev/full", ">&- 2>&- <&-"])
+def test_nobody_need_read_what_it_says_for_it_to_serve(tmp_path: Path, streams: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    command = f'exec "{sys.executable}" -m sagas.broker.embedded --address 127.0.0.1:{port} --data "{tmp_path}"'
+    with subprocess.Popen(["/bin/sh", "-c", f"{command} {streams}"]) as served:
+        try:
+            create_topics(when_it_serves(port, served))
+        finally:
+            served.terminate()
+    assert served.returncode == 0
+
+
+def when_it_serves(port: int, served: subprocess.Popen[bytes]) -> int:
+    """The port, once somebody listens there."""
+    until = time.monotonic() + 10
+    while True:
+        assert served.poll() is None, "it has ended"
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        else:
+            return port
 
 
 def start_that_fails(data: Path, *before: str) -> str:

@@ -3,8 +3,11 @@
 import argparse
 import asyncio
 import logging
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO, cast
 
 from sagas.broker.embedded.server import serve
 from sagas.errors import BrokerError
@@ -25,7 +28,7 @@ def main() -> int:
     parser.add_argument("--iggy-only", action="store_true", help="take no request that Iggy does not have: slower")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    print(_PURPOSE, flush=True)  # noqa: T201
+    _say(_PURPOSE)
     try:
         asyncio.run(serve(arguments.address, arguments.data, on_ready=_report_ready, is_iggy_only=arguments.iggy_only))
     except BrokerError as error:
@@ -35,7 +38,16 @@ def main() -> int:
 
 
 def _report_ready(address: str) -> None:
-    print(f"ready {address}", flush=True)  # noqa: T201
+    _say(f"ready {address}")
+
+
+def _say(text: str) -> None:
+    """Say `text` to whoever reads there; that nobody can is no reason not to serve."""
+    if cast("TextIO | None", sys.stdout) is None:  # it was closed when Python began
+        return
+    with suppress(OSError):
+        # Past the buffer: what could not be written would be tried again when the process ends, and fail it.
+        os.write(sys.stdout.fileno(), f"{text}\n".encode())
 
 
 if __name__ == "__main__":
