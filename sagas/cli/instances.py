@@ -1,7 +1,7 @@
 """Reading the orchestrator's database: which file, which instance, and what its undos are called."""
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
@@ -76,18 +76,22 @@ def _by_id(store: Store, wanted: str, saga: str) -> Instance | None:
     return page[0] if page and UUID(page[0].id).int == number else None
 
 
-def definition_for(instance: Instance) -> Definition | None:
-    """The definition of this instance's version, or another version's, None when none is at hand."""
+def definitions_at_hand() -> Sequence[Definition]:
+    """The sagas of this folder and environment, none of them when one cannot be loaded."""
     try:
-        definitions = load(modules_wanted((), os.environ, Path.cwd()))
-    except Exception:  # any module may be broken in any way, and the instance has to be shown all the same
-        return None
+        return load(modules_wanted((), os.environ, Path.cwd()))
+    except Exception:  # any module may be broken in any way, and instances have to be shown all the same
+        return ()
+
+
+def definition_for(instance: Instance, definitions: Sequence[Definition]) -> Definition | None:
+    """The definition of this instance's version, or another version's, None when none is at hand."""
     versions = [d for d in definitions if d.name == instance.saga]
     exact = [d for d in versions if d.version == instance.version]
     return next(iter((*exact, *versions)), None)
 
 
-def names_for(instance: Instance) -> Names:
+def names_for(instance: Instance, definitions: Sequence[Definition]) -> Names:
     """What the undos of this instance are called, {} when its definition is not at hand."""
-    definition = definition_for(instance)
+    definition = definition_for(instance, definitions)
     return undo_names(definition) if definition is not None else {}

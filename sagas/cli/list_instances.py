@@ -6,11 +6,12 @@ from uuid import UUID
 import click
 from rich_click import RichCommand
 
-from sagas.cli.instances import database_option, names_for, reading
+from sagas.cli.instances import database_option, definitions_at_hand, names_for, reading
 from sagas.cli.output import explained, moment, plain, say, say_json, table
 from sagas.cli.shapes import InstanceShape, PageShape, instance_shape
 from sagas.core.durations import elapsed
 from sagas.core.instance import STUCK
+from sagas.core.story import Names
 from sagas.ports import InstanceFilter
 
 LIMIT_MAX = 10_000
@@ -45,8 +46,11 @@ def command(saga: str, state: str, key: str, before: str, limit: int, db: Path |
         # One more than is shown: whether there is a next page is then known without counting.
         wanted = InstanceFilter(saga=saga, state=state, key=key, before_id=before, count_max=limit + 1)
         found = store.instances(wanted)
-    names = {instance.saga: names_for(instance) for instance in found}
-    shapes = [instance_shape(instance, names[instance.saga]) for instance in found[:limit]]
+    shown, definitions, names = found[:limit], definitions_at_hand(), dict[tuple[str, int], Names]()
+    for instance in shown:  # those of one version are called alike
+        if (instance.saga, instance.version) not in names:
+            names[instance.saga, instance.version] = names_for(instance, definitions)
+    shapes = [instance_shape(instance, names[instance.saga, instance.version]) for instance in shown]
     following = shapes[-1].id if len(found) > limit else None
     if as_json:
         say_json(PageShape(instances=shapes, next=following))

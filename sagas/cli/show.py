@@ -7,7 +7,14 @@ import click
 from rich_click import RichCommand
 
 from sagas.cli.exits import ExitShape, exits
-from sagas.cli.instances import database_option, definition_for, find_instance, names_for, reading
+from sagas.cli.instances import (
+    database_option,
+    definition_for,
+    definitions_at_hand,
+    find_instance,
+    names_for,
+    reading,
+)
 from sagas.cli.output import explained, moment, plain, say, say_json, table
 from sagas.cli.shapes import story_shape
 from sagas.core.durations import elapsed
@@ -43,12 +50,13 @@ def command(wanted: str, saga: str, moment_wanted: str | None, db: Path | None, 
         from sagas.cli.past import as_it_was
 
         instance, journal = as_it_was(instance, journal, moment_wanted, cleaned)
-    names, ways_out = names_for(instance), list[ExitShape]()
+    definitions = definitions_at_hand()
+    names, ways_out = names_for(instance, definitions), list[ExitShape]()
     if instance.is_stuck and moment_wanted is None:
         # Imported here: it brings the event loop along.
         from sagas.clock import SystemClock
 
-        definition = definition_for(instance)
+        definition = definition_for(instance, definitions)
         is_own = definition is not None and definition.content == instance.content
         ways_out = exits(instance, definition if is_own else None, SystemClock().now_ms(), with_saga=bool(saga))
     if as_json:

@@ -1,5 +1,7 @@
 """`sagas list` and `sagas show`: what they print, and the JSON that docs/cli.md promises."""
 
+from pathlib import Path
+
 import pytest
 
 from sagas.ports import InstanceFilter
@@ -205,3 +207,18 @@ def test_text_from_messages_cannot_steer_the_terminal(terminal: Terminal) -> Non
         # What looks like markup of the library that draws tables is shown as it is.
         assert "[bold]gone[/bold]" in told.replace("\n", "")
     assert evil in terminal.json("show", "o-1")["operations"][2]["why"]
+
+
+def test_a_module_that_cannot_be_loaded_is_tried_once_for_a_whole_list(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(terminal, [a_declined_order(key) for key in ("o-1", "o-2", "o-3")])
+    (module := tmp_path / "broken_shop.py").write_text(
+        "from pathlib import Path\n"
+        "with Path(__file__).with_suffix('.tried').open('a') as tried: tried.write('once ')\n"
+        "raise RuntimeError('it is broken')\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("SAGAS_DEFINITIONS", str(module))
+    assert len(terminal.json("list")["instances"]) == 3
+    assert module.with_suffix(".tried").read_text(encoding="utf-8") == "once "
