@@ -20,7 +20,7 @@ from sagas.cli.shapes import story_shape
 from sagas.core.durations import elapsed
 from sagas.core.instance import Instance
 from sagas.core.story import Names, Told, happenings, operations, standing
-from sagas.ports import JournalRow
+from sagas.ports import InstanceFilter, JournalRow
 
 
 @click.command(cls=RichCommand)
@@ -45,6 +45,8 @@ def command(wanted: str, saga: str, moment_wanted: str | None, db: Path | None, 
         journal: Sequence[JournalRow] = store.journal(instance.id)
         # Asked after the journal was read: it is never cleaned any less.
         cleaned = store.cleaned_until(instance.id)
+        # Commands that are to be typed have to name the saga where its key does not say enough.
+        is_shared = len(store.instances(InstanceFilter(key=instance.key, count_max=2))) > 1
     if moment_wanted is not None:
         # Imported here: only who travels in time needs the definitions.
         from sagas.cli.past import as_it_was
@@ -58,7 +60,7 @@ def command(wanted: str, saga: str, moment_wanted: str | None, db: Path | None, 
 
         definition = definition_for(instance, definitions)
         is_own = definition is not None and definition.content == instance.content
-        ways_out = exits(instance, definition if is_own else None, SystemClock().now_ms(), with_saga=bool(saga))
+        ways_out = exits(instance, definition if is_own else None, SystemClock().now_ms(), with_saga=bool(saga) or is_shared)
     if as_json:
         say_json(story_shape(instance, journal, names, cleaned, ways_out))
     else:

@@ -222,3 +222,13 @@ def test_a_module_that_cannot_be_loaded_is_tried_once_for_a_whole_list(
     monkeypatch.setenv("SAGAS_DEFINITIONS", str(module))
     assert len(terminal.json("list")["instances"]) == 3
     assert module.with_suffix(".tried").read_text(encoding="utf-8") == "once "
+
+
+def test_the_ways_out_name_the_saga_where_several_have_the_key(terminal: Terminal) -> None:
+    write(terminal, [a_declined_order("x-1"), a_stuck_trip("x-1")])
+    (trip,) = terminal.json("list", "--saga", "trip")["instances"]
+    commands = [way["command"].split() for way in terminal.json("show", trip["id"])["exits"]]
+    assert len(commands) == 4
+    for _, *typed in commands:
+        result = terminal.type(*typed, "-m", "tests.core.trip")
+        assert result.exit_code == 0, result.output
