@@ -60,7 +60,9 @@ def command(wanted: str, saga: str, moment_wanted: str | None, db: Path | None, 
 
         definition = definition_for(instance, definitions)
         is_own = definition is not None and definition.content == instance.content
-        ways_out = exits(instance, definition if is_own else None, SystemClock().now_ms(), with_saga=bool(saga) or is_shared)
+        ways_out = exits(
+            instance, definition if is_own else None, SystemClock().now_ms(), with_saga=bool(saga) or is_shared
+        )
     if as_json:
         say_json(story_shape(instance, journal, names, cleaned, ways_out))
     else:

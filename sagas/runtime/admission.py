@@ -111,8 +111,11 @@ def _way_out(catalog: Catalog, saga: str, version: int) -> str:
     newest = catalog.newest(saga)
     assert newest is not None
     if newest.version == version:
-        return f"or load what {saga!r} version {version} was until they have ended, or end them (`sagas abandon`)"
+        return (
+            f"or load what {saga!r} version {version} was until they have ended, or end them by it "
+            "(`sagas cancel`, `sagas abandon`, with `--module` and its file of that release)"
+        )
     return (
         f"or load {saga!r} version {version} beside version {newest.version} until they have ended "
-        "(`sagas run OLD NEW`), or end them (`sagas cancel`, `sagas abandon`)"
+        "(`sagas run OLD NEW`), or end them by it (`sagas cancel`, `sagas abandon`, with `--module OLD`)"
     )

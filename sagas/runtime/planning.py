@@ -5,6 +5,7 @@ import msgspec
 from sagas.core.effects import CarryOver, Decision, Operate
 from sagas.core.instance import Instance
 from sagas.core.kernel import decide
+from sagas.runtime.admission import stranding
 from sagas.runtime.catalog import Catalog
 
 
@@ -16,8 +17,7 @@ def plan(catalog: Catalog, instance: Instance, message: Operate, now_ms: int) ->
     if definition is None:
         definition = catalog.heir(instance)
         if definition is None:
-            what = f"saga {instance.saga!r} version {instance.version} is not loaded here"
-            return f"{what}; name its module with --module or SAGAS_DEFINITIONS"
+            return _why_not(catalog, instance)
         carried = decide(definition, instance, carry_over_of(instance), now_ms).instance
         assert carried is not None
         if message.revision == instance.revision:
@@ -26,6 +26,16 @@ def plan(catalog: Catalog, instance: Instance, message: Operate, now_ms: int) ->
         instance = carried
     decision = decide(definition, instance, message, now_ms)
     return decision.note if decision.verdict == "violation" else decision
+
+
+def _why_not(catalog: Catalog, instance: Instance) -> str:
+    """Why nothing can be decided of a run under what is loaded, and what to load."""
+    what = f"saga {instance.saga!r} version {instance.version}"
+    newest = catalog.newest(instance.saga)
+    if newest is None:
+        return f"{what} is not loaded here; name its module with --module or SAGAS_DEFINITIONS"
+    why = "; ".join(problem.text for problem in stranding(catalog, newest, instance))
+    return f"{what} as it began is not loaded here ({why}); name its module, of that release, with --module"
 
 
 def carry_over_of(instance: Instance) -> CarryOver:

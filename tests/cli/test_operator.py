@@ -132,6 +132,26 @@ def test_one_of_an_older_version_is_retried_with_all_as_it_is_alone(full: Termin
     assert state(full, "t-1") == "ticket.pending"
 
 
+@pytest.mark.parametrize("action", [("retry",), ("abandon", "--reason", "x")])
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [(1, "version 1 has other steps or messages than when it began"), (2, "step 'ticket' no longer exists")],
+)
+def test_a_plan_says_why_a_run_cannot_go_on_under_what_is_loaded_of_its_saga(
+    full: Terminal, tmp_path: Path, action: tuple[str, ...], version: int, why: str
+) -> None:
+    with closing(SqliteStore(full.database)) as store:
+        admit([trip_saga.definition], store, NOW_MS)
+    source = Path(trip.__file__).read_text(encoding="utf-8").replace("version=1", f"version={version}")
+    for before in ("def ticket", "\nticket", ">> ticket"):
+        source = source.replace(before, before.replace("ticket", "pass_ticket"))
+    (module := tmp_path / "other_trip.py").write_text(source, encoding="utf-8")
+    result = full.type(action[0], "t-1", *action[1:], "-m", str(module))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"saga 'trip' version 1 as it began is not loaded here ({why}" in result.stderr
+    assert "name its module, of that release, with --module" in result.stderr
+
+
 def a_late_run(key: str) -> Past:
     """A run that is stuck before its pivot, and whose deadline passed long ago."""
     return Past(trip_saga.definition, key, Trip(key, 2)).reply("room", RoomBooked(trip_id=key, room=13))
