@@ -76,4 +76,5 @@ def _took(shape: InstanceShape) -> str:
 
 
 def _story(shape: InstanceShape) -> str:
-    return f"{shape.summary} · stuck: {shape.reason}" if shape.state == STUCK else shape.summary
+    told = f"{shape.summary} · stuck: {shape.reason}" if shape.state == STUCK else shape.summary
+    return f"{told} · incident: {shape.incident}" if shape.incident else told

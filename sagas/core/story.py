@@ -14,7 +14,7 @@ import msgspec
 
 from sagas.core.definition import Definition
 from sagas.core.effects import CarryOver, Fire, Input, Operate, Reply, Signal, Start, Verdict
-from sagas.core.instance import ENDS, ITEM_MARK, STUCK, Instance, Operation, StepRecord, key_of, leaf_of
+from sagas.core.instance import ABANDONED, ENDS, ITEM_MARK, STUCK, Instance, Operation, StepRecord, key_of, leaf_of
 
 _inputs: msgspec.msgpack.Decoder[Input] = msgspec.msgpack.Decoder(Input)
 
@@ -212,6 +212,8 @@ def standing(instance: Instance) -> str:
 def _standing(instance: Instance) -> str:
     if instance.state == STUCK:
         return f"stuck: {instance.reason or 'no reason was kept'}"
+    if instance.state == ABANDONED:
+        return instance.cause  # whoever did it, and why: that is no turning back
     if instance.state not in ENDS:
         turned = f"; turned back because of {instance.cause}" if instance.cause else ""
         return f"on its way: {_place(instance.state)}{turned}"
@@ -231,7 +233,8 @@ def happening(entry: Entry) -> str:
     passed = [words for before, state in pairwise(entry.path) if (words := _reached(before, state))]
     if passed:
         said = f"{said} → {' → '.join(passed)}"
-    return f"{said}: {entry.note}" if entry.note else said
+    note = entry.note.removesuffix(": ")  # of a person who gave no reason
+    return f"{said}: {note}" if note else said
 
 
 def _reached(before: str, state: str) -> str:

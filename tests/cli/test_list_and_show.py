@@ -9,6 +9,7 @@ from sagas.store.sqlite import SqliteStore
 from services.orders.saga import order_saga
 from tests.cli.conftest import Terminal, a_declined_order, a_stuck_trip, write
 from tests.core.past import NOW_MS
+from tests.core.trip import TicketIssued
 
 SUMMARY = "create ok · reserve ok · pay refused (card declined) · release ok · compensate ok"
 
@@ -232,3 +233,10 @@ def test_the_ways_out_name_the_saga_where_several_have_the_key(terminal: Termina
     for _, *typed in commands:
         result = terminal.type(*typed, "-m", "tests.core.trip")
         assert result.exit_code == 0, result.output
+
+
+def test_the_list_tells_an_incident_of_a_run_that_looks_well(terminal: Terminal) -> None:
+    past = a_stuck_trip("t-1").operate("resolve-undone", "asked them").reply("ticket", TicketIssued(trip_id="t-1"))
+    write(terminal, [past])
+    told = " ".join(terminal.type("list").stdout.split())
+    assert "incident: ticket was resolved as undone by hand" in told

@@ -3,7 +3,7 @@
 import msgspec
 
 from sagas.core.definition import Definition
-from sagas.core.effects import Fire, Input, Reply, Signal, Start
+from sagas.core.effects import Action, Fire, Input, Operate, Reply, Signal, Start
 from sagas.core.instance import Instance, Operation
 from sagas.core.kernel import decide
 from sagas.core.messages import Event, tag_of
@@ -48,6 +48,10 @@ class Past:
         assert record is not None
         self._now_ms = record.sent_ms + self._definition.steps[step].timeout_ms - STEP_MS
         return self._take(Fire(kind="timeout", step=step, attempt=record.attempts))
+
+    def operate(self, action: Action, reason: str) -> "Past":
+        """Ann does it."""
+        return self._take(Operate(action=action, who="ann", reason=reason, revision=self.instance.revision))
 
     def _reply(self, step: str, reply: Event, operation: Operation) -> Reply:
         return Reply(step=step, operation=operation, event_type=tag_of(type(reply)), data=self._data(reply))

@@ -150,6 +150,18 @@ def test_a_pivot_that_is_held_is_unknown_and_says_so() -> None:
     assert standing(past.instance) == "stuck: ticket: no answer in 9.0 s"
 
 
+def test_a_run_that_was_abandoned_did_not_turn_back() -> None:
+    past = a_trip().operate("abandon", "nobody comes")
+
+    assert standing(past.instance) == "abandoned by ann: nobody comes"
+
+
+def test_a_person_who_gave_no_reason_is_told_without_one() -> None:
+    past = a_trip().reply("seat", SeatHeld(trip_id="t-1")).timeout("ticket").operate("retry", "")
+
+    assert happenings(past.journal)[-1][1] == "ann asked to retry it → ticket asked: retry by ann"
+
+
 def test_the_names_of_undos_are_the_first_words_of_their_commands() -> None:
     assert NAMES == {"create": "compensate", "reserve": "release", "pay": "refund"}
 
