@@ -80,6 +80,7 @@ class Consumer:
         self.name = name
         self.delivery: Delivery = delivery
         self.publishes = tuple(publishes)
+        self._published = frozenset(spec.name for spec in publishes)
         self._keys = {source.events: source.key for source in sources}
         self._handler = handler
 
@@ -116,8 +117,19 @@ class Consumer:
         )
         rows = self._handler(transaction.sql, seen)
         if rows:
+            self._require_named(rows)
             transaction.add_outbox(rows)
         return True
+
+    def _require_named(self, rows: Sequence[OutboxRow]) -> None:
+        """Raise HandlerError for a row to a topic that nobody makes: it would keep all behind it from going out."""
+        for row in rows:
+            if row.topic not in self._published:
+                named = ", ".join(sorted(self._published)) or "none"
+                raise HandlerError(
+                    f"consumer {self.name!r}: its handler publishes to topic {row.topic!r}, and `publishes` names "
+                    f"{named}; add TopicSpec(name={row.topic!r}) to it, or correct the name"
+                )
 
     def bury(
         self, transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int, *, tries: int = 1

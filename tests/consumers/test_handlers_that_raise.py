@@ -1,6 +1,7 @@
 """A handler of a consumer or a projection that raises is tried again in its place, before there is a dead letter."""
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import anyio
 import pytest
@@ -10,8 +11,9 @@ from sagas import Event, Participant
 from sagas.broker.memory import MemoryBroker, MemoryWorld
 from sagas.core.envelope import encode_message
 from sagas.core.ids import timed_id
-from sagas.ports import OutboxRow, Outgoing, Sql, TopicSpec
-from sagas.runtime.consumer import Consumer, Seen
+from sagas.ports import Incoming, OutboxRow, Outgoing, Sql, TopicSpec
+from sagas.runtime.consumer import Consumer, ConsumerWork, Seen
+from sagas.runtime.handlers import HandlerError
 from sagas.runtime.projection import Projection, ProjectionWork
 from sagas.runtime.projection import Seen as SeenByProjection
 from sagas.runtime.relay import Relay
@@ -143,3 +145,40 @@ async def test_an_event_that_a_projection_raises_on_for_a_moment_leaves_no_hole(
     assert (letter.key, letter.attempts, letter.reason) == ("x", 4, "its handler raised ValueError: boom")
     assert (tries.count("b"), tries.count("x")) == (4, 4)
     store.close()
+
+
+async def test_a_row_to_a_topic_that_is_not_named_is_refused_and_keeps_nothing_from_going_out() -> None:
+    def tell(sql: Sql, seen: Seen) -> Sequence[OutboxRow]:
+        return [
+            OutboxRow(
+                id=timed_id(BEGUN_MS, "told", seen.id),
+                event_type="told",
+                payload=seen.payload,
+                created_at=BEGUN_MS,
+                aggregate_type="account",
+                aggregate_id=seen.key,
+                topic="tolld" if seen.key == "b" else "told",
+                key=seen.key,
+            )
+        ]
+
+    clock = VirtualClock(BEGUN_MS)
+    world = MemoryWorld(clock)
+    await pay(world, "a", "b", "c")
+    consumer = Consumer("teller", (BANK,), tell, publishes=[TopicSpec(name="told")])
+    with closing(SqliteParticipantStore(":memory:")) as store:
+        work = ConsumerWork(consumer, store, kept_ms=1)
+        messages = await all_of(world)
+        work.process(messages[:1], BEGUN_MS)
+        with pytest.raises(HandlerError, match=r"consumer 'teller'.*topic 'tolld', and `publishes` names told; add"):
+            work.process(messages[1:2], BEGUN_MS)
+        work.process(messages[2:], BEGUN_MS)
+        assert [row.key for row in store.unpublished(9)] == ["a", "c"]
+
+
+async def all_of(world: MemoryWorld) -> Sequence[Incoming]:
+    """Everything that stands in the bank's topic."""
+    reader = MemoryBroker(world)
+    found = await (await reader.subscribe("all", [BANK.events])).poll(99)
+    await reader.close()
+    return found
