@@ -32,6 +32,9 @@ QUICK_CHECK_BYTES_MAX = 64 * 1024 * 1024
 DatabaseError = driver.DatabaseError
 """The root of what the driver raises for a statement that failed."""
 
+SEVERAL_STATEMENTS = (driver.Warning, driver.ProgrammingError)
+"""What the driver raises, among else, for a text with more than one statement in it: which, depends on its age."""
+
 IntegrityError = driver.IntegrityError
 """What a violated UNIQUE or PRIMARY KEY raises."""
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from sagas.errors import SchemaMismatch, StatementRefused, StoreError
 from sagas.ports import Migration, Rows, Sql
-from sagas.store.database import Database, DatabaseError
+from sagas.store.database import SEVERAL_STATEMENTS, Database, DatabaseError
 
 _TABLE = "schema_migrations"
 
@@ -48,8 +48,15 @@ class TransactionSql:
             if len(self._finds_nothing) < _STATEMENTS_REMEMBERED:
                 self._finds_nothing[sql] = finds_nothing
         self._database.require_transaction()
-        # What finds rows has a cursor of its own, for they are read later; that costs 0.9 µs (measured).
-        return (self._writing.execute if finds_nothing else self._database.rows_later)(sql, parameters)
+        try:
+            # What finds rows has a cursor of its own, for they are read later; that costs 0.9 µs (measured).
+            return (self._writing.execute if finds_nothing else self._database.rows_later)(sql, parameters)
+        except SEVERAL_STATEMENTS as error:
+            if "one statement at a time" not in str(error):
+                raise
+            raise StatementRefused(
+                f"{self._database.name}: several statements at once; call `execute` once for each"
+            ) from error
 
     def _refuse_transaction_words(self, sql: str) -> None:
         word = _first_word(sql)
@@ -102,6 +109,11 @@ def require_migrated(database: Database, migrations: Sequence[Migration]) -> Non
 
 
 def _apply(database: Database, name: str, change: Callable[[Sql], None]) -> None:
+    if not callable(change):
+        raise StoreError(
+            f"{database.name}: the migration {name!r} is {str(change)[:60]!r}, expected a function; "
+            "write `def tables(sql: Sql) -> None:`, which calls `sql.execute` for each statement"
+        )
     try:
         change(TransactionSql(database))
         database.tables.table(_TABLE).create(
@@ -112,6 +124,8 @@ def _apply(database: Database, name: str, change: Callable[[Sql], None]) -> None
             "INSERT INTO schema_migrations (name, applied_at) VALUES (?, CAST(unixepoch('subsec') * 1000 AS INTEGER))",
             (name,),
         )
+    except StatementRefused as error:
+        raise StatementRefused(f"the migration {name!r} of {error}") from error
     except DatabaseError as error:
         raise StoreError(
             f"{database.name}: the migration {name!r} failed ({error}) and was rolled back; "

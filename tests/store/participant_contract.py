@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -293,6 +294,21 @@ class ParticipantStoreContract(ABC):
             remember_and_run(store, sql)
         with store.transaction() as transaction:
             assert transaction.recall(a_barrier_row().instance_id, "reserve", "do") is None
+
+    def test_several_statements_at_once_are_refused_with_what_to_do(self, store: ParticipantStore) -> None:
+        for sql in ("DELETE FROM stock; DELETE FROM stock", "SELECT 1; SELECT 2"):
+            with pytest.raises(StatementRefused, match="several statements at once; call `execute` once for each"):
+                remember_and_run(store, sql)
+
+    def test_a_migration_that_cannot_be_carried_out_is_refused_by_its_name(self, tmp_path: Path) -> None:
+        def two(sql: Sql) -> None:
+            sql.execute("CREATE TABLE a (b); CREATE TABLE c (d)")
+
+        text: Any = "CREATE TABLE a (b)"
+        with pytest.raises(StatementRefused, match=r"the migration '.*001-two' of .*several statements at once"):
+            self.make_store(tmp_path, [("001-two", two)])
+        with pytest.raises(StoreError, match=r"the migration '.*001-text' is 'CREATE TABLE a .*expected a function"):
+            self.make_store(tmp_path, [("001-text", text)])
 
     def test_writing_after_the_transaction_has_ended_is_refused(self, store: ParticipantStore) -> None:
         with store.transaction() as transaction:
