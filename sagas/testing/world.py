@@ -48,6 +48,10 @@ async def inline(function: Callable[[*Ts], T], *args: *Ts) -> T:
     return function(*args)
 
 
+_LETTERS_TOLD_MAX = 50
+"""Dead letters that are looked through for what became of a start."""
+
+
 class Node:
     """One process of a world. `name` is its consumer group."""
 
@@ -181,8 +185,16 @@ class World:
             store.close()
 
     async def publish_start(self, saga: str, event: Event) -> str:
-        """Publish a start event as any client would; the business key."""
-        definition = self._definitions[saga]
+        """Publish a start event as any client would; the business key. Raises SagaError for one that starts no run."""
+        definition = self._definitions.get(saga)
+        if definition is None:
+            raise SagaError(f"no saga {saga!r} in this world; it has {', '.join(sorted(self._definitions))}")
+        starts, given = definition.start.event_type, type(event)
+        if tag_of(given) != tag_of(starts):
+            raise SagaError(
+                f"saga {saga!r} is started by {starts.__name__} ({tag_of(starts)}), and this is {given.__name__} "
+                f"({tag_of(given)}); publish what is no start with `world.publish(event, on=PARTICIPANT)`"
+            )
         return await self._publish(event, definition.start.topic, definition.key)
 
     async def publish(self, event: Event, *, on: Participant) -> str:
@@ -225,10 +237,12 @@ class World:
             await self.work()
 
     def instance(self, saga: str, key: str) -> Instance:
-        """The run of a business key. Raises KeyError when there is none."""
+        """The run of a business key. Raises KeyError when there is none, with what became of its start."""
         found = self.store.instance(saga, key)
         if found is None:
-            raise KeyError(f"no instance of saga {saga!r} for {key!r}")
+            letters = [letter for letter in self.store.dead_letters(_LETTERS_TOLD_MAX) if letter.key in ("", key)]
+            refused = "".join(f"; dead letter from {letter.topic!r}: {letter.reason}" for letter in letters)
+            raise KeyError(f"no instance of saga {saga!r} for {key!r}{refused}")
         return found
 
 

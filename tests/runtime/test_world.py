@@ -1,13 +1,17 @@
 """The whole system in one process: what it does when processes die, the broker goes away and strange messages come."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from sagas.broker.memory import MemoryBroker
 from sagas.core.effects import Fire, Reply, Start
+from sagas.errors import SagaError
 from sagas.ports import Outgoing
 from sagas.runtime.verification import decided_again
 from sagas.testing.world import World
+from services.contracts import PaymentProcessed
 from services.orders.saga import order_saga
 from tests.runtime import trips
 from tests.runtime.shop import Header, a_shop, an_order, effects, foreign, order, rows
@@ -212,3 +216,32 @@ async def test_every_effect_of_an_order_that_turned_back_is_undone_or_was_refuse
             "pay": "undone",
             "ship": "refused",
         }
+
+
+async def test_a_start_that_would_begin_nothing_is_refused_where_it_is_published() -> None:
+    async with a_shop() as shop:
+        with pytest.raises(SagaError, match=r"no saga 'ordr' in this world; it has order"):
+            await shop.publish_start("ordr", an_order("o-1"))
+        with pytest.raises(
+            SagaError, match=r"saga 'order' is started by OrderCreated .*this is PaymentProcessed .*on="
+        ):
+            await shop.publish_start("order", PaymentProcessed(order_id="o-1", payment_id="p-1"))
+
+
+async def test_a_run_that_is_not_there_says_what_became_of_its_start() -> None:
+    async with a_shop() as shop:
+        with pytest.raises(KeyError, match=r"no instance of saga 'order' for 'o-1'\"$"):
+            order(shop, "o-1")
+        broken = msgspec.structs.replace(an_order("o-1"), total="much")
+        await shop.publish_start("order", broken)
+        await shop.work()
+        with pytest.raises(
+            KeyError, match=r"no instance of saga 'order' for 'o-1'; dead letter from 'orders': .*total"
+        ):
+            order(shop, "o-1")
+
+
+def test_a_world_that_is_given_a_saga_asks_for_its_definition() -> None:
+    given: Any = [order_saga]
+    with pytest.raises(SagaError, match=r"'order' is given as a Saga, expected its definition; add `\.definition`"):
+        World(given, {})

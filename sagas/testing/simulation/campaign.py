@@ -12,13 +12,15 @@ from multiprocessing import get_context
 import msgspec
 
 from sagas.testing.simulation.diagram import sequence
-from sagas.testing.simulation.history import Violation
+from sagas.testing.simulation.history import Appended, History, Violation
+from sagas.testing.simulation.life import BEGINS_MS
 from sagas.testing.simulation.simulation import Run, simulate
 from sagas.testing.simulation.subject import Subject, load_subject
 
 REPEATED_EVERY = 50
 SEEDS_PER_TASK = 5
 _SHOWN_MAX = 8
+_PAYLOAD_SHOWN_MAX = 400
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,8 +89,26 @@ def run_seed(subject: Subject, seed: int, tally: Tally, modes: Sequence[bool] = 
         if seed % REPEATED_EVERY == 0:
             again = simulate(subject, seed, timers=timers)
             if again.history.digest != run.history.digest:
-                run.violations.append(Violation("repeatable", "the same seed went another way the second time"))
+                run.violations.append(Violation("repeatable", parting(run.history, again.history)))
         _add_up(subject, run, tally)
+
+
+def parting(first: History, second: History) -> str:
+    """Where two runs of one seed went different ways, and what to look for."""
+    said = "the same seed went another way the second time"
+    for one, other in zip(first.appended, second.appended, strict=False):
+        if one != other:
+            at_s = (one.at_ms - BEGINS_MS) / 1000
+            said += f": at {at_s:.3f} s {one.source} published {_told(one)}, and then {_told(other)}"
+            break
+    return (
+        f"{said}; a handler or a fold that reads a clock, draws by chance or keeps something in a variable does that: "
+        "take the time from the message, and keep things in tables"
+    )
+
+
+def _told(appended: Appended) -> str:
+    return f"{appended.message.payload[:_PAYLOAD_SHOWN_MAX].decode(errors='replace')} to {appended.message.topic}"
 
 
 def _add_up(subject: Subject, run: Run, tally: Tally) -> None:
