@@ -19,9 +19,9 @@ from sagas.core.drafts import TIMEOUT_MS_MAX
 from sagas.core.effects import ClearTimer
 from sagas.core.fanout import begin_items, outcome, refusal_of, undo_items
 from sagas.core.instance import COMPENSATED, COMPLETED, ENDS, REJECTED, STUCK, StepRecord, leaf_of
-from sagas.core.messages import Event, Rejection, tag_of
+from sagas.core.messages import Event, tag_of
 from sagas.core.outcomes import ABSENT, LIST_REFUSED, NO, OVER, WAY_FAILED, YES
-from sagas.core.passing import known_word, next_way_has_begun, way_has_failed
+from sagas.core.passing import behind, known_word, next_way_has_begun, undone_word, way_has_failed
 from sagas.core.reading import because, read_signal
 from sagas.core.turn import (
     DEADLINE_TIMER,
@@ -45,8 +45,15 @@ def enter(turn: Turn) -> None:
         return
     if state == STUCK:
         return  # what is beside it stands still
-    here = turn.places
     before = turn.definition.lanes.get(turn.moves[-1].source, ())
+    if turn.moves[-1].source == STUCK:
+        while trigger := behind(turn):
+            turn.move(trigger)
+            _leave(turn, turn.places)
+        if turn.instance.state in ENDS:
+            enter(turn)
+            return
+    here = turn.places
     _leave(turn, here)
     for place in here:
         # An earlier one's entry may have moved the run on; what is still to be entered then is what is left of these.
@@ -152,8 +159,7 @@ def _enter_undoing(turn: Turn, spec: StepSpec, phase: Phase) -> None:
         return
     # A late success sent the run back down the line, or the way back leads through a branch that was not
     # taken: what is undone, was refused or never sent is passed over.
-    done = next(r for r in spec.undo.replies.values() if not issubclass(r, Rejection))
-    turn.move(f"{spec.name}.{done.__name__}")
+    turn.move(f"{spec.name}.{undone_word(spec)}")
     enter(turn)
 
 

@@ -284,6 +284,13 @@ def held_beside_a_branch_by_refusal() -> Definition:
     return m.close((x & a.on(m.reply("a", "Refused"), c)) >> d)
 
 
+def held_beside_a_refusal_and_a_line() -> Definition:
+    m = Maker()
+    a, x = m.step("a", unknown="ask", has_undo=False), m.step("x", unknown="hold", has_undo=False)
+    b, c = m.steps("bc")
+    return m.close(a & x & (b >> c))
+
+
 def retriable_beside_a_delay() -> Definition:
     m = Maker(deadline=60)
     a, b, r = m.step("a"), m.step("b", unknown="ask"), m.step("r", kind="retriable")
@@ -334,6 +341,7 @@ COURSES: Mapping[str, Callable[[], Definition]] = {
         held_beside_ways_with_a_wait,
         held_before_a_way_that_waits,
         held_beside_a_branch_by_refusal,
+        held_beside_a_refusal_and_a_line,
         retriable_beside_a_delay,
         retriable_beside_a_wait,
         pivot_in_a_way,

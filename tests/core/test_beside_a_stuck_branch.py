@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sagas import Flow
 from sagas.testing import Scenario
-from tests.core.courses import Agreed, Begun, Data, Maker
+from tests.core.courses import Agreed, Begun, Data, Denied, Maker
 
 
 def stuck_over_a() -> tuple[Maker, "Scenario[Data]"]:
@@ -155,3 +155,74 @@ def test_a_way_whose_wait_a_person_ended_is_not_waited_for_again() -> None:
     assert (story.state, story.instance.reason) == ("x.pending|c.pending", "")
     say(maker, story, "x.Done", "c.Done", "d.Done")
     assert story.state == "completed"
+
+
+def held_at_h(course: Callable[[Maker, Flow[Data]], Flow[Data]], *before: str) -> tuple[Maker, "Scenario[Data]"]:
+    """A run of this course that is stuck over `h`, once these answers were read; `h` is given to the course."""
+    maker = Maker()
+    maker.saga.flow(course(maker, maker.step("h", unknown="hold")))
+    story = Scenario(maker.saga).start_event(Begun(k="k-1"))
+    say(maker, story, *before)
+    story.fires("h", kind="timeout")
+    assert story.state == "stuck"
+    return maker, story
+
+
+def refused_beside_two(m: Maker, h: Flow[Data]) -> Flow[Data]:
+    a, b, c = m.steps("abc")
+    return a & h & (b >> c)
+
+
+def test_a_refusal_that_was_kept_turns_each_branch_back_from_where_it_had_come_to() -> None:
+    maker, story = held_at_h(refused_beside_two, "b.Done")
+    say(maker, story, "a.Refused", "c.Done")
+    story.operate("retry")
+    assert story.state == "h.undoing|c.undoing", "not b before c"
+    say(maker, story, "c.Undone")
+    assert story.state == "h.undoing|b.undoing"
+    say(maker, story, "h.Undone", "b.Undone")
+    assert story.state == "compensated"
+
+
+def test_a_step_that_was_under_way_beside_a_refusal_is_undone_before_what_it_follows() -> None:
+    maker, story = held_at_h(refused_beside_two, "b.Done")
+    say(maker, story, "a.Refused")
+    story.operate("retry")
+    assert story.state == "h.undoing|c.undoing", "c was asked, and nobody knows what came of it"
+
+
+def test_a_signal_that_was_kept_turns_each_branch_back_from_where_it_had_come_to() -> None:
+    def course(m: Maker, h: Flow[Data]) -> Flow[Data]:
+        b, c = m.steps("bc")
+        return m.wait(absence="refusal") & h & (b >> c)
+
+    _, story = held_at_h(course, "b.Done")
+    story.signal(Denied(k="k-1"))
+    story.operate("retry")
+    assert story.state == "h.undoing|c.undoing"
+
+
+def test_a_way_that_fails_by_a_kept_refusal_is_left_from_where_each_of_its_branches_had_come_to() -> None:
+    def course(m: Maker, h: Flow[Data]) -> Flow[Data]:
+        a, b, c, d = m.steps("abcd")
+        return h & (a & (b >> c) | d)
+
+    maker, story = held_at_h(course, "b.Done")
+    say(maker, story, "a.Refused", "c.Done")
+    story.operate("retry")
+    assert story.state == "h.pending|c.reverting"
+    say(maker, story, "c.Undone", "b.Undone")
+    assert story.state == "h.pending|d.pending"
+
+
+def test_a_way_that_had_failed_in_two_branches_is_undone_from_the_last_step_of_each() -> None:
+    def course(m: Maker, h: Flow[Data]) -> Flow[Data]:
+        a, b, c, d = m.steps("abcd")
+        return h & (a & (b >> c) | d)
+
+    maker, story = held_at_h(course, "b.Done", "a.Done", "c.Refused")
+    assert story.instance.stuck_from == "h.pending|a.reverting|b.reverting"
+    story.operate("retry")
+    assert story.state == "h.pending|a.reverting|b.reverting"
+    say(maker, story, "a.Undone", "b.Undone")
+    assert story.state == "h.pending|d.pending"

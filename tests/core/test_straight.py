@@ -61,6 +61,7 @@ NEVER_GONE: dict[str, set[tuple[str, str]]] = {
     "held_beside_ways_with_a_wait": {("c.undoing", "c.undone")},
     "held_before_a_way_that_waits": {("c.pending", "c.done"), ("c.pending", "c.other")},
     "held_beside_a_branch_by_refusal": {("c.undoing", "c.undone")},
+    "held_beside_a_refusal_and_a_line": {("b.pending", "b.refused")},
     "pivot_in_a_way": {("c.pending", "c.done"), ("c.pending", "c.other")},
 }
 """Before or behind them there is always a step that was refused or left out, and the rules pass over that."""
