@@ -52,6 +52,7 @@ def problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instanc
         found[text] = Problem(text=text, remedy="give each a name of its own in renames")
     for record in instance.steps:
         found.update((problem.text, problem) for problem in _step_problems(old, new, renames, record))
+    found.update((text, Problem(text=text)) for text in _list_problems(old, new, renames, instance))
     found.update((text, Problem(text=text)) for text in _wait_problems(old, new, renames, instance))
     found.update((text, Problem(text=text)) for text in _asked_problems(old, new, renames, instance))
     if not found:
@@ -130,6 +131,14 @@ def _step_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], r
     if was.undo is not None and step.undo is not None:
         for text in missing_replies(was.undo_replies, step.undo_replies):
             yield Problem(text=f"step {name!r}, its undo: {text}")
+
+
+def _list_problems(old: SagaShape, new: SagaShape, renames: Mapping[str, str], instance: Instance) -> Iterable[str]:
+    """Why a list that had no items, of which the ledger says nothing, would stand for what was never done."""
+    for leaf, _ in instance.marks:
+        was, now = old.step(leaf), new.step(renames.get(leaf, leaf))
+        if was is not None and now is not None and not instance.records_of(leaf) and now.item is None:
+            yield from (f"step {now.name!r} {text}" for text in _item_problems(was, now))
 
 
 def _item_problems(was: StepShape, step: StepShape) -> Iterable[str]:

@@ -413,6 +413,17 @@ def test_a_step_that_was_done_for_each_item_and_is_done_once_now_strands_the_run
     assert "step 'pack' was done for each item and is done once now" in [p.text for p in found]
 
 
+def test_a_list_that_had_no_items_does_not_stand_for_a_step_that_is_done_once_now() -> None:
+    new = newer(lambda make: make.table("pack") >> make.table())
+    found = problems(shape_of(SAGAS["first"].definition), shape_of(new), {}, story_of("first").instance)
+    assert [p.text for p in found] == ["step 'pack' was done for each item and is done once now"]
+
+
+def test_a_list_that_had_no_items_and_is_gone_is_in_nobodys_way() -> None:
+    new = newer(lambda make: make.table())
+    assert problems(shape_of(SAGAS["first"].definition), shape_of(new), {}, story_of("first").instance) == []
+
+
 def test_the_items_of_a_step_that_is_called_otherwise_now_keep_the_name_they_went_out_under() -> None:
     maker = Maker(version=2, renames={"pack": "box"})
     step = maker.pack(name="box")
