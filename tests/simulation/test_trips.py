@@ -10,7 +10,7 @@ from sagas.testing.simulation.campaign import Tally, run_seed
 from sagas.testing.simulation.faults import Faults
 from sagas.testing.simulation.sweep import sweep_story
 from tests.simulation.trips import TRIPS
-from tests.simulation.ways import WAITS, WAYS
+from tests.simulation.ways import AGAIN, HELD, KEPT, LISTS, WAITS, WAYS
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_a_signal_that_never_comes_is_told_by_a_timer_and_without_timers_it_alwa
     assert set(without.states) & {"completed"}
 
 
-@pytest.mark.parametrize("subject", [WAYS, WAITS], ids=["a way that leaves nothing", "two waits on one topic"])
+@pytest.mark.parametrize("subject", [WAYS, WAITS, AGAIN, KEPT, LISTS, HELD], ids=lambda subject: subject.name)
 def test_a_legal_saga_is_not_accused(subject: Subject) -> None:
     # Without the second signal nothing ends without timers.
     violations = [v for seed in range(12) for v in simulate(subject, seed, timers=True).violations]

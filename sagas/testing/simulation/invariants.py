@@ -13,6 +13,7 @@ from sagas.core.effects import Fire, Signal
 from sagas.core.ids import answer_id, derived_id
 from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, Instance, leaf_of
 from sagas.core.messages import Event, InProgress, Rejection, Undeliverable, tag_of
+from sagas.core.outcomes import LIST_REFUSED
 from sagas.core.retreat import relation
 from sagas.testing.simulation.evidence import Evidence
 from sagas.testing.simulation.history import Effect, Violation
@@ -164,6 +165,7 @@ def who_was_promised_completes(evidence: Evidence) -> Iterator[Violation]:
         if (
             not (ran_out or _came_too_late(evidence, instance))
             and not _was_refused(evidence, instance)
+            and not any(word == LIST_REFUSED for _, word in instance.marks)
             and not _failed(evidence, instance)
             and not any(isinstance(m, Signal) and _says_no(evidence, instance, m) for m in inputs)
         ):
@@ -256,12 +258,14 @@ def replaying_gives_the_same(evidence: Evidence) -> Iterator[Violation]:
 def _contradictions(evidence: Evidence, instance: Instance) -> Iterator[str]:
     table = evidence.definition_of(instance).table
     state: Instance | None = None
-    seen: set[str] = set()
+    seen, was_stuck = set[str](), False
     for number, (row, _, before, after) in enumerate(evidence.replayed(instance), 1):
         state = after
         if row.revision != number:
             yield f"entry {number} has the revision {row.revision}"
-        if row.message_id and row.message_id in seen:
+        was_stuck = was_stuck or (after is not None and after.is_stuck)
+        # What a freed run asks for again may be answered again, under the one id that the answer has.
+        if row.message_id and row.message_id in seen and not was_stuck:
             yield f"message {row.message_id} is entered twice"
         seen.add(row.message_id)
         if before is not None and row.path and row.path[0] != before.state:

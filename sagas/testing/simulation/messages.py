@@ -6,6 +6,7 @@ import msgspec
 
 from sagas.core.envelope import Header
 from sagas.core.instance import Operation
+from sagas.core.messages import CannotUndo
 from sagas.ports import DeadLetter, ParticipantStore, Store
 from sagas.testing.simulation.evidence import Evidence
 from sagas.testing.simulation.history import Violation, row_key
@@ -141,6 +142,7 @@ def _unread_by_orchestrator(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _unread_by_participants(evidence: Evidence) -> Iterator[Violation]:
+    unable = _undos_that_cannot_be(evidence)
     for name, store in evidence.stores.items():
         commands = f"{name}-commands"
         with store.transaction() as transaction:
@@ -149,9 +151,18 @@ def _unread_by_participants(evidence: Evidence) -> Iterator[Violation]:
                 if appended.message.topic != commands or not headers:
                     continue
                 operation: Operation = "undo" if headers[Header.OPERATION] == "undo" else "do"
-                if transaction.recall(headers[Header.INSTANCE], headers[Header.STEP], operation) is None:
+                is_known = transaction.recall(headers[Header.INSTANCE], headers[Header.STEP], operation) is not None
+                if not is_known and appended.message.id not in unable:
                     what = f"{name} never dealt with {headers[Header.STEP]} {operation}"
                     yield Violation("answered for", what, appended.message.key)
+
+
+def _undos_that_cannot_be(evidence: Evidence) -> set[str]:
+    """The ids of undos that were answered so: that is not remembered, for it may be otherwise when they come again."""
+    undos = (s.undo for d in evidence.subject.definitions for s in d.steps.values() if s.undo is not None)
+    tags = {tag for undo in undos for tag, reply in undo.replies.items() if issubclass(reply, CannotUndo)}
+    answers = (row for row in evidence.history.committed.values() if row.event_type in tags)
+    return {row.headers[Header.COMMAND] for row in answers if Header.COMMAND in row.headers}
 
 
 MESSAGE_CHECKS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from sagas.core.effects import Fire
+from sagas.core.effects import Fire, Signal
 from sagas.core.instance import Instance
 from sagas.core.renaming import marks_of
 from sagas.ports import JournalRow
@@ -47,11 +47,25 @@ def _ended_by(evidence: Evidence, kind: str, phase: str) -> Iterator[tuple[Insta
 
 
 def _signalled_ms(evidence: Evidence, instance: Instance, leaf: str) -> int | None:
-    """When a signal for this wait first came, None when none ever did."""
+    """When a signal for this wait first came, None when none ever did. What ended another wait was for that one."""
     wait = evidence.definition_of(instance).waits[leaf]
-    there = evidence.first_there
+    there, taken = evidence.first_there, dict(_taken(evidence, instance))
     ids = (i for tag in wait.signals for i in evidence.signals.get((wait.topic, tag, instance.key), ()))
-    return min((there[i].at_ms for i in ids if i in there), default=None)
+    return min((there[i].at_ms for i in ids if i in there and taken.get(i, leaf) == leaf), default=None)
+
+
+def _taken(evidence: Evidence, instance: Instance) -> Iterator[tuple[str, str]]:
+    """(message's id, wait) for each signal that a wait has taken, or that was kept for one."""
+    waits = evidence.definition_of(instance).waits.values()
+    for row, message, before, after in evidence.replayed(instance):
+        if not isinstance(message, Signal) or row.verdict != "advance" or before is None or after is None:
+            continue
+        fresh = _signalled(after) - _signalled(before)
+        yield from ((row.message_id, w.name) for w in waits if w.name in fresh and message.event_type in w.signals)
+
+
+def _signalled(instance: Instance) -> set[str]:
+    return {leaf for leaf, _ in instance.marks} | {signal[0] for signal in instance.signals}
 
 
 WAIT_CHECKS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
