@@ -18,7 +18,7 @@ from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.rows import PARKED_MS_MAX
 from sagas.store.database import Database
 from sagas.store.sqlite import SqliteStore
-from tests.runtime.test_parking import (
+from tests.runtime.packing import (
     BANK,
     BOX,
     DESK,
@@ -28,12 +28,13 @@ from tests.runtime.test_parking import (
     OrderAsked,
     Pack,
     Paid,
-    Unpack,
     Unpacked,
     a_saga,
     an_answer,
     an_event,
+    ordered,
     packed,
+    packing,
 )
 
 
@@ -76,11 +77,7 @@ def timers_of(store: SqliteStore, run: Instance) -> list[TimerRow]:
 
 def a_paying_saga(version: int = 1, payments: int = 3, step: str = "pack") -> Definition:
     """Waits for so many payments, and packs."""
-    saga: Saga[Order] = Saga("order", Order, version=version, key="order_id")
-
-    @saga.start(on=DESK)
-    def begin(event: OrderAsked) -> Order:
-        return Order(event.order_id)
+    saga = ordered(version)
 
     def paid(order: Order, signal: Paid) -> Order:
         return order
@@ -115,22 +112,8 @@ def fail_on(run: Instance, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_timer_that_another_of_its_run_has_replaced_does_not_take_the_new_one_away(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saga: Saga[Order] = Saga("order", Order, version=1, key="order_id", deadline=59)
-
-    @saga.start(on=DESK)
-    def begin(event: OrderAsked) -> Order:
-        return Order(event.order_id)
-
-    @saga.step(to=BOX, timeout=60, unknown="undo")
-    def pack(order: Order) -> Pack:
-        return Pack(order_id=order.order_id)
-
-    @pack.undo
-    def _(order: Order) -> Unpack:
-        return Unpack(order_id=order.order_id)
-
-    pack.reply(unchanged)
-    saga.flow(pack)
+    saga = ordered(deadline=59)
+    saga.flow(packing(saga))
     node = Orchestrator([saga.definition], store)
     node.process([an_event(DESK, an_order("o-1")), an_event(DESK, an_order("bad"))], NOW_MS)
     fail_on(run_of(store, "bad"), Fire, monkeypatch)

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from sagas import Command, Event, Saga, unchanged
+from sagas import Command, Event, unchanged
 from sagas.core.definition import Definition
 from sagas.core.envelope import Header, encode_message
 from sagas.core.ids import answer_id, derived_id
@@ -16,7 +16,7 @@ from sagas.runtime.admission import admit
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.store.letter_file import requeued
 from sagas.store.sqlite import SqliteStore
-from tests.runtime.test_parking import ASKED, BOX, DESK, NOW_MS, Order, OrderAsked, an_event, run_of
+from tests.runtime.packing import ASKED, BOX, DESK, NOW_MS, Order, an_event, ordered, run_of
 from tests.runtime.test_republished import delivered
 
 _offsets = count()
@@ -42,18 +42,8 @@ class OldWeigh(Command[OldWeighed], tag="weigh"):
     order_id: str
 
 
-def _begun(version: int) -> Saga[Order]:
-    saga: Saga[Order] = Saga("order", Order, version=version, key="order_id")
-
-    @saga.start(on=DESK)
-    def begin(event: OrderAsked) -> Order:
-        return Order(event.order_id)
-
-    return saga
-
-
 def new_release() -> Definition:
-    saga = _begun(2)
+    saga = ordered(2)
 
     @saga.pivot(to=BOX, timeout=60, unknown="ask")
     def pack(order: Order) -> Weigh:
@@ -65,7 +55,7 @@ def new_release() -> Definition:
 
 
 def old_release() -> Definition:
-    saga = _begun(1)
+    saga = ordered(1)
 
     @saga.pivot(to=BOX, timeout=60, unknown="ask")
     def pack(order: Order) -> OldWeigh:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from sagas import Saga, unchanged
 from sagas.core.definition import Definition
 from sagas.core.envelope import Header
 from sagas.ports import DeadLetter, Incoming, OutboxRow
@@ -16,10 +15,9 @@ from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.rows import PARKED_MS_MAX
 from sagas.store.letter_file import LetterFile, requeued
 from sagas.store.sqlite import SqliteStore
-from tests.runtime.test_parking import (
+from tests.runtime.packing import (
     ASKED,
     BANK,
-    BOX,
     DESK,
     GIVEN,
     NOW_MS,
@@ -27,11 +25,11 @@ from tests.runtime.test_parking import (
     GiftAsked,
     Order,
     OrderAsked,
-    Pack,
     Paid,
-    Unpack,
     a_saga,
     an_event,
+    ordered,
+    packing,
     run_of,
 )
 
@@ -46,11 +44,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 def paid_in_halves() -> Definition:
-    saga: Saga[Order] = Saga("order", Order, version=1, key="order_id")
-
-    @saga.start(on=DESK)
-    def begin(event: OrderAsked) -> Order:
-        return Order(event.order_id)
+    saga = ordered()
 
     @saga.wait(on=BANK, timeout=3600, absence="refusal")
     def first_half(order: Order, signal: Paid) -> Order:
@@ -60,16 +54,7 @@ def paid_in_halves() -> Definition:
     def second_half(order: Order, signal: Paid) -> Order:
         return order
 
-    @saga.step(to=BOX, timeout=60, unknown="undo")
-    def pack(order: Order) -> Pack:
-        return Pack(order_id=order.order_id)
-
-    @pack.undo
-    def _(order: Order) -> Unpack:
-        return Unpack(order_id=order.order_id)
-
-    pack.reply(unchanged)
-    saga.flow(first_half >> second_half >> pack)
+    saga.flow(first_half >> second_half >> packing(saga))
     return saga.definition
 
 

@@ -4,17 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from sagas import Command, Event, Saga, unchanged
+from sagas import Command, Event, unchanged
 from sagas.core.definition import Definition
 from sagas.runtime.admission import admit
 from sagas.runtime.deciding import ELSEWHERE_MS
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.rows import PARKED_MS_MAX
 from sagas.store.sqlite import SqliteStore
-from tests.runtime.test_parking import (
+from tests.runtime.packing import (
     ASKED,
     BANK,
-    BOX,
     DESK,
     HOUR_MS,
     NOW_MS,
@@ -22,12 +21,12 @@ from tests.runtime.test_parking import (
     GiftAsked,
     Order,
     OrderAsked,
-    Pack,
     Paid,
-    Unpack,
     a_saga,
     an_event,
+    ordered,
     packed,
+    packing,
     run_of,
 )
 
@@ -42,27 +41,14 @@ class Bill(Command[Billed], tag="bill"):
 
 def without_wait(version: int) -> Definition:
     """Sends a bill instead of waiting for a payment, so it reads the same topic."""
-    saga: Saga[Order] = Saga("order", Order, version=version, key="order_id")
-
-    @saga.start(on=DESK)
-    def begin(event: OrderAsked) -> Order:
-        return Order(event.order_id)
-
-    @saga.step(to=BOX, timeout=60, unknown="undo")
-    def pack(order: Order) -> Pack:
-        return Pack(order_id=order.order_id)
-
-    @pack.undo
-    def _(order: Order) -> Unpack:
-        return Unpack(order_id=order.order_id)
+    saga = ordered(version)
 
     @saga.step(to=BANK, timeout=60, unknown="undo", leaves_nothing=True)
     def bill(order: Order) -> Bill:
         return Bill(order_id=order.order_id)
 
-    for step in (pack, bill):
-        step.reply(unchanged)
-    saga.flow(pack >> bill)
+    bill.reply(unchanged)
+    saga.flow(packing(saga) >> bill)
     return saga.definition
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from sagas import Command, Event, Participant, Saga, unchanged
+from sagas import Event, Participant, Saga, unchanged
 from sagas.core.envelope import Header, encode_message
 from sagas.core.ids import derived_id, instance_id
 from sagas.ports import Incoming, Sql
@@ -14,28 +14,9 @@ from sagas.runtime.participant import Service
 from sagas.store.participant import SqliteParticipantStore
 from sagas.testing.simulation import Subject
 from sagas.testing.world import World
+from tests.runtime.trips import HOTEL, BookRoom, FreeRoom, RoomBooked, RoomFreed, TripAsked
 
-HOTEL, GARAGE = Participant("hotel", key="trip_id"), Participant("garage", key="trip_id")
-
-
-class TripAsked(Event, tag="trip.asked"):
-    trip_id: str
-
-
-class RoomBooked(Event, tag="room.booked"):
-    trip_id: str
-
-
-class RoomFreed(Event, tag="room.freed"):
-    trip_id: str
-
-
-class BookRoom(Command[RoomBooked], tag="room.book"):
-    trip_id: str
-
-
-class FreeRoom(Command[RoomFreed], tag="room.free"):
-    trip_id: str
+GARAGE = Participant("garage", key="trip_id")
 
 
 class Trip(msgspec.Struct, frozen=True):
