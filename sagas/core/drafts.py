@@ -154,7 +154,7 @@ def check_fold(draft: StepDraft, fold: Callable[..., Any], namespace: Mapping[st
     where = where_of(fold)
     if draft.fold is not None:
         raise draft.refuse("it has two folds for its replies", "keep one", where)
-    parameters = list(_signature(draft, fold, namespace).parameters.values())
+    parameters = list(signature_of(draft, fold, namespace).parameters.values())
     is_open = bool(parameters) and parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL
     if len(parameters) != len(draft.seen) + 1 and not is_open:
         raise draft.refuse(
@@ -221,7 +221,7 @@ def _command_of(
     draft: StepDraft, build: Callable[..., Command[Event]], namespace: Mapping[str, object]
 ) -> type[Command[Any]]:
     where = where_of(build)
-    signature = _signature(draft, build, namespace)
+    signature = signature_of(draft, build, namespace)
     if inspect.iscoroutinefunction(build):
         raise draft.refuse("its function is async, and nobody would await it", "write it without `async`", where)
     if len(signature.parameters) != len(draft.seen):
@@ -256,7 +256,8 @@ def _is_command_type(annotation: object) -> TypeGuard[type[Command[Any]]]:
     return isinstance(annotation, type) and issubclass(annotation, Command)
 
 
-def _signature(draft: StepDraft, function: Callable[..., object], namespace: Mapping[str, object]) -> inspect.Signature:
+def signature_of(draft: Draft, function: Callable[..., object], namespace: Mapping[str, object]) -> inspect.Signature:
+    """The same of a function of `draft`. Raises DefinitionError for an annotation that cannot be read."""
     try:
         return resolve(function, namespace)
     except NameError as error:

@@ -1,12 +1,11 @@
 """Waits, delays and decisions while they are being written: what their functions say, and what is refused at once."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from sagas.core.definition import Absence
-from sagas.core.drafts import TIMEOUT_MS_MAX, UNRESOLVED, Draft, check_name, resolve, where_of
+from sagas.core.drafts import TIMEOUT_MS_MAX, Draft, check_name, signature_of, where_of
 from sagas.core.messages import Event, Rejection
 from sagas.core.purity import constant, impurity
 from sagas.core.wellformed import message_problem
@@ -59,7 +58,7 @@ def check_wait(draft: WaitDraft, key: str, namespace: Mapping[str, object]) -> N
         )
     if not 0 < draft.timeout_ms <= TIMEOUT_MS_MAX:
         raise draft.refuse(f"timeout of {draft.timeout_ms} ms is out of range", "give seconds between 0.001 and a year")
-    parameters = list(_signature(draft, draft.fold, namespace).parameters.values())
+    parameters = list(signature_of(draft, draft.fold, namespace).parameters.values())
     members: tuple[Any, ...] = ()
     if len(parameters) == 2:
         members = get_args(parameters[1].annotation) or (parameters[1].annotation,)
@@ -81,7 +80,7 @@ def check_wait(draft: WaitDraft, key: str, namespace: Mapping[str, object]) -> N
 def check_delay(draft: DelayDraft, namespace: Mapping[str, object]) -> None:
     """Refuse a delay whose function says something else than how long."""
     check_name(draft)
-    signature = _signature(draft, draft.seconds, namespace)
+    signature = signature_of(draft, draft.seconds, namespace)
     if len(signature.parameters) != 1 or signature.return_annotation not in (int, float):
         raise draft.refuse("its function does not say how long", "write `def pause(data: D) -> float:` in seconds")
     _refuse_impure(draft, draft.seconds, "how long it takes")
@@ -90,7 +89,7 @@ def check_delay(draft: DelayDraft, namespace: Mapping[str, object]) -> None:
 def check_choice(draft: ChoiceDraft, namespace: Mapping[str, object]) -> None:
     """Refuse a predicate that does not depend on the saga's data alone."""
     check_name(draft)
-    signature = _signature(draft, draft.test, namespace)
+    signature = signature_of(draft, draft.test, namespace)
     if len(signature.parameters) != 1 or signature.return_annotation is not bool:
         raise draft.refuse("its function is no predicate", "write `def is_abroad(data: D) -> bool:`")
     _refuse_impure(draft, draft.test, "the decision")
@@ -108,13 +107,6 @@ def _refuse_impure(draft: Draft, function: Callable[..., object], what: str) -> 
             f"{found}: {what} must follow from the saga's data alone, or deciding again decides otherwise",
             "fold what it needs into the data first",
         )
-
-
-def _signature(draft: Draft, function: Callable[..., object], namespace: Mapping[str, object]) -> inspect.Signature:
-    try:
-        return resolve(function, namespace)
-    except NameError as error:
-        raise draft.refuse(f"an annotation cannot be read: {error}", UNRESOLVED, where_of(function)) from None
 
 
 def plain_name(function: Callable[..., object], saga: str) -> str:

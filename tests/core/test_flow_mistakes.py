@@ -373,6 +373,17 @@ def numbered(saga: Saga[Paper], name: str) -> Step[Paper, Done | Refused]:
     return saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)(build)
 
 
+def stamping(saga: Saga[Paper], name: str) -> Step[Paper, Done | Refused]:
+    """One whose fold sets the stamp."""
+    step = numbered(saga, name)
+
+    @step.reply
+    def _(paper: Paper, reply: Done | Refused) -> Paper:
+        return msgspec.structs.replace(paper, stamp=2)
+
+    return step
+
+
 def folds_of_two_branches_into_one_field() -> None:
     saga = papers()
     a, b = numbered(saga, "a"), numbered(saga, "b")
@@ -429,12 +440,7 @@ def command_that_reads_what_another_branch_sets_later() -> None:
     def a(paper: Paper) -> Do:
         return Do(thing_id=f"{paper.thing_id}{paper.stamp}")
 
-    b = numbered(saga, "b")
-
-    @b.reply
-    def _(paper: Paper, reply: Done | Refused) -> Paper:
-        return msgspec.structs.replace(paper, stamp=2)
-
+    b = stamping(saga, "b")
     a.reply(unchanged)
     saga.flow(a >> b)
 
@@ -445,11 +451,7 @@ def command_that_reads_what_only_the_other_branch_of_a_decision_sets() -> None:
     def is_long(paper: Paper) -> bool:
         return len(paper.thing_id) > 3
 
-    first = numbered(saga, "first")
-
-    @first.reply
-    def _(paper: Paper, reply: Done | Refused) -> Paper:
-        return msgspec.structs.replace(paper, stamp=2)
+    first = stamping(saga, "first")
 
     @saga.step(to=A, timeout=1, unknown="undo", leaves_nothing=True)
     def second(paper: Paper) -> Do:
@@ -470,12 +472,7 @@ def command_that_reads_what_is_given_and_the_branch_beside_it_writes() -> None:
     def a(paper: Paper) -> Do:
         return Do(thing_id=f"{paper.thing_id}{paper.stamp}")
 
-    b = numbered(saga, "b")
-
-    @b.reply
-    def _(paper: Paper, reply: Done | Refused) -> Paper:
-        return msgspec.structs.replace(paper, stamp=2)
-
+    b = stamping(saga, "b")
     a.reply(unchanged)
     saga.flow(a & b)
 
@@ -487,12 +484,7 @@ def command_that_reads_what_the_branch_beside_it_sets() -> None:
     def a(paper: Paper) -> Do:
         return Do(thing_id=f"{paper.thing_id}{paper.stamp}")
 
-    b = numbered(saga, "b")
-
-    @b.reply
-    def _(paper: Paper, reply: Done | Refused) -> Paper:
-        return msgspec.structs.replace(paper, stamp=2)
-
+    b = stamping(saga, "b")
     a.reply(unchanged)
     saga.flow(a & b)
 
