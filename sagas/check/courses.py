@@ -1,11 +1,8 @@
 """What a course asks for: which steps come after which, and which a completed run has to have done."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 
 from sagas.core.course import Both, Course, Fork, Leaf, Then, Ways
-
-Later = Mapping[str, Set[str]]
-"""Step → the steps that may only stand while it does."""
 
 
 def later(course: Course) -> dict[str, set[str]]:

@@ -1,7 +1,7 @@
 """Sagas that differ in one thing: made from plans, so that a table of versions stays readable."""
 
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -143,8 +143,3 @@ def _builder(name: str, command: type[Command[Any]], data: type[Data]) -> Callab
     build.__name__ = name
     build.__annotations__ = {"run": data, "return": command}
     return build
-
-
-def replies_of(definition: Definition, step: str) -> Sequence[type[Event]]:
-    """The replies of a step: those of its do."""
-    return list(definition.steps[step].replies.values())

@@ -13,7 +13,6 @@ from tests.simulation.trips import TRIPS
 
 WORKER = "sagas.runtime.worker:Worker"
 RELAY = "sagas.runtime.relay:Relay"
-INTAKE = "sagas.runtime.intake:Intake"
 BATCH = "sagas.runtime.batch:Batch"
 ORCHESTRATOR = "sagas.runtime.orchestrator:Orchestrator"
 STORED = "sagas.store.transaction:SqliteTransaction"
