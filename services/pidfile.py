@@ -19,9 +19,15 @@ STOP_S_MAX = 12.0
 
 _LOCK_S_MAX = 1.0
 
+_NUMBER = "{:>15}\n"
+"""Always as long, so that there is room for it before the process is made: without its number nobody could end it."""
+
 
 def hold(path: Path) -> int | None:
-    """Lock the pid file and empty it: the descriptor to hand to the process, None while another lives."""
+    """Lock the pid file and empty it: the descriptor to hand to the process, None while another lives.
+
+    Raises OSError where the pid could not be written either, as on a full disk.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     until = time.monotonic() + _LOCK_S_MAX
     while True:
@@ -34,13 +40,18 @@ def hold(path: Path) -> int | None:
                 continue
             os.close(descriptor)
             return None
-        os.ftruncate(descriptor, 0)
+        try:
+            os.pwrite(descriptor, b" " * len(_NUMBER.format(0)), 0)
+            os.ftruncate(descriptor, len(_NUMBER.format(0)))
+        except OSError:
+            os.close(descriptor)
+            raise
         return descriptor
 
 
 def note(descriptor: int, pid: int) -> None:
     """Write the pid of the process that was given the descriptor."""
-    os.pwrite(descriptor, f"{pid}\n".encode(), 0)
+    os.pwrite(descriptor, _NUMBER.format(pid).encode(), 0)
 
 
 def holder(path: Path) -> int | None:

@@ -191,7 +191,7 @@ class Child:
         return ProcessError(f"{self.name} {what}; {path} says:\n{said or '(nothing)'}")
 
     def revive(self) -> bool:
-        """Start it again if it has ended and has waited long enough; whether it was."""
+        """Start it again if it has ended and has waited long enough; whether it was. Raises ProcessError, OSError."""
         if not self.has_ended():
             return False
         if time.monotonic() - self._started_s > HEALTHY_S:
@@ -199,6 +199,7 @@ class Child:
         if time.monotonic() < self._started_s + self._backoff_s:
             return False
         self._backoff_s = min(max(self._backoff_s * 2, BACKOFF_S_FIRST), BACKOFF_S_MAX)
+        self._started_s = time.monotonic()  # should it not start, it is to wait as well
         self.start()
         return True
 
@@ -242,8 +243,16 @@ class Fleet:
                 raise child.failure()
 
     def revive(self) -> list[str]:
-        """Start again what has ended; the names."""
-        return [child.name for child in self._children if child.revive()]
+        """Start again what has ended; what to say of each. What cannot be started now is tried again later."""
+        told: list[str] = []
+        for child in self._children:
+            try:
+                if child.revive():
+                    told.append(f"{child.name} had ended and was started again")
+            except (ProcessError, OSError) as error:
+                # A disk that is full, say: the others go on, and when there is room so does this one.
+                told.append(f"{child.name} has ended and cannot be started now: {error}")
+        return told
 
     def stop(self) -> list[str]:
         """Stop all, the broker last, so that what is under way can be drained; those that had to be killed."""

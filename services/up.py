@@ -103,8 +103,8 @@ def supervise(folder: Path) -> int:
         _say("ready")
         while not told:
             time.sleep(WATCH_S)
-            for name in fleet.revive():
-                _say(f"{time.strftime('%H:%M:%S')} {name} had ended and was started again")
+            for line in fleet.revive():
+                _note(f"{time.strftime('%H:%M:%S')} {line}")
     return 0
 
 
@@ -135,6 +135,14 @@ def _introduction(place: Place, storefront: str) -> str:
 
 def _database(place: Place) -> str:
     return "" if place.folder == Settings().data_dir else f" --db {place.settings.database('orchestrator')}"
+
+
+def _note(text: str) -> None:
+    try:
+        _say(text)
+    except OSError:
+        # Its log lies on the disk that is full: this is said once there is room, and no reason to stop everything.
+        return
 
 
 def _say(text: str) -> None:
