@@ -88,6 +88,7 @@ class Herd:
         os.kill(pid, blow)
         self.struck[blow.name] += 1
         del self._up_since[name]
+        self._started[name] = time.monotonic()  # from now on it has so long to be up again, however long it was up
         if blow is signal.SIGSTOP:
             self._stopped_until[name] = time.monotonic() + self._chance.uniform(0.05, STOPPED_S_MAX)
         return True
