@@ -2,6 +2,9 @@
 
 Both are read in the order of their primary keys and walked side by side, so that neither has to fit into memory.
 Columns that only one of them has are not compared but named: another release made that file.
+
+A virtual table, a full-text index for one, is compared by what it answers, and the tables in which it keeps that are
+left out: how its index is built depends on how many rows were committed at once.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -24,6 +27,9 @@ KIT_TABLES = frozenset(
     )
 )
 """What is in every participant's or projection's file: when things came, not what they came to."""
+
+_OWN = "SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual') ORDER BY name"
+_ROWID = "rowid"
 
 Columns = tuple[str, ...]
 
@@ -52,17 +58,16 @@ class Snapshot:
 
     def tables(self) -> dict[str, tuple[Columns, Columns]]:
         """Its own tables, each with its columns and its primary key."""
-        names = [
-            str(name)
-            for (name,) in self.database.rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
-        ]
         found: dict[str, tuple[Columns, Columns]] = {}
-        for name in names:
+        for name, kind in self.database.rows(_OWN):
             if name in KIT_TABLES or name.startswith("sqlite_"):
                 continue
-            columns = self.database.rows("SELECT name, pk FROM pragma_table_info(?)", (name,))
-            key = tuple(str(column) for column, rank in sorted(columns, key=lambda row: row[1]) if rank)
-            found[name] = (tuple(str(column) for column, _ in columns), key)
+            infos = self.database.rows("SELECT name, pk FROM pragma_table_info(?)", (name,))
+            columns = tuple(str(column) for column, _ in infos)
+            key = tuple(str(column) for column, rank in sorted(infos, key=lambda row: row[1]) if rank)
+            if kind == "virtual" and not key and _ROWID not in columns:
+                columns, key = (_ROWID, *columns), (_ROWID,)
+            found[str(name)] = columns, key
         return found
 
     def rows(self, sql: str) -> Iterator[Row]:
@@ -109,7 +114,8 @@ def count_rows(found: Snapshot) -> int:
 
 def _in_table(old: Snapshot, new: Snapshot, table: str, key: Columns, others: Columns) -> Iterator[Difference]:
     named = ", ".join(map(_quoted, (*key, *others)))
-    order = ", ".join(map(_quoted, key))
+    # As `_rank` sorts them, whatever order a column has of its own.
+    order = ", ".join(f"{_quoted(column)} COLLATE BINARY" for column in key)
     query = f"SELECT {named} FROM {_quoted(table)} ORDER BY {order}"  # noqa: S608 - names of the schema
     before, after = old.rows(query), new.rows(query)
     width = len(key)

@@ -1,5 +1,6 @@
 """What differs between two files is found and named."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,58 @@ def test_a_snapshot_does_not_see_what_is_written_meanwhile(tmp_path: Path) -> No
         with snapshot(copy) as new:
             assert list(differences(old, new)) == []
     assert len(found(path, copy)) == 3
+
+
+NOTES = [f"INSERT INTO notes (rowid, text) VALUES ({n}, 'kettle {n}')" for n in range(20)]
+BOXES = [f"INSERT INTO boxes VALUES ({n}, {n * 7 % 13}, {n * 7 % 13 + 1})" for n in range(120)]
+
+
+def a_file_of(path: Path, table: str, *transactions: Sequence[str]) -> Path:
+    """A file with one table, written to in these transactions."""
+    store = SqliteParticipantStore(path, (("001", lambda sql: sql.execute(table) and None),))
+    for statements in transactions:
+        with store.transaction() as transaction:
+            for statement in statements:
+                transaction.sql.execute(statement)
+    store.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("table", "writes"),
+    [
+        ("CREATE VIRTUAL TABLE notes USING fts5(text)", NOTES),
+        ("CREATE VIRTUAL TABLE notes USING fts5(text, content='')", NOTES),
+        ("CREATE VIRTUAL TABLE boxes USING rtree(id, low, high)", BOXES),
+    ],
+)
+def test_an_index_of_a_virtual_table_may_be_built_in_other_pieces(
+    tmp_path: Path, table: str, writes: Sequence[str]
+) -> None:
+    old = a_file_of(tmp_path / "old.db", table, writes)
+    new = a_file_of(tmp_path / "new.db", table, *[[write] for write in writes])
+    assert found(old, new) == []
+    with snapshot(old) as one:
+        assert count_rows(one) == len(writes)
+
+
+def test_a_row_of_a_virtual_table_that_differs_is_named(tmp_path: Path) -> None:
+    table = "CREATE VIRTUAL TABLE notes USING fts5(text)"
+    old = a_file_of(tmp_path / "old.db", table, NOTES)
+    new = a_file_of(tmp_path / "new.db", table, [*NOTES[:-1], "UPDATE notes SET text = 'mug' WHERE rowid = 3"])
+    assert found(old, new) == ["notes 3: text 'kettle 3' -> 'mug'", "notes 19: only in the old one"]
+
+
+@pytest.mark.parametrize("key", [" PRIMARY KEY", ""])
+def test_rows_whose_texts_are_sorted_in_a_way_of_their_own_are_compared(tmp_path: Path, key: str) -> None:
+    table = f"CREATE TABLE names (name TEXT NOT NULL COLLATE NOCASE{key})"
+    rows = ["INSERT INTO names VALUES ('a')", "INSERT INTO names VALUES ('B')", "INSERT INTO names VALUES ('c')"]
+    old = a_file_of(tmp_path / "old.db", table, rows)
+    assert found(old, a_file_of(tmp_path / "other.db", table, rows[1:])) == ["names 'a': only in the old one"]
+
+
+def test_texts_that_a_table_holds_for_equal_are_compared_as_they_are_written(tmp_path: Path) -> None:
+    table = "CREATE TABLE names (name TEXT COLLATE NOCASE)"
+    rows = ["INSERT INTO names VALUES ('a')", "INSERT INTO names VALUES ('A')"]
+    old, new = (a_file_of(tmp_path / name, table, some) for name, some in (("o", rows), ("n", rows[::-1])))
+    assert found(old, new) == []
