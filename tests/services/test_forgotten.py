@@ -92,6 +92,17 @@ def test_an_undo_whose_do_is_remembered_takes_it_back_however_old_it_is(forgetfu
     desk.store.close()
 
 
+def test_an_undo_that_found_nothing_is_not_forgotten_before_the_do_that_it_blocks() -> None:
+    desk = Desk(inventory, migrations(SHELF))
+    desk.now_ms = NOW_MS + 10
+    desk.hand(RELEASE, "reserve", "undo")
+    # The walk passes the do a moment before it is old enough, and comes to the undo a moment after.
+    assert desk.store.forget_operations(NOW_MS + 10, 1)
+    desk.store.forget_operations(NOW_MS + 11, 1)
+    assert desk.rows(BARRIER) == []
+    desk.store.close()
+
+
 def test_what_is_in_progress_is_never_forgotten_and_the_rest_goes_in_small_steps() -> None:
     store = SqliteParticipantStore(":memory:")
     with store.transaction() as transaction:
