@@ -18,6 +18,7 @@ DATA_BYTES_MAX = PAYLOAD_BYTES_MAX - 2 * 1024
 
 
 _NOTHING = b"{}"
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class HandlerError(SagaError):
@@ -73,6 +74,9 @@ def read_handler(
             f"handler {function.__name__!r} ({where}) takes {len(parameters)} parameters; "
             "write it as `def reserve(sql: Sql, command: ReserveInventory) -> InventoryReserved | InventoryFailed`"
         )
+    given = given_otherwise(parameters[2], Ticket) if len(parameters) == 3 else ""
+    if given:
+        raise HandlerError(f"handler {function.__name__!r} ({where}): {given}")
     command_type = parameters[1].annotation
     if not _is_command_type(command_type):
         raise HandlerError(f"handler {function.__name__!r} ({where}): annotate its second parameter with a command")
@@ -102,12 +106,27 @@ def read_handler(
 def signature_of(function: Callable[..., object], where: str) -> inspect.Signature:
     """A handler's signature with its annotations read. Raises HandlerError where one names what is not there."""
     try:
-        return inspect.signature(function, eval_str=True)
+        signature = inspect.signature(function, eval_str=True)
     except NameError as error:
         raise HandlerError(
             f"handler {function.__name__!r} ({where}): an annotation cannot be read: {error}; "
             "import it, or define it above the function, at module level and not under TYPE_CHECKING"
         ) from None
+    for parameter in signature.parameters.values():
+        if parameter.kind not in _BY_PLACE:
+            raise HandlerError(
+                f"handler {function.__name__!r} ({where}): it is called with values by place; write its parameter "
+                f"`{parameter}` without stars"
+            )
+    return signature
+
+
+def given_otherwise(parameter: inspect.Parameter, given: type) -> str:
+    """What is wrong with a parameter that is always given a `given`; "" where its annotation leaves room for that."""
+    annotation = parameter.annotation
+    if annotation in (given, Any, object, inspect.Parameter.empty):
+        return ""
+    return f"its parameter `{parameter}` is given a {given.__module__}.{given.__qualname__}; annotate it so"
 
 
 def function_problem(function: Callable[..., object], *, needs_code: bool = True) -> str:

@@ -32,7 +32,7 @@ from sagas.ports import CaughtUp, Incoming, Migration, ParticipantStore, Partici
 from sagas.runtime.cleaning import processed_cleaning
 from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.event_store import payload_bytes_max
-from sagas.runtime.handlers import HandlerError, function_problem, signature_of
+from sagas.runtime.handlers import HandlerError, function_problem, given_otherwise, signature_of
 from sagas.runtime.worker import HANDLER_PAUSES_MS
 
 POSITIONS = "projection_positions"
@@ -249,6 +249,9 @@ def _event_types(function: Callable[..., None], key_field: str) -> tuple[type[Ev
             f"handler {function.__name__!r} ({where}) takes {len(parameters)} parameters; "
             "write it as `def reserved(sql: Sql, event: InventoryReserved, seen: Seen) -> None`"
         )
+    given = given_otherwise(parameters[2], Seen)
+    if given:
+        raise ProjectionError(f"handler {function.__name__!r} ({where}): {given}")
     annotation = parameters[1].annotation
     found = get_args(annotation) or (annotation,)
     for event_type in found:

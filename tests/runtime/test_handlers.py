@@ -122,9 +122,19 @@ def unsaid(sql: Sql, command: Sit):  # type: ignore[no-untyped-def]
     raise AssertionError
 
 
+def with_a_limit(sql: Sql, command: Sit, limit: int = 5) -> Sat:
+    raise AssertionError
+
+
+def by_name(sql: Sql, *, command: Sit) -> Sat:
+    raise AssertionError
+
+
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
+        (with_a_limit, "`limit: int = 5` is given a .*Ticket; annotate it so"),
+        (by_name, "write its parameter `command: .*` without stars"),
         (asynchronous, "is an `async def`, .* write `def`"),
         (yielding, "has a `yield` in it"),
         (unsaid, r"does not say what it returns; annotate it `-> Sat \| Full`"),

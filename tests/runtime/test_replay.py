@@ -20,6 +20,7 @@ from sagas.core.envelope import encode_message
 from sagas.core.ids import timed_id
 from sagas.errors import StoreError
 from sagas.ports import Incoming, Migration, Outgoing, Sql, TopicSpec
+from sagas.runtime import consumer
 from sagas.runtime.cleaning import PROCESSED_KEPT_MS
 from sagas.runtime.dead_letters import dead_letter
 from sagas.runtime.projection import Projection, ProjectionError, ProjectionWork, Seen
@@ -382,6 +383,7 @@ def test_a_handler_that_is_written_wrong_is_refused_with_its_name() -> None:
     def two(sql: Sql, event: Paid) -> None: ...
     def plain(sql: Sql, event: int, seen: Seen) -> None: ...
     def good(sql: Sql, event: Paid, seen: Seen) -> None: ...
+    def of_a_consumer(sql: Sql, event: Paid, seen: consumer.Seen) -> None: ...
 
     async def awaited(sql: Sql, event: Paid, seen: Seen) -> None: ...
     def numbered(sql: Sql, event: Numbered, seen: Seen) -> None: ...
@@ -390,6 +392,7 @@ def test_a_handler_that_is_written_wrong_is_refused_with_its_name() -> None:
     refused: list[tuple[Any, str]] = [
         (two, "takes 2 parameters"),
         (plain, "annotate its second parameter"),
+        (of_a_consumer, r"is given a sagas\.runtime\.projection\.Seen; annotate it so"),
         (awaited, "is an `async def`"),
         (partial(good), "is no function"),
         (numbered, "event Numbered .* holds its business key 'account' as Int"),
