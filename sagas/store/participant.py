@@ -103,8 +103,8 @@ class SqliteParticipantStore:
         until = pack_id(first_id_at(before_ms))
         found = self._database.rows(_NEXT_OPERATIONS, (before_ms, *self._walk, until, max(1, count_max)))
         old = [(*key, before_ms) for *key, is_old in found if is_old]
-        # The walk may have passed a do just before it was old enough. Left alone, one that its undo has blocked would be
-        # taken for one in progress, and the undo that comes again would take back what was never done.
+        # The walk may have passed a do just before it was old enough. Left alone, one that its undo has blocked would
+        # be taken for one in progress, and the undo that comes again would take back what was never done.
         old += [(run, step, "do", before_ms) for run, step, operation, _ in old if operation == "undo"]
         if old:
             with self._database.transaction():

@@ -83,7 +83,11 @@ BOXES = [f"INSERT INTO boxes VALUES ({n}, {n * 7 % 13}, {n * 7 % 13 + 1})" for n
 
 def a_file_of(path: Path, table: str, *transactions: Sequence[str]) -> Path:
     """A file with one table, written to in these transactions."""
-    store = SqliteParticipantStore(path, (("001", lambda sql: sql.execute(table) and None),))
+
+    def create(sql: Sql) -> None:
+        sql.execute(table)
+
+    store = SqliteParticipantStore(path, (("001", create),))
     for statements in transactions:
         with store.transaction() as transaction:
             for statement in statements:
