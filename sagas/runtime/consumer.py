@@ -11,7 +11,8 @@ Theory of operation. Two promises are possible, and each consumer chooses one (`
                     published again by itself was there before and is passed over; what a person requeues comes again.
 
 What a handler returns goes to the consumer's outbox in the same transaction, and is published by its relay. What
-cannot be read is kept as a dead letter, and its partition goes on. So is what makes the handler raise, after a few more
+cannot be read is kept as a dead letter, and its partition goes on. So is what makes the handler raise, and what it
+returns if no broker would take it, after a few more
 tries in its place (`HANDLER_PAUSES_MS`). It makes the topics that
 it publishes to, and waits for those that it reads: who writes to a topic knows how long it keeps what is in it.
 
@@ -25,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from sagas.core.envelope import Undecodable, decode_envelope
+from sagas.core.ids import number_of
 from sagas.core.participants import Participant
 from sagas.core.republished import first_id
 from sagas.ports import CaughtUp, Incoming, OutboxRow, ParticipantStore, ParticipantTransaction, Sql, TopicSpec
@@ -33,6 +35,9 @@ from sagas.runtime.dead_letters import dead_letter, retry_count
 from sagas.runtime.event_store import payload_bytes_max
 from sagas.runtime.handlers import HandlerError, function_problem
 from sagas.runtime.worker import HANDLER_PAUSES_MS, Delivery
+
+HEADER_BYTES_MAX = 255
+"""Of a header's name and of its value, as Iggy takes them."""
 
 _log = logging.getLogger("sagas.consumer")
 
@@ -117,12 +122,12 @@ class Consumer:
         )
         rows = self._handler(transaction.sql, seen)
         if rows:
-            self._require_named(rows)
+            self._require_sendable(rows)
             transaction.add_outbox(rows)
         return True
 
-    def _require_named(self, rows: Sequence[OutboxRow]) -> None:
-        """Raise HandlerError for a row to a topic that nobody makes: it would keep all behind it from going out."""
+    def _require_sendable(self, rows: Sequence[OutboxRow]) -> None:
+        """Raise HandlerError for a row that no broker would take: it would keep all behind it from going out."""
         for row in rows:
             if row.topic not in self._published:
                 named = ", ".join(sorted(self._published)) or "none"
@@ -130,6 +135,9 @@ class Consumer:
                     f"consumer {self.name!r}: its handler publishes to topic {row.topic!r}, and `publishes` names "
                     f"{named}; add TopicSpec(name={row.topic!r}) to it, or correct the name"
                 )
+            problem = _problem_of(row)
+            if problem:
+                raise HandlerError(f"consumer {self.name!r}: its handler publishes to topic {row.topic!r} {problem}")
 
     def bury(
         self, transaction: ParticipantTransaction, incoming: Incoming, reason: str, now_ms: int, *, tries: int = 1
@@ -141,6 +149,25 @@ class Consumer:
         if transaction.processed(notice.id, notice.event_type, now_ms):
             _log.warning("dead letter from %s/%d at %d: %s", letter.topic, letter.partition, letter.offset, reason)
             transaction.add_dead_letters([letter])
+
+
+def _problem_of(row: OutboxRow) -> str:
+    """Why Iggy would not take a message, "" when it would."""
+    try:
+        is_id = number_of(row.id) != 0
+    except ValueError:
+        is_id = False
+    if not is_id:
+        return f"with the id {row.id[:64]!r}; expected a UUID, `timed_id(seen.at_ms, …)` for one"
+    if not row.payload:
+        return "without a payload; a message has one byte at least"
+    for name, value in row.headers.items():
+        if not name or max(len(name.encode()), len(value.encode())) > HEADER_BYTES_MAX:
+            return (
+                f"with the header {name[:64]!r}: its name has 1 to {HEADER_BYTES_MAX} bytes, its value no more; put "
+                "longer text into the payload"
+            )
+    return ""
 
 
 class ConsumerWork:

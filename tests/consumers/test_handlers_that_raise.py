@@ -1,11 +1,14 @@
 """A handler of a consumer or a projection that raises is tried again in its place, before there is a dead letter."""
 
+import re
 from collections.abc import Sequence
 from contextlib import closing
+from uuid import UUID
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from msgspec.structs import replace
 
 from sagas import Event, Participant
 from sagas.broker.memory import MemoryBroker, MemoryWorld
@@ -27,6 +30,7 @@ pytestmark = pytest.mark.anyio
 
 BANK = Participant("bank", key="account")
 BEGUN_MS = 1_700_000_000_000
+ID = timed_id(BEGUN_MS, "a letter")
 
 
 class Paid(Event, tag="paid"):
@@ -182,3 +186,42 @@ async def all_of(world: MemoryWorld) -> Sequence[Incoming]:
     found = await (await reader.subscribe("all", [BANK.events])).poll(99)
     await reader.close()
     return found
+
+
+OUT = TopicSpec(name="letters")
+
+
+@pytest.mark.parametrize(
+    ("topic", "message_id", "payload", "headers", "said"),
+    [
+        ("elsewhere", ID, b"{}", {}, "to topic 'elsewhere', and `publishes` names letters"),
+        ("letters", "b-1", b"{}", {}, "with the id 'b-1'; expected a UUID"),
+        ("letters", str(UUID(int=0)), b"{}", {}, "with the id '0000.*; expected a UUID"),
+        ("letters", ID, b"", {}, "without a payload"),
+        ("letters", ID, b"{}", {"why": "é" * 128}, "with the header 'why': .* into the payload"),
+        ("letters", ID, b"{}", {"": "b"}, "with the header '': "),
+    ],
+)
+async def test_what_no_broker_would_take_is_a_dead_letter_and_keeps_nothing_behind_it(
+    clock: VirtualClock, topic: str, message_id: str, payload: bytes, headers: dict[str, str], said: str
+) -> None:
+    def write(sql: Sql, seen: Seen) -> Sequence[OutboxRow]:
+        good = OutboxRow(
+            id=seen.id, event_type="letter", payload=b"{}", created_at=1, aggregate_type="mail", aggregate_id=seen.key,
+            topic=OUT.name, key=seen.key,
+        )  # fmt: skip
+        bad = replace(good, topic=topic, id=message_id, payload=payload, headers=headers)
+        return [good, bad] if seen.key == "b" else [good]
+
+    world = MemoryWorld(clock)
+    await pay(world, "a", "b", "c")
+    reader = Reader(Consumer("mail", (BANK,), write, publishes=[OUT]), (), world, clock)
+    await reader.start()
+    await reader.run()
+
+    (letter,) = reader.store.dead_letters(9)
+    assert (letter.key, reader.store.unpublished(9)) == ("b", [])
+    assert re.search(said, letter.reason)
+    broker = MemoryBroker(world)
+    letters = await (await broker.subscribe("everybody", [OUT.name])).poll(9)
+    assert [message.payload for message in letters] == [b"{}"] * 2

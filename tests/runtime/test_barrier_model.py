@@ -23,7 +23,7 @@ from sagas.store.participant import SqliteParticipantStore
 HOTEL = Participant("hotel", key="trip_id")
 BEGIN_MS = 1_735_689_600_000
 STEPS = ("room", "sauna")
-TRIPS = ("t-1", "t-2")
+TRIPS = ("t-1",)
 HOWS = ("book", "refuse", "later")
 DEFINITE = ("room.booked", "room.refused", "room.freed")
 KEPT_MS = 8 * DAY_MS
