@@ -6,6 +6,9 @@ from typing import Any, Protocol
 
 from sagas.store.opening import driver
 
+_FULL = 13
+_PRIMARY = 0xFF  # extended codes carry the primary one in their low byte
+
 
 class Transacting(Protocol):
     """What a context needs of the database that it is of (`Database`)."""
@@ -92,8 +95,9 @@ class Savepoint:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         database = self._database
-        if not database.connection.in_transaction and isinstance(error, driver.DatabaseError):
-            database.explain(error)  # a full disk, for one, rolls the whole transaction back by itself
+        if isinstance(error, driver.DatabaseError) and (not database.connection.in_transaction or _is_full(error)):
+            # A full disk rolls the whole transaction back by itself, or only a statement of many rows.
+            database.explain(error)
         database.require_transaction()
         if database.handed_out:
             database.close_rows()
@@ -115,3 +119,7 @@ class Savepoint:
             self._database.change("RELEASE part")
         if self._taken_back is not None:
             self._taken_back()
+
+
+def _is_full(error: driver.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY == _FULL

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,10 +14,12 @@ from sagas import Command, Event, Participant, Rejection
 from sagas.core.envelope import Header, encode_message
 from sagas.core.ids import derived_id, instance_id
 from sagas.core.messages import Fault, InProgress
+from sagas.errors import StoreError
 from sagas.ports import BarrierRow, Incoming, OutboxRow, Rows, Sql
 from sagas.runtime.consumer import Consumer, ConsumerWork, Seen
 from sagas.runtime.handlers import HandlerError, Ticket
 from sagas.runtime.participant import Service
+from sagas.store.database import Database
 from sagas.store.participant import SqliteParticipantStore
 
 DESK = Participant("desk", key="desk_id")
@@ -302,6 +305,35 @@ def test_a_reply_that_breaks_its_own_bounds_or_what_is_raised_is_a_fault_and_lea
     with store.transaction() as transaction:
         assert transaction.recall(run, "tell", "do") is None, "a mended release may answer it"
         assert transaction.sql.execute("SELECT 1 FROM sqlite_schema WHERE name = 'told'").fetchall() == []
+    store.close()
+
+
+@pytest.mark.parametrize("rows", [1, 1000])
+def test_a_disk_that_is_full_is_no_fault_however_many_rows_a_statement_has(rows: int, tmp_path: Path) -> None:
+    desk = Service(DESK)
+
+    @desk.handles
+    def tell(sql: Sql, command: Tell) -> Told:
+        numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
+        sql.execute(f"{numbers} INSERT INTO told SELECT randomblob({2_000_000 // rows}) FROM n")
+        return Told(desk_id=command.desk_id, hour=command.hour)
+
+    def create(sql: Sql) -> None:
+        # With something to check in each row, SQLite takes back the statement alone and not the transaction.
+        sql.execute("CREATE TABLE told (what BLOB NOT NULL CHECK (length(what) > 0)) STRICT")
+
+    database = Database(tmp_path / "desk.db")
+    store = SqliteParticipantStore(database, [("001", create)])
+    run = instance_id("meeting", "d-1", 1)
+    (pages,) = database.rows("PRAGMA page_count")[0]
+    database.rows(f"PRAGMA max_page_count = {pages + 200}")
+    with pytest.raises(StoreError, match=r"the disk is full .*make room"):
+        desk.process([a_command_of(run, Tell(desk_id="d-1", hour=5))], store, 1)
+    assert store.unpublished(9) == []
+
+    database.rows("PRAGMA max_page_count = 1000000")
+    desk.process([a_command_of(run, Tell(desk_id="d-1", hour=5))], store, 1)
+    assert [answer.event_type for answer in store.unpublished(9)] == ["told"]
     store.close()
 
 
