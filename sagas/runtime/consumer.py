@@ -98,8 +98,9 @@ class Consumer:
         """Deal with one message; whether it was not a repeat."""
         key_field = self._keys[incoming.topic]
         envelope = decode_envelope(incoming.payload, key_field, payload_bytes_max(incoming.topic))
-        if incoming.defect or isinstance(envelope, Undecodable):
-            reason = incoming.defect or (envelope.reason if isinstance(envelope, Undecodable) else "")
+        problem = incoming.defect or _not_text(incoming.payload)
+        if problem or isinstance(envelope, Undecodable):
+            reason = problem or (envelope.reason if isinstance(envelope, Undecodable) else "")
             self.bury(transaction, incoming, reason, now_ms)
             return True
         counted = first_id(incoming.id, incoming.headers)
@@ -167,6 +168,15 @@ def _problem_of(row: OutboxRow) -> str:
                 f"with the header {name[:64]!r}: its name has 1 to {HEADER_BYTES_MAX} bytes, its value no more; put "
                 "longer text into the payload"
             )
+    return ""
+
+
+def _not_text(payload: bytes) -> str:
+    """Why a payload is no JSON though its envelope can be read, which passes over texts in `data`; "" if it is."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError as error:
+        return f"payload is no UTF-8: {error.reason} at byte {error.start}"
     return ""
 
 

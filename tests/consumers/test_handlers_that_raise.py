@@ -188,6 +188,29 @@ async def all_of(world: MemoryWorld) -> Sequence[Incoming]:
     return found
 
 
+async def test_a_message_whose_texts_nobody_could_read_is_a_dead_letter_at_once(clock: VirtualClock) -> None:
+    texts: list[str] = []
+
+    def read(sql: Sql, seen: Seen) -> Sequence[OutboxRow]:
+        texts.append(seen.data.decode())
+        return ()
+
+    world = MemoryWorld(clock)
+    await pay(world, "a")
+    broker = MemoryBroker(world)
+    payload = (
+        b'{"id":"b-1","account":"b","event_type":"paid","timestamp":"2025-01-01T00:00:00Z","data":{"by":"Jos\xe9"}}'
+    )
+    await broker.publish([Outgoing(id=ID, topic=BANK.events, key="b", payload=payload)])
+    reader = Reader(Consumer("mail", (BANK,), read), (), world, clock, pauses_ms=HANDLER_PAUSES_MS)
+    await reader.start()
+    await reader.run()
+
+    (letter,) = reader.store.dead_letters(9)
+    assert (letter.reason, letter.attempts) == ("payload is no UTF-8: invalid continuation byte at byte 98", 1)
+    assert (texts, clock.now_ms()) == (["{}"], BEGUN_MS)
+
+
 OUT = TopicSpec(name="letters")
 
 
