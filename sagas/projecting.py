@@ -7,7 +7,7 @@ to stop or the pointer says another number; then it turns to that one.
 
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
@@ -51,10 +51,7 @@ async def project(
     while not stop.is_set():
         known, turn = generations.present(), anyio.Event()
         generation = known or generations.new(clock.now_ms())
-        with closing(SqliteParticipantStore(generations.path(generation), projection.migrations)) as store:
-            if known is None:
-                # Only now: who reads it finds its tables there.
-                generations.make_current(generation)
+        with closing(_opened(projection, generations, generation, is_new=known is None)) as store:
             await offload(generations.remove_older, generation, partial(_take_over, store))
             async with anyio.create_task_group() as turning:
                 turning.start_soon(_turn, generations, generation, stop, turn)
@@ -74,6 +71,23 @@ async def project(
                     limits=limits,
                 )
                 turning.cancel_scope.cancel()
+
+
+def _opened(
+    projection: Projection, generations: Generations, generation: int, *, is_new: bool
+) -> SqliteParticipantStore:
+    """The file of a generation, which is current then."""
+    with ExitStack() as undoing:
+        if is_new:
+            # Or a process that cannot begin, and is started again and again, would leave a file each time.
+            undoing.callback(generations.discard, generation)
+        store = SqliteParticipantStore(generations.path(generation), projection.migrations)
+        if is_new:
+            undoing.callback(store.close)
+            # Only now: who reads it finds its tables there.
+            generations.make_current(generation)
+        undoing.pop_all()
+    return store
 
 
 def _take_over(store: ParticipantStore, waiting: Sequence[OutboxRow]) -> None:

@@ -12,13 +12,14 @@ from prometheus_client import CollectorRegistry
 
 from sagas.broker.memory import MemoryBroker
 from sagas.config import Settings
+from sagas.errors import StoreError
 from sagas.metrics.instruments import Instruments
 from sagas.metrics.measured import measured_participant_store
-from sagas.ports import ParticipantStore
+from sagas.ports import ParticipantStore, Sql
 from sagas.projecting import project
 from sagas.retention import keeping_of
 from sagas.runtime.cleaning import DAY_MS, PROCESSED_KEPT_MS
-from sagas.runtime.projection import ProjectionWork
+from sagas.runtime.projection import Projection, ProjectionWork
 from sagas.store.letter_file import LetterFile
 from sagas.store.participant import SqliteParticipantStore
 from sagas.testing.clock import VirtualClock
@@ -90,6 +91,28 @@ async def test_a_projection_whose_file_is_gone_reads_everything_again(
 
     assert ledger.generations.current() != first
     assert "is gone" in caplog.text
+
+
+async def test_a_projection_that_cannot_begin_leaves_no_file_however_often_it_is_started(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for _ in range(3):
+        ledger.clock.advance(1_000)
+        with pytest.raises(StoreError, match="the migration 'own:001' failed"):
+            await project(
+                Projection("balances", [("001", _refuse)]),
+                ledger.generations,
+                broker=MemoryBroker(ledger.world),
+                clock=ledger.clock,
+                offload=inline,
+                stop=anyio.Event(),
+                on_ready=lambda: None,
+                kept_ms=PROCESSED_KEPT_MS,
+            )
+    assert ledger.files() == []
+
+
+def _refuse(sql: Sql) -> None:
+    sql.execute("CREATE TABL balances")
 
 
 async def test_a_projection_turns_to_the_generation_that_a_replay_made(tmp_path: Path) -> None:
