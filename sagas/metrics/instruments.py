@@ -34,7 +34,8 @@ class Instruments:
         self.build = gauge("build_info", "1, with the release and the process in its labels.", "version", "process")
         self.started = counter("started", "Instances that were started.", "saga")
         ended = (
-            "Instances that this process brought to rest, by the state they rest in: none that `sagas abandon` ended."
+            "Instances that this process brought to rest, by the state they rest in: none that a person's command "
+            "ended by itself (`sagas abandon`, `resolve`, `cancel`)."
         )
         self.ended = counter("ended", ended, "saga", "state")
         self.got_stuck = counter("got_stuck", "Times an instance began to wait for a person.", "saga")
