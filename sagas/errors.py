@@ -131,6 +131,13 @@ class SchemaMismatch(StoreError):
     """The database file was made by a newer release, or by something else."""
 
 
+class DatabaseRestored(SagaError):
+    """A participant's database has forgotten answers that the participant gave: it came back from a backup, or is new.
+
+    Nothing was carried out with it. No StoreError, for it does not pass by waiting: a person has to say what is meant.
+    """
+
+
 class DamagedInstance(SagaError):
     """The stored record of one instance is not what was written: a disk or a person has changed it.
 

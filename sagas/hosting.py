@@ -5,8 +5,7 @@
 
 import logging
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -20,8 +19,9 @@ from sagas.config import Settings, masked
 from sagas.config_layers import read_settings
 from sagas.core.definition import Definition
 from sagas.core.starting import started_on
-from sagas.errors import SagaError, alone_in
+from sagas.errors import SagaError
 from sagas.garbage import expect_batches
+from sagas.guarded import failed, guarded
 from sagas.measuring import measured_broker, measured_participant_store, measured_store, watching_of
 from sagas.ports import Migration, Outbox, TopicSpec
 from sagas.projecting import project
@@ -35,13 +35,14 @@ from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.participant import Service
 from sagas.runtime.process import Limits, run_until_stopped, stop_on_signals
 from sagas.runtime.projection import Projection
+from sagas.runtime.restored import require_memory
 from sagas.runtime.roles import OrchestratorWork, ServiceWork
 from sagas.runtime.topics import Topics
 from sagas.runtime.worker import Delivery, Work
 from sagas.store.generations import Generations
 from sagas.store.participant import SqliteParticipantStore
 from sagas.store.sqlite import SqliteStore
-from sagas.streams import announce, prepare_streams
+from sagas.streams import announce
 
 if TYPE_CHECKING:
     from sagas.metrics.watching import Watching
@@ -50,8 +51,6 @@ ORCHESTRATOR = "orchestrator"
 """The name of the orchestrator's process, database file and consumer group."""
 
 _log = logging.getLogger("sagas.hosting")
-
-_FILE_MASK = 0o077  # what a process writes is its user's business: payloads hold customers' data
 
 
 def host_orchestrator(definitions: Sequence[Definition], settings: Settings, *, may_strand: bool = False) -> int:
@@ -77,7 +76,7 @@ def host_orchestrator(definitions: Sequence[Definition], settings: Settings, *, 
                 topics.append(event_store.topic_spec(settings.partitions))
             anyio.run(_host, ORCHESTRATOR, settings, work, store, topics, orchestrator.topics, watching, journal)
 
-    return _guarded(ORCHESTRATOR, settings, start)
+    return guarded(ORCHESTRATOR, settings, start)
 
 
 def host_service(service: Service, migrations: Sequence[Migration] = (), *, stream: str = "sagas") -> int:
@@ -90,7 +89,7 @@ def host_service(service: Service, migrations: Sequence[Migration] = (), *, stre
     try:
         settings = read_settings(os.environ, folder=Path.cwd(), stream=stream).settings
     except SagaError as error:
-        return _fail(name, error)
+        return failed(name, error)
 
     def start() -> None:
         with (
@@ -100,9 +99,11 @@ def host_service(service: Service, migrations: Sequence[Migration] = (), *, stre
             topics = service.topic_specs(settings.partitions)
             measured = measured_participant_store(store, service.participant.events, watching)
             work = ServiceWork(service, measured, keeping_of(settings))
-            anyio.run(_host, name, settings, work, store, topics, [service.participant.commands], watching)
+            reads = [service.participant.commands]
+            first = partial(_require_memory, service, store, settings.database(name))
+            anyio.run(partial(_host, name, settings, work, store, topics, reads, watching, first=first))
 
-    return _guarded(name, settings, start)
+    return guarded(name, settings, start)
 
 
 def host_projection(projection: Projection, *, stream: str = "sagas") -> int:
@@ -113,14 +114,14 @@ def host_projection(projection: Projection, *, stream: str = "sagas") -> int:
     try:
         settings = read_settings(os.environ, folder=Path.cwd(), stream=stream).settings
     except SagaError as error:
-        return _fail(projection.name, error)
+        return failed(projection.name, error)
 
     def start() -> None:
         generations = Generations(settings.data_dir, projection.name)
         with watching_of(projection.name, settings, database=partial(_file_of, generations)) as watching:
             anyio.run(_host_projection, projection, generations, settings, watching)
 
-    return _guarded(projection.name, settings, start)
+    return guarded(projection.name, settings, start)
 
 
 def _file_of(generations: Generations) -> Path | None:
@@ -174,7 +175,7 @@ def host_consumer(consumer: Consumer, migrations: Sequence[Migration] = (), *, s
     try:
         settings = read_settings(os.environ, folder=Path.cwd(), stream=stream).settings
     except SagaError as error:
-        return _fail(name, error)
+        return failed(name, error)
 
     def start() -> None:
         with (
@@ -186,7 +187,7 @@ def host_consumer(consumer: Consumer, migrations: Sequence[Migration] = (), *, s
             work = ConsumerWork(consumer, measured, kept_ms=keeping_of(settings).processed_ms)
             anyio.run(_host, name, settings, work, store, makes, consumer.topics, watching, None, consumer.delivery)
 
-    return _guarded(name, settings, start)
+    return guarded(name, settings, start)
 
 
 async def _host(
@@ -199,6 +200,7 @@ async def _host(
     watching: "Watching | None",
     journal: Outbox | None = None,
     delivery: Delivery = "at-least-once",
+    first: Callable[[IggyBroker], Awaitable[None]] | None = None,
 ) -> None:
     stop = anyio.Event()
     offload = Thread()
@@ -229,6 +231,7 @@ async def _host(
                 feed=feed,
                 limits=limits_of(settings),
                 delivery=delivery,
+                first=partial(first, broker) if first is not None else None,
             )
         finally:
             with anyio.CancelScope(shield=True):
@@ -236,6 +239,10 @@ async def _host(
                     await feeding.close()
                 await broker.close()
         tasks.cancel_scope.cancel()
+
+
+async def _require_memory(service: Service, store: SqliteParticipantStore, path: Path, broker: IggyBroker) -> None:
+    await require_memory(service.participant, store.remembered, str(path), broker.newest)
 
 
 def _journal(store: SqliteStore, settings: Settings) -> Outbox | None:
@@ -273,28 +280,3 @@ def _say_ready(name: str, settings: Settings, watching: "Watching | None") -> No
     if watching is not None:
         watching.is_started = True
     announce(f"ready {name} {masked(settings.connection_string)} stream {settings.stream}")
-
-
-def _guarded(name: str, settings: Settings, start: Callable[[], None]) -> int:
-    os.umask(_FILE_MASK)
-    prepare_streams()
-    os.environ.setdefault("TOKIO_WORKER_THREADS", "1")  # of Iggy's client: more only hand each request to each other
-    logging.basicConfig(
-        stream=sys.stderr, level=settings.log_level, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
-    )
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        start()
-    except (SagaError, OSError, ExceptionGroup) as error:
-        found = alone_in(error)
-        if not isinstance(found, SagaError | OSError):
-            raise
-        return _fail(name, found)
-    except KeyboardInterrupt:
-        return 0
-    return 0
-
-
-def _fail(name: str, error: Exception) -> int:
-    sys.stderr.write(f"{name}: {error}\n")
-    return 1

@@ -35,7 +35,7 @@ from sagas.broker.iggy_sender import SEND_COUNT_MAX, SENDERS, IggySender
 from sagas.broker.iggy_subscription import IggySubscription
 from sagas.broker.outgoing import checked_name
 from sagas.errors import BrokerError, SettingsError
-from sagas.ports import Outgoing, Settled, Subscription, TopicSpec
+from sagas.ports import Incoming, Outgoing, Settled, Subscription, TopicSpec
 
 CALL_TIMEOUT_S = 5.0
 """For one request, connecting included once. Longer than two failed dials, shorter than a person's patience."""
@@ -142,6 +142,33 @@ class IggyBroker:
     def scan(self, topic: str) -> IggyScan:
         """All of a topic from its oldest message on, in no group. Its connection is given up by its own `close`."""
         return IggyScan(IggyConnection(self._address, self._timeout_s), self._stream, checked_name("topic", topic))
+
+    async def newest(self, topic: str, count: int) -> list[Incoming]:
+        """The last messages of each partition of a topic, `count` at most of each, in no group. Raises BrokerError."""
+        scan = self.scan(topic)
+        try:
+            return await scan.newest(count)
+        finally:
+            scan.close()
+
+    async def forget_group(self, group: str, topic: str) -> None:
+        """Have whoever joins `group` next read `topic` from its beginning; nothing when there is no such group.
+
+        Raises BrokerError when it has members: they would go on from where they are.
+        """
+        members = await self.owners(group, topic)
+        if members:
+            raise BrokerError(
+                f"group {group!r} of topic {topic!r} has {len(members)} members: end the processes that are in it first"
+            )
+        try:
+            await self._sending.call(
+                f"delete group {group!r} of topic {topic!r}",
+                lambda client: client.delete_consumer_group(self._stream, topic, group),
+            )
+        except Refused as refused:
+            if refused.refusal is not Refusal.NOT_FOUND:
+                raise
 
     async def owners(self, group: str, topic: str) -> list[tuple[int, ...]]:
         """The partitions of each member of a group, as the broker says; [] when there is no such group."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from apache_iggy import Consumer, PollingStrategy, ReceiveMessage
+from apache_iggy import Consumer, PollingStrategy, ReceiveMessage, TopicDetails
 
 from sagas.broker.iggy_connection import IggyConnection
 from sagas.broker.iggy_messages import read_message
@@ -30,17 +30,22 @@ class IggyScan:
 
     async def count(self) -> int:
         """How many messages the topic holds now. Raises BrokerError when there is no such topic."""
-        details = await self._connection.call(
-            f"get topic {self._topic!r}", lambda client: client.get_topic(self._stream, self._topic)
-        )
-        if details is None:
-            raise BrokerError(
-                f"topic {self._topic!r} of stream {self._stream!r} is not there; name another stream with IGGY_STREAM, "
-                "or have it written first"
-            )
+        details = await self._details()
         self._next = {partition.id: self._next.get(partition.id, 0) for partition in details.partitions}
-        self._portion.note_size(details.messages_count, details.size)
         return details.messages_count
+
+    async def newest(self, count: int) -> list[Incoming]:
+        """The last messages of each partition, `count` at most of each, and what comes while they are read.
+
+        Of that no more than as many once again. Raises BrokerError when there is no such topic.
+        """
+        details = await self._details()
+        ends = {each.id: each.current_offset + 1 if each.messages_count else 0 for each in details.partitions}
+        self._next = {partition: max(0, end - count) for partition, end in ends.items()}
+        found: list[Incoming] = []
+        while len(found) < 2 * count * len(ends) and (batch := await self.poll()):
+            found += batch
+        return found
 
     async def poll(self) -> Sequence[Incoming]:
         """The next messages of one partition, those of the first that has any; () when all were read up to now."""
@@ -64,6 +69,18 @@ class IggyScan:
     def close(self) -> None:
         """Give up the connection."""
         self._connection.close()
+
+    async def _details(self) -> TopicDetails:
+        details = await self._connection.call(
+            f"get topic {self._topic!r}", lambda client: client.get_topic(self._stream, self._topic)
+        )
+        if details is None:
+            raise BrokerError(
+                f"topic {self._topic!r} of stream {self._stream!r} is not there; name another stream with IGGY_STREAM, "
+                "or have it written first"
+            )
+        self._portion.note_size(details.messages_count, details.size)
+        return details
 
     async def _poll_one(self, partition: int, count: int) -> list[ReceiveMessage]:
         return await self._connection.call(

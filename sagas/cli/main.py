@@ -23,6 +23,7 @@ COMMANDS = {
     "cancel": "Turn an instance back.",
     "abandon": "Leave an instance as it is, for ever.",
     "dlq": "Deal with messages that could not be dealt with.",
+    "restored": "Deal with a participant's database from a backup.",
     "diagram": "Draw a saga as Mermaid text.",
     "check": "Explore every run of a saga, draw the shortest gone wrong.",
     "rollout": "Say what a new version does to live instances.",

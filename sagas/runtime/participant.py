@@ -12,11 +12,11 @@ participant's own database and in the same transaction as its business rows and 
     a do or undo so old that its memory may be cleaned away   not done, and no word on whether it was
     otherwise               run the handler, remember its answer, refusals included
 
-A refusal that is not remembered would be a bug: sent again, the command might succeed after the saga
-has turned back. What a handler wrote before it refused is rolled back with its savepoint: a refusal says that nothing
-remains. A handler that raises did nothing either, and is answered with `Fault`, which is not remembered: the saga sends
-the command again. Nor is `CannotUndo`: a person may have the undo sent again once what stood in its way is gone. A
-handler that returns `InProgress` is remembered without an answer: `Service.settle` gives it later.
+A refusal that is not remembered would be a bug: sent again, the command might succeed after the saga has turned back.
+What a handler wrote before it refused is rolled back with its savepoint: a refusal says that nothing remains. A handler
+that raises did nothing either, and is answered with `Fault`, which is not remembered: the saga sends it again. Nor is
+`CannotUndo`: a person may have the undo sent again once what stood in its way is gone. A handler that returns
+`InProgress` is remembered without an answer: `Service.settle` gives it later.
 
 A command that cannot be read, or that nobody here understands, is a dead letter. If its headers say whose, its saga
 is told (`Undeliverable`) and turns back. That is remembered as a refusal is: the next release may understand it.
@@ -195,11 +195,8 @@ class Service:
         """Keep what cannot be carried out as a dead letter, and answer its saga, so that it need not wait."""
         claim = unreadable.claim
         known = transaction.recall(claim.instance_id, claim.step, claim.operation) if claim is not None else None
-        is_forgotten = (
-            claim is not None
-            and claim.operation == "do"
-            and may_be_forgotten(transaction, claim, _latest(incoming, now_ms))
-        )
+        latest_ms = _latest(incoming, now_ms)
+        is_forgotten = claim is not None and claim.operation == "do" and may_be_forgotten(transaction, claim, latest_ms)
         answered = barrier.refuse(known, is_forgotten=is_forgotten)
         if claim is not None and known is not None and answered == "answer again":
             transaction.add_outbox([self._remembered(claim, known, now_ms)])
@@ -281,14 +278,12 @@ class Service:
 
     def _reply(self, claim: Claim, reply: Event, data: bytes, now_ms: int) -> OutboxRow:
         # A definite answer has one id for ever, so that its repeats are recognised; the others have one an attempt.
+        message_id, headers = answer_id(claim.command_id), claim_headers(claim)
         is_of_now = type(reply) in _OF_THE_KIT or isinstance(reply, CannotUndo)
         if is_of_now and not (claim.is_final and isinstance(reply, Undeliverable)):
-            purpose, headers = tag_of(type(reply)), {**claim_headers(claim), Header.ATTEMPT: claim.attempt}
-            message_id = derived_id(claim.command_id, purpose, claim.attempt)
-            return fresh_answer(self.participant, reply, data, message_id, claim.key, headers, now_ms)
-        return fresh_answer(
-            self.participant, reply, data, answer_id(claim.command_id), claim.key, claim_headers(claim), now_ms
-        )
+            message_id = derived_id(claim.command_id, tag_of(type(reply)), claim.attempt)
+            headers[Header.ATTEMPT] = claim.attempt
+        return fresh_answer(self.participant, reply, data, message_id, claim.key, headers, now_ms)
 
     def _remembered(self, claim: Claim, known: BarrierRow, now_ms: int) -> OutboxRow:
         message_id = answer_id(claim.command_id)

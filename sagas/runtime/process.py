@@ -9,7 +9,7 @@ A second signal ends at once.
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import msgspec
@@ -57,11 +57,16 @@ async def run_until_stopped(
     feed: Relay | None = None,
     limits: Limits = LIMITS,
     delivery: Delivery = "at-least-once",
+    first: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Work until `stop` is set, then drain. `feed` is a second relay, that tells others of the journal."""
+    """Work until `stop` is set, then drain. `feed` is a second relay, that tells others of the journal.
+
+    `first` is done before anything is read, once the topics are there; what it raises besides BrokerError and
+    StoreError, for which it is done again, ends the process.
+    """
     own_topics = Topics(broker, topics)
     async with anyio.create_task_group() as tasks:
-        subscription = await _connect(broker, own_topics, group, subscribe_to, stop)
+        subscription = await _connect(broker, own_topics, group, subscribe_to, stop, first)
         if subscription is None:
             return
         sender = Relay(
@@ -112,12 +117,15 @@ async def _connect(
     group: str,
     subscribe_to: Sequence[str],
     stop: anyio.Event,
+    first: Callable[[], Awaitable[None]] | None,
 ) -> Subscription | None:
     """The subscription, as soon as the broker can be had; None when told to stop before."""
     was_told = False
     while not stop.is_set():
         try:
             await topics.ensure()
+            if first is not None:
+                await first()
             return await broker.subscribe(group, subscribe_to)
         except (BrokerError, StoreError) as error:
             if not was_told:

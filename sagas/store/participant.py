@@ -21,6 +21,7 @@ from sagas.store.database import Database
 from sagas.store.encoding import StoredId, pack_id
 from sagas.store.migrations import TransactionSql, migrate
 from sagas.store.outbox import OutboxTable
+from sagas.store.remembered import Remembered
 from sagas.store.schema import OWN_PREFIX, PARTICIPANT
 from sagas.store.written import Written
 
@@ -117,6 +118,11 @@ class SqliteParticipantStore:
     def dead_letters(self, count_max: int) -> list[DeadLetter]:
         """The newest dead letters first."""
         return dead_letters.newest(self._database, count_max)
+
+    @property
+    def remembered(self) -> Remembered:
+        """What is known of its answers, to be compared with what was published."""
+        return Remembered(self._database)
 
     def close(self) -> None:
         """Give up the connection. Calling it twice does nothing."""

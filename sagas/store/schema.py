@@ -210,6 +210,19 @@ _BARRIER_REFUSALS = (
     "ALTER TABLE barrier ADD COLUMN is_refusal INTEGER",
 )
 
+_RESTORED = (
+    # What a person has said of a file that came back from a backup: answers given before `before_ms` may be missing.
+    """
+    CREATE TABLE restored (
+        at_ms INTEGER NOT NULL,
+        before_ms INTEGER NOT NULL,
+        how TEXT NOT NULL,
+        who TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT
+    """,
+)
+
 _PROCESSED_EVENTS = (
     """
     CREATE TABLE processed_events (
@@ -260,6 +273,7 @@ PARTICIPANT: tuple[Migration, ...] = (
     ("participant:004-outbox-emptied", _script(*OUTBOX_EMPTIED)),
     ("participant:005-barrier-forgotten", _script(*_BARRIER_FORGOTTEN)),
     ("participant:006-barrier-refusals", _script(*_BARRIER_REFUSALS)),
+    ("participant:007-restored", _script(*_RESTORED)),
 )
 """The kit's tables in a participant's database."""
 

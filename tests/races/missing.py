@@ -10,11 +10,9 @@ class Missing(NamedTuple):
     why: str
 
 
-_EPOCHS = "epochs of databases in replies"
 _LOCKS = "locks of the engine's own: what is held is its participant's, who refuses and does not let wait"
 
 MISSING: dict[int, Missing] = {
-    56: Missing("a participant's database comes back from a backup", _EPOCHS),
     69: Missing("the holder of a lock is stuck", _LOCKS),
     70: Missing("two sagas wait for each other's lock", _LOCKS),
     71: Missing("an undo needs a lock that another saga holds", _LOCKS),

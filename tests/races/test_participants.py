@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from sagas.core.instance import STUCK, Operation
+from sagas.errors import DatabaseRestored
 from sagas.ports import Sql
 from sagas.runtime.participant import Service
 from sagas.testing.conformance import Report, conformance
@@ -27,6 +28,7 @@ from services.inventory.tables import migrations
 from services.payments.handlers import bank_says_yes
 from tests.core.test_kernel import DONE, REFUSED, TRIP, UNDO_REFUSED, Run
 from tests.runtime.shop import a_shop, an_order, order, rows
+from tests.runtime.warehouse import Warehouse
 from tests.services.desk import NOW_MS, Desk, same_message
 
 RESERVE = ReserveInventory(order_id="o-1", items=(Item("kettle", 4),))
@@ -192,3 +194,21 @@ async def test_race_53_a_repeat_of_the_do_that_is_delivered_behind_its_undo_has_
         await shop.settle()
         assert order(shop, "o-1").state == "compensated"
         assert rows(shop, "payments", "SELECT sum(cents) FROM movements") == [(0,)]
+
+
+def test_race_56_a_database_from_a_backup_carries_nothing_out_until_somebody_has_said_what_is_meant(
+    tmp_path: Path,
+) -> None:
+    warehouse = Warehouse(tmp_path)
+    warehouse.back_up()
+    warehouse.reserve("o-1")
+    warehouse.restore()
+    on_shelf = warehouse.desk.rows(KETTLES)
+    # The command comes once more: what would repeat it has forgotten that it did.
+    again = warehouse.desk.incoming(msgspec.structs.replace(RESERVE, order_id="o-1"), "reserve", attempt=2)
+    with pytest.raises(DatabaseRestored):
+        warehouse.run(again)
+    assert warehouse.desk.rows(KETTLES) == on_shelf
+    warehouse.desk.store.remembered.note_restored(NOW_MS + 1, "repeat", "ada", "the disk was lost", NOW_MS)
+    warehouse.run(again)
+    assert warehouse.desk.rows(KETTLES) != on_shelf

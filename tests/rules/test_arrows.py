@@ -15,6 +15,7 @@ ENTRY_POINTS = (
     "sagas.__main__",
     "sagas.cli",
     "sagas.hosting",
+    "sagas.guarded",
     "services.analytics.__main__",
     "services.auditlog.__main__",
     "services.chaos",
