@@ -11,10 +11,9 @@ Theory of operation. Two promises are possible, and each consumer chooses one (`
                     published again by itself was there before and is passed over; what a person requeues comes again.
 
 What a handler returns goes to the consumer's outbox in the same transaction, and is published by its relay. What
-cannot be read is kept as a dead letter, and its partition goes on. So is what makes the handler raise, and what it
-returns if no broker would take it, after a few more
-tries in its place (`HANDLER_PAUSES_MS`). It makes the topics that
-it publishes to, and waits for those that it reads: who writes to a topic knows how long it keeps what is in it.
+cannot be read is kept as a dead letter, and its partition goes on. So is what makes the handler raise, or return what
+no broker would take, after a few more tries in its place (`HANDLER_PAUSES_MS`). It makes the topics that it publishes
+to, and waits for those that it reads: who writes to a topic knows how long it keeps what is in it.
 
 Ids are remembered for `kept_ms`, which must not be shorter than the topics keep their messages, and forgotten in
 small steps: never more than `STEP_MAX` rows (`cleaning.py`) in one transaction.
