@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from sagas.config import Settings
 from sagas.errors import SagaError, alone_in
+from sagas.folders import make_data_folder
 from sagas.streams import prepare_streams
 
 _FILE_MASK = 0o077  # what a process writes is its user's business: payloads hold customers' data
@@ -25,7 +26,7 @@ def guarded(name: str, settings: Settings, start: Callable[[], None]) -> int:
         stream=sys.stderr, level=settings.log_level, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
     )
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        make_data_folder(settings.data_dir)
         start()
     except (SagaError, OSError, ExceptionGroup) as error:
         found = alone_in(error)

@@ -20,6 +20,7 @@ from sagas.config_layers import read_settings
 from sagas.core.definition import Definition
 from sagas.core.starting import started_on
 from sagas.errors import SagaError
+from sagas.folders import working_folder
 from sagas.garbage import expect_batches
 from sagas.guarded import failed, guarded
 from sagas.measuring import measured_broker, measured_participant_store, measured_store, watching_of
@@ -87,7 +88,7 @@ def host_service(service: Service, migrations: Sequence[Migration] = (), *, stre
     """
     name = service.participant.name
     try:
-        settings = read_settings(os.environ, folder=Path.cwd(), stream=stream).settings
+        settings = read_settings(os.environ, folder=working_folder(), stream=stream).settings
     except SagaError as error:
         return failed(name, error)
 
@@ -112,7 +113,7 @@ def host_projection(projection: Projection, *, stream: str = "sagas") -> int:
     When a replay makes another generation current, it turns to that one. The exit code: 0, or 1 with a line on stderr.
     """
     try:
-        settings = read_settings(os.environ, folder=Path.cwd(), stream=stream).settings
+        settings = read_settings(os.environ, folder=working_folder(), stream=stream).settings
     except SagaError as error:
         return failed(projection.name, error)
 
@@ -173,7 +174,7 @@ def host_consumer(consumer: Consumer, migrations: Sequence[Migration] = (), *, s
     """
     name = consumer.name
     try:
-        settings = read_settings(os.environ, folder=Path.cwd(), stream=stream).settings
+        settings = read_settings(os.environ, folder=working_folder(), stream=stream).settings
     except SagaError as error:
         return failed(name, error)
 

@@ -98,12 +98,14 @@ def run(folder: Path, count: int) -> int:
 
 def empty(folder: Path) -> None:
     """Make `folder` a fresh data folder. Raises ProcessError for one that holds anything but an earlier demo."""
+    if folder.exists() and not folder.is_dir():
+        raise ProcessError(f"{folder} is no folder; name one with --data")
     if folder.exists() and not (folder / _MARK).exists() and any(folder.iterdir()):
         raise ProcessError(f"{folder} holds something that is not a demo's; name another folder with --data")
     if folder.exists():
         stop_leftovers(folder)
         shutil.rmtree(folder)
-    make_folders(folder)
+    make_folders(folder, said_by="--data")
     (folder / _MARK).touch()
 
 

@@ -2,10 +2,10 @@
 
 import os
 import sys
-from pathlib import Path
 
 from sagas.config_layers import read_settings
 from sagas.errors import SagaError
+from sagas.folders import working_folder
 from sagas.streams import prepare_streams
 from services import pidfile
 from services.contracts import STREAM
@@ -20,7 +20,7 @@ def main() -> int:
     """Stop everything; the exit code."""
     prepare_streams()
     try:
-        folder = read_settings(os.environ, folder=Path.cwd(), stream=STREAM).settings.data_dir
+        folder = read_settings(os.environ, folder=working_folder(), stream=STREAM).settings.data_dir
         path = pid_path(folder, SUPERVISOR)
         was_up = pidfile.holder(path) is not None
         pidfile.stop([path], SUPERVISOR_STOP_S_MAX)

@@ -10,6 +10,7 @@ import msgspec
 
 from sagas.config import CONNECTION_STRING_DEFAULT, Secret, Settings, masked
 from sagas.config_layers import DEFAULT, Origin, read_settings
+from sagas.folders import working_folder
 from sagas.ports import Outgoing
 from services.contracts import STREAM
 from services.processes import Program, broker_program, free_address, saga_programs, settled_address
@@ -85,7 +86,7 @@ def place_of(environ: Mapping[str, str], folder: Path, *, stream: str, always_st
 
     `stream` is used unless IGGY_STREAM names another, or in any case with `always_stream`. Raises SettingsError.
     """
-    reading = read_settings(environ, folder=Path.cwd(), stream=stream)
+    reading = read_settings(environ, folder=working_folder(), stream=stream)
     settings = reading.settings
     address = "" if names_a_server(environ) else _broker_address(settings)
     return Place(

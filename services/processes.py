@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from sagas.errors import SagaError
+from sagas.folders import DATA, make_data_folder
 from services import pidfile
 from services.leaving import leaving
 
@@ -118,10 +119,10 @@ def log_path(folder: Path, name: str) -> Path:
     return folder / "logs" / f"{name}.log"
 
 
-def make_folders(folder: Path) -> None:
-    """Have the data folder there, with those of logs and pid files, for this user only."""
+def make_folders(folder: Path, *, said_by: str = DATA) -> None:
+    """Have the data folder there, with those of logs and pid files, for this user only. Raises SettingsError."""
     for path in (folder, folder / "run", folder / "logs"):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_data_folder(path, said_by=said_by)
 
 
 def stop_leftovers(folder: Path) -> list[str]:

@@ -15,6 +15,7 @@ from types import FrameType
 from sagas.config import CONNECTION_STRING_DEFAULT, Settings
 from sagas.config_layers import read_settings
 from sagas.errors import SagaError
+from sagas.folders import working_folder
 from sagas.streams import prepare_streams
 from services import pidfile
 from services.contracts import STREAM
@@ -50,7 +51,7 @@ def main() -> int:
     parser.add_argument("--foreground", action="store_true", help="be the supervisor itself, until SIGTERM")
     arguments = parser.parse_args()
     try:
-        folder = read_settings(os.environ, folder=Path.cwd(), stream=STREAM).settings.data_dir
+        folder = read_settings(os.environ, folder=working_folder(), stream=STREAM).settings.data_dir
         make_folders(folder)
         return supervise(folder) if arguments.foreground else start(folder)
     except (SagaError, OSError) as error:

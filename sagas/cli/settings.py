@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -11,6 +10,7 @@ from sagas.config import Settings
 from sagas.config_layers import Reading, from_text, read_settings
 from sagas.config_table import Setting, table
 from sagas.errors import SettingsError
+from sagas.folders import working_folder
 
 Decorated = TypeVar("Decorated", bound=Callable[..., object])
 
@@ -48,7 +48,7 @@ def _checked(row: Setting) -> Callable[[click.Context, click.Parameter, str | No
 
 def read_here(options: Mapping[str, object] | None = None) -> Reading:
     """The settings of this environment, this folder's project and the command's `options`. Raises SettingsError."""
-    return read_settings(os.environ, folder=Path.cwd(), options=options)
+    return read_settings(os.environ, folder=working_folder(), options=options)
 
 
 def settings_here(options: Mapping[str, object] | None = None) -> Settings:

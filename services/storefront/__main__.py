@@ -5,7 +5,6 @@ import os
 import socket
 import sys
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,6 +13,7 @@ from sagas.clock import SystemClock
 from sagas.config import Settings
 from sagas.config_layers import read_settings
 from sagas.errors import SagaError
+from sagas.folders import make_data_folder, working_folder
 from sagas.hosting import broker_of
 from sagas.measuring import measured_broker, watching_of
 from sagas.ports import TopicSpec
@@ -49,14 +49,14 @@ def main() -> int:
     os.umask(_FILE_MASK)
     prepare_streams()
     try:
-        settings = read_settings(os.environ, folder=Path.cwd(), stream=STREAM).settings
+        settings = read_settings(os.environ, folder=working_folder(), stream=STREAM).settings
         own = StorefrontSettings.of(settings)
         logging.basicConfig(
             stream=sys.stderr,
             level=settings.log_level,
             format=f"%(asctime)s {NAME} %(levelname)s %(name)s: %(message)s",
         )
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        make_data_folder(settings.data_dir)
         with (
             closing(SqliteParticipantStore(settings.database(NAME), MIGRATIONS)) as store,
             closing(listening(own.host, own.port)) as listener,
