@@ -31,6 +31,7 @@ from sagas.runtime import event_store
 from sagas.runtime.admission import admit
 from sagas.runtime.cleaning import runs_cleaning
 from sagas.runtime.consumer import Consumer, ConsumerWork
+from sagas.runtime.lost_runs import tell_lost_runs
 from sagas.runtime.offload import Thread
 from sagas.runtime.orchestrator import Orchestrator
 from sagas.runtime.participant import Service
@@ -75,7 +76,11 @@ def host_orchestrator(definitions: Sequence[Definition], settings: Settings, *, 
             journal = _journal(store, settings)
             if journal is not None:
                 topics.append(event_store.topic_spec(settings.partitions))
-            anyio.run(_host, ORCHESTRATOR, settings, work, store, topics, orchestrator.topics, watching, journal)
+            first = partial(_tell_lost_runs, here, store)
+            reads = orchestrator.topics
+            anyio.run(
+                partial(_host, ORCHESTRATOR, settings, work, store, topics, reads, watching, journal, first=first)
+            )
 
     return guarded(ORCHESTRATOR, settings, start)
 
@@ -240,6 +245,11 @@ async def _host(
                     await feeding.close()
                 await broker.close()
         tasks.cancel_scope.cancel()
+
+
+async def _tell_lost_runs(definitions: Sequence[Definition], store: SqliteStore, broker: IggyBroker) -> None:
+    participants = {step.to: None for definition in definitions for step in definition.steps.values()}
+    await tell_lost_runs(participants, store.missing_runs, broker.newest)
 
 
 async def _require_memory(service: Service, store: SqliteParticipantStore, path: Path, broker: IggyBroker) -> None:

@@ -5,7 +5,7 @@ what people ask, from this process or another one, is answered here.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -208,6 +208,11 @@ class SqliteStore:
         """Ids that the journal tells of, whose instance is not there and was not purged: [] in a sound database."""
         return [unpack_id(stored_id) for (stored_id,) in self._database.rows(_LOST, (max(0, count_max),))]
 
+    def missing_runs(self, instance_ids: Collection[str]) -> list[str]:
+        """Those of these runs that are not here, and were not purged as far as that is still known."""
+        found = [row for sql in (_there, _purged) for row in self._database.rows_in(sql, map(pack_id, instance_ids))]
+        return sorted(set(instance_ids) - {unpack_id(stored_id) for (stored_id,) in found})
+
     def dead_letters(self, count_max: int) -> list[DeadLetter]:
         """The newest dead letters first."""
         return dead_letters.newest(self._database, count_max)
@@ -280,3 +285,11 @@ def _shown(row: Mapping[str, Any]) -> Instance:
     except DamagedInstance as damage:
         # It must be seen, and the rest of the list as well.
         return damaged_instance(row, damage)
+
+
+def _there(marks: str) -> str:
+    return f"SELECT id FROM instances WHERE id IN ({marks})"  # noqa: S608 - question marks only
+
+
+def _purged(marks: str) -> str:
+    return f"SELECT instance_id FROM tombstones WHERE instance_id IN ({marks})"  # noqa: S608 - question marks only
