@@ -15,7 +15,7 @@ from sagas.config import Settings
 from sagas.core.envelope import PAYLOAD_BYTES_MAX
 from sagas.core.messages import Event
 from sagas.core.upcasting import VERSION_FIELD, is_unversioned, version_of
-from sagas.errors import SettingsError
+from sagas.errors import BrokerUnavailable, SettingsError
 from sagas.ports import Outgoing, TopicSpec
 
 
@@ -60,14 +60,25 @@ def expected(event_type: type[Event]) -> str:
 
 
 async def publish(settings: Settings, message: Outgoing) -> None:
-    """Publish it, to a topic that is made if it is not there."""
+    """Publish it, to a topic that is made if it is not there. Raises BrokerUnavailable, with what to do."""
     # Imported here: what is wrong with the event is said before the broker is asked for.
     from sagas.hosting import broker_of
 
     broker = broker_of(settings)
     try:
-        await broker.ensure([TopicSpec(name=message.topic, partitions=settings.partitions)])
-        await broker.publish([message])
+        try:
+            await broker.ensure([TopicSpec(name=message.topic, partitions=settings.partitions)])
+        except BrokerUnavailable as error:
+            raise BrokerUnavailable(
+                f"{error}; nothing was published: is the broker up (`sagas broker` starts the embedded one), and is it "
+                "the one that IGGY_CONNECTION_STRING names?"
+            ) from error
+        try:
+            await broker.publish([message])
+        except BrokerUnavailable as error:
+            raise BrokerUnavailable(
+                f"{error}; it may have been published: say the same again, it is one message"
+            ) from error
     finally:
         await broker.close()
 

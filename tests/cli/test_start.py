@@ -1,6 +1,7 @@
 """`sagas start`: what it accepts, and the message it makes."""
 
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -94,3 +95,15 @@ def test_a_file_that_is_not_there_is_named(terminal: Terminal) -> None:
 
     assert result.exit_code == 1
     assert "nowhere.json: No such file or directory" in result.stderr
+
+
+def test_without_a_broker_it_says_that_nothing_was_published_and_what_to_look_at(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:  # bound and not listening: nobody else can answer there
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("IGGY_CONNECTION_STRING", f"iggy://iggy:iggy@127.0.0.1:{taken.getsockname()[1]}")
+        result = terminal.type("start", "order", json.dumps(ORDER), "-m", "services.orders.saga")
+    assert result.exit_code == 1
+    assert "Cannot establish connection; nothing was published" in result.stderr
+    assert "`sagas broker` starts the embedded one" in result.stderr
