@@ -54,7 +54,7 @@ class MessageMeta(msgspec.StructMeta):
 
         `version` counts the shapes the message has had, `untagged` is the version of one that says none
         (`sagas/core/upcasting.py`). `kw_only` is true anyhow. Raises MessageError for a number out of range, and for
-        `kw_only=False`.
+        `kw_only=False`, and for a field that has the name of the tag's.
         """
         if not 1 <= untagged <= version:
             raise MessageError(
@@ -62,7 +62,17 @@ class MessageMeta(msgspec.StructMeta):
             )
         if not kw_only:
             raise MessageError(name, "says kw_only=False", "leave it out: fields are given by name")
-        made = super().__new__(mcls, name, bases, namespace, frozen=True, kw_only=True, **options)
+        try:
+            made = super().__new__(mcls, name, bases, namespace, frozen=True, kw_only=True, **options)
+        except ValueError as error:
+            if "tag_field" not in str(error):
+                raise
+            field = options.get("tag_field") or "type"
+            raise MessageError(
+                name,
+                f"has a field `{field}`, as the field of its tag is called",
+                'say tag_field="message_type" in the class, which never stands in a message',
+            ) from error
         made.__message_version__, made.__message_untagged__ = version, untagged
         if version > 1 and "version" in made.__struct_fields__:
             raise MessageError(name, f"says version={version} and has a field `version` of its own", "rename the field")

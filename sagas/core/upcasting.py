@@ -15,6 +15,7 @@ name and those known: to read version 3 as if it were version 2 is how money is 
 A class that has a field `version` of its own is left alone: the word is its author's there.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -50,6 +51,12 @@ def upcast(message_type: type[Message], *, from_version: int) -> Callable[[U], U
         )
 
     def register(function: U) -> U:
+        if inspect.iscoroutinefunction(function):
+            raise MessageError(
+                message_type.__name__,
+                f"has an upcaster from version {from_version} that is async, and nobody would await it",
+                "write it without `async`",
+            )
         chain = _chains.setdefault(message_type, {})
         if from_version in chain:
             raise MessageError(message_type.__name__, f"has two upcasters from version {from_version}", "keep one")

@@ -15,7 +15,7 @@ story fail on it. Only repeats of a command (the same id, a later attempt) may b
 checker refuses a reply that the expected command does not declare.
 """
 
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from sagas.core.effects import Action, TimerKind, Verdict
 from sagas.core.flow import Step
@@ -23,6 +23,7 @@ from sagas.core.instance import COMPENSATED, COMPLETED, REJECTED, STUCK, Effect,
 from sagas.core.messages import Command, Event, Fault, InProgress
 from sagas.core.participants import Participant
 from sagas.core.saga import Saga
+from sagas.errors import SagaError
 from sagas.testing.dictated import Choices, Lists, dictated
 from sagas.testing.rehearsal import Entry, Rehearsal, Sent, step_operation
 
@@ -81,6 +82,11 @@ class Scenario(Generic[D]):
     ) -> None:
         """`lists`: what fan-outs list instead of asking their functions, each item with its key; `choices`: the same of
         decisions, by the name of their predicate."""
+        if not isinstance(cast("object", saga), Saga):
+            name = getattr(saga, "name", saga)
+            raise SagaError(
+                f"{name!r} is given as a {type(saga).__name__}, expected the Saga itself: `Scenario(trip_saga)`"
+            )
         self._rehearsal = Rehearsal(dictated(saga.definition, lists or {}, choices or {}))
 
     # ----------------------------------------------------------------- beginning

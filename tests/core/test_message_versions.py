@@ -1,5 +1,7 @@
 """Messages that an older release or another program wrote: read as today's, or refused with their version's name."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -148,6 +150,13 @@ def test_mistakes_with_versions_are_refused_where_they_are_made() -> None:
 
     with pytest.raises(MessageError, match="of version 3 and is given an upcaster from version 3; say `version=4`"):
         upcast(Late, from_version=3)
+
+    async def awaited(data: dict[str, object]) -> dict[str, object]:
+        return data
+
+    given: Any = awaited
+    with pytest.raises(MessageError, match="an upcaster from version 1 that is async, and nobody would await it"):
+        upcast(Late, from_version=1)(given)
     upcast(Late, from_version=1)(dict)
     with pytest.raises(MessageError, match="two upcasters from version 1"):
         upcast(Late, from_version=1)(dict)

@@ -11,7 +11,9 @@ import msgspec
 import pytest
 
 from sagas import Command, DefinitionError, Event, Participant, Rejection, Saga, unchanged
+from sagas.core.envelope import Envelope, decode_data, decode_envelope, encode_message
 from sagas.core.wellformed import fields_problem, type_problem
+from sagas.errors import MessageError
 
 DESK = Participant("desk", key="trip_id")
 
@@ -186,3 +188,19 @@ def test_a_saga_refuses_what_is_no_name_where_it_is_made(name: Any) -> None:
     with pytest.raises(DefinitionError, match="is no name") as caught:
         Saga(name, Trip, version=1)
     assert __file__ in caught.value.where
+
+
+def test_a_field_that_is_called_as_the_tags_is_refused_with_the_way_to_have_it() -> None:
+    with pytest.raises(MessageError, match=r"message Room: has a field `type`, .*say tag_field=\"message_type\""):
+        type("Room", (Event,), {"__annotations__": {"trip_id": str, "type": str}}, tag="room")
+
+    class Suite(Event, tag="suite", tag_field="message_type"):
+        trip_id: str
+        type: str
+
+    suite = Suite(trip_id="t-1", type="large")
+    payload = encode_message(suite, message_id="m-1", key_field="trip_id", key="t-1", now_ms=1)
+    envelope = decode_envelope(payload, "trip_id")
+    assert isinstance(envelope, Envelope)
+    assert (envelope.event_type, envelope.data) == ("suite", b'{"type":"large"}')
+    assert decode_data(Suite, "trip_id", "t-1", envelope.data) == suite

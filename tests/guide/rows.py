@@ -257,7 +257,8 @@ ROWS: Mapping[str, Row] = {
     # ------------------------------------------------------------------ Production Patterns
     "Pattern: Outbox for Reliable Publishing": Row(
         note="The guide's columns, and where a row goes; looked at every 100 ms, as in the guide. Its batch of 100 is "
-        "`SAGAS_OUTBOX_BATCH=100`; 1,000 unless set otherwise, as measured. From your own program: `docs/participants.md`.",
+        "`SAGAS_OUTBOX_BATCH=100`; 1,000 unless set otherwise, as measured. From a program of yours: "
+        "`docs/participants.md`.",
         files=("sagas/runtime/relay.py", "sagas/store/outbox.py", "docs/participants.md"),
         commands=("make up",),
         tests=(

@@ -10,6 +10,7 @@ from sagas.core.effects import Fire, Reply, Start
 from sagas.errors import SagaError
 from sagas.ports import Outgoing
 from sagas.runtime.verification import decided_again
+from sagas.testing import Scenario
 from sagas.testing.world import World
 from services.contracts import PaymentProcessed
 from services.orders.saga import order_saga
@@ -245,3 +246,9 @@ def test_a_world_that_is_given_a_saga_asks_for_its_definition() -> None:
     given: Any = [order_saga]
     with pytest.raises(SagaError, match=r"'order' is given as a Saga, expected its definition; add `\.definition`"):
         World(given, {})
+
+
+def test_a_scenario_that_is_given_a_definition_asks_for_the_saga() -> None:
+    given: Any = order_saga.definition
+    with pytest.raises(SagaError, match=r"'order' is given as a Definition, expected the Saga itself"):
+        Scenario(given)

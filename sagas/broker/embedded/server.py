@@ -21,7 +21,7 @@ from sagas.broker.embedded.commands import Broker
 from sagas.broker.embedded.connection import Connection
 from sagas.broker.embedded.disk import Disk
 from sagas.broker.embedded.flusher import Flusher
-from sagas.errors import BrokerError
+from sagas.errors import BrokerError, told
 
 SILENCE_MAX_S: Final = 36
 """A member of a group that is silent for longer is taken to be dead, as by Iggy: clients ping every 5 s."""
@@ -106,7 +106,12 @@ class _Server:
                 loop.remove_signal_handler(number)
         if self._failures:
             first = self._failures[0]
-            raise BrokerError(f"stopped without acknowledging what was under way: {first!r}") from first
+            remedy = (
+                "; make room or mend the disk and start it again: what was acknowledged is kept"
+                if isinstance(first, OSError)
+                else ""
+            )
+            raise BrokerError(f"stopped without acknowledging what was under way: {told(first)}{remedy}") from first
 
     def _connection(self) -> Connection:
         self._numbers += 1
