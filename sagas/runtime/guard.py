@@ -45,7 +45,9 @@ class TimeoutGuard:
             self._hold(now_ms, GAP_HOLD_MS, f"nothing was looked at for {gap_ms / 1000:.0f} s (outage or clock jump)")
         elif gap_ms < -GAP_MS:
             _log.error("the clock was set back by %.0f s: timers will be late by as much", -gap_ms / 1000)
-            self._hold_until_ms = min(self._hold_until_ms, now_ms)
+            # What is held back stays so for as long as it would have, and what is counted keeps its age.
+            self._hold_until_ms += gap_ms
+            self._timeouts = deque((at_ms + gap_ms, count) for at_ms, count in self._timeouts)
         self._last_ms = now_ms
         return now_ms >= self._hold_until_ms
 

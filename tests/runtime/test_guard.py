@@ -38,7 +38,31 @@ def test_a_clock_that_is_set_back_does_not_hold_timers_back_for_the_difference()
     guard = TimeoutGuard()
     assert guard.may_fire(NOW_MS, None)
     assert not guard.may_fire(NOW_MS + 3_600_000, None)
-    assert guard.may_fire(NOW_MS, None)
+    assert not guard.may_fire(NOW_MS, None)
+    assert guard.may_fire(NOW_MS + GAP_HOLD_MS, None)
+
+
+def test_a_clock_that_is_set_back_a_little_while_timers_are_held_back_does_not_let_them_go() -> None:
+    # A machine goes on after an hour, and its clock is corrected a moment later: all is overdue by an hour still.
+    guard = TimeoutGuard()
+    assert guard.may_fire(NOW_MS, NOW_MS)
+    late_ms = NOW_MS + 3_600_000
+    assert not guard.may_fire(late_ms, NOW_MS)
+    late_ms -= GAP_MS + 1
+    assert not guard.may_fire(late_ms, NOW_MS)
+    assert not guard.may_fire(late_ms + GAP_HOLD_MS - 1, NOW_MS)
+    assert guard.may_fire(late_ms + GAP_HOLD_MS, NOW_MS)
+
+
+def test_timeouts_from_before_a_clock_was_set_back_do_not_make_a_burst_of_those_of_an_hour() -> None:
+    guard, now_ms = TimeoutGuard(), NOW_MS
+    assert guard.may_fire(now_ms, None)
+    guard.note_timeouts(1, 50, now_ms)
+    now_ms -= 3_600_000
+    for _ in range(2 * BURST_MIN):
+        assert guard.may_fire(now_ms, None)
+        guard.note_timeouts(1, 50, now_ms)
+        now_ms += GAP_MS // 2
 
 
 def test_many_timeouts_at_once_are_a_pause_and_not_a_mass_undo() -> None:
