@@ -17,6 +17,9 @@ from sagas.ports import CaughtUp
 from sagas.records import Partition
 from sagas.store.database import Database
 
+AHEAD_MS_MAX = 60_000
+"""So far another's word may be ahead of ours: its poll began after ours, which was long in being dealt with."""
+
 TABLE = """
     CREATE TABLE reading (
         topic TEXT NOT NULL,
@@ -43,7 +46,10 @@ def note(database: Database, caught_up: CaughtUp) -> None:
 def read_by_all_ms(database: Database, caught_up: CaughtUp) -> int:
     """Up to when everything was read, by this orchestrator and the others; 0 when something never was."""
     elsewhere = caught_up.reading.partitions - caught_up.reading.read
-    return min([caught_up.ms, *_read_ms(database, elsewhere)]) if elsewhere else caught_up.ms
+    if not elsewhere:
+        return caught_up.ms
+    ahead_ms = caught_up.ms + AHEAD_MS_MAX
+    return min(caught_up.ms, *(ms if ms <= ahead_ms else 0 for ms in _read_ms(database, elsewhere)))
 
 
 def _read_ms(database: Database, partitions: Iterable[Partition]) -> list[int]:

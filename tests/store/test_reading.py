@@ -2,6 +2,7 @@
 
 from sagas.ports import CaughtUp, Reading
 from sagas.store.members import LEASE_MS
+from sagas.store.reading import AHEAD_MS_MAX
 from sagas.store.sqlite import SqliteStore
 from tests.store.builders import NOW_MS
 
@@ -66,3 +67,14 @@ def test_after_a_clock_was_set_back_its_earlier_word_counts_no_more(pair: tuple[
     other.renew(having_read(PAYMENTS, NOW_MS + 60_000), NOW_MS + 60_000)
     other.renew(having_read(PAYMENTS, NOW_MS - 9), NOW_MS)
     assert reader.read_by_all_ms(having_read(ORDERS)) == NOW_MS - 9
+
+
+def test_what_was_read_by_a_clock_that_was_set_back_since_counts_as_unread(
+    pair: tuple[SqliteStore, SqliteStore],
+) -> None:
+    reader, stands_still = pair
+    stands_still.renew(having_read(PAYMENTS, NOW_MS + AHEAD_MS_MAX + 1), NOW_MS + AHEAD_MS_MAX + 1)
+    # It has said nothing since, and answers that came since lie unread with it.
+    assert reader.read_by_all_ms(having_read(ORDERS)) == 0
+    stands_still.renew(having_read(PAYMENTS, NOW_MS + AHEAD_MS_MAX), NOW_MS)
+    assert reader.read_by_all_ms(having_read(ORDERS)) == NOW_MS, "a poll that began a little later is none of those"
