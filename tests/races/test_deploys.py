@@ -37,6 +37,8 @@ def test_race_06_a_run_of_a_version_that_is_not_loaded_is_left_for_a_node_that_h
     assert old.reply("o-1", "pack", "pack.done") == before
     assert store.dead_letters(9) == []
     # Neither was lost: the answer lies parked, the timer waits.
+    with store.transaction() as transaction:
+        assert "pack" in {timer.name for timer in transaction.due_timers(old.now_ms + 3_600_000, 9)}
     new = Node(store, V2)
     new.now_ms = old.now_ms
     new.fire()

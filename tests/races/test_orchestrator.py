@@ -7,9 +7,11 @@ import pytest
 
 from sagas.broker.memory import MemoryBroker
 from sagas.broker.partitioning import partition_of
+from sagas.core.effects import Operate
 from sagas.core.ids import derived_id
 from sagas.errors import StoreError
 from sagas.ports import Position
+from sagas.runtime.orchestrator import Orchestrator
 from sagas.testing.world import World
 from services.contracts import (
     InventoryFailed,
@@ -21,6 +23,7 @@ from services.contracts import (
 )
 from tests.core.test_kernel import DONE, Run
 from tests.races.parts import (
+    ORDER,
     a_faulty_shop,
     a_reply,
     again,
@@ -58,6 +61,14 @@ async def test_race_07_nothing_is_published_that_was_not_committed(monkeypatch: 
         assert (store.counts(), store.unpublished(9)) == ({}, [])
         await shop.work()
         assert order(shop, "o-1").state == "completed"
+        # Nor by a process that lives on: what it wrote is still in its memory when the transaction is rolled back.
+        await shop.publish_start("order", an_order("o-2"))
+        store.full_disks = 1
+        with pytest.raises(StoreError):
+            await shop.nodes["orchestrator"].turn()
+        shop.broker.log.purge_topic("sagas", "orders")  # or it would be read and decided again
+        await shop.nodes["orchestrator"].turn()
+        assert len(await in_topic(shop, "orders-commands")) == 1, "the one of the order before it"
 
 
 async def test_race_08_what_was_committed_is_published_after_a_crash_in_between(
@@ -91,9 +102,10 @@ async def test_race_09_a_relay_that_dies_before_its_note_sends_the_same_id_again
 
 
 async def test_race_10_an_undo_that_overtakes_its_do_blocks_it_and_all_commands_of_a_run_share_a_partition(
-    stock: Desk,
+    stock: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with a_shop() as shop:
+    shop, store = a_faulty_shop(monkeypatch)
+    async with shop:
         for key in ("a", "b", "c", "d"):
             await shop.publish_start("order", an_order(key, address="nowhere"))
         await shop.settle()
@@ -102,6 +114,18 @@ async def test_race_10_an_undo_that_overtakes_its_do_blocks_it_and_all_commands_
                 named = msgspec.json.decode(message.payload, type=dict[str, object])["order_id"]
                 assert message.partition == partition_of(str(named), 3)
         sent = [m.headers["operation"] for m in await in_topic(shop, "inventory-commands") if b'"a"' in m.payload]
+        assert sent == ["do", "undo"]
+        # Both are committed before either is published.
+        await shop.publish_start("order", an_order("e"))
+        await turn_until(shop, "e", "create.pending")
+        await shop.nodes["orders"].turn()
+        store.crashes_after_commit = 1
+        await die_in_a_turn(shop, "orchestrator")
+        run = order(shop, "e")
+        cancel = Operate(action="cancel", who="ann", reason="changed", revision=run.revision)
+        Orchestrator([ORDER], store).operate(run.id, cancel, shop.clock.now_ms())
+        await shop.nodes["orchestrator"].turn()
+        sent = [m.headers["operation"] for m in await in_topic(shop, "inventory-commands") if b'"e"' in m.payload]
         assert sent == ["do", "undo"]
     stock.hand(ReleaseInventory(order_id="o-1"), "reserve", "undo")
     stock.hand(ReserveInventory(order_id="o-1", items=(Item("kettle", 4),)), "reserve")

@@ -9,14 +9,18 @@ import pytest
 from sagas.core.instance import STUCK, Operation
 from sagas.errors import DatabaseRestored
 from sagas.ports import Sql
+from sagas.runtime.cleaning import DAY_MS
 from sagas.runtime.participant import Service
 from sagas.testing.conformance import Report, conformance
 from services.contracts import (
     INVENTORY,
+    PAYMENTS,
     InventoryFailed,
     InventoryReleased,
     InventoryReserved,
     Item,
+    PaymentProcessed,
+    PaymentRefunded,
     ProcessPayment,
     RefundPayment,
     ReleaseInventory,
@@ -25,11 +29,11 @@ from services.contracts import (
 from services.inventory.conformance import CONFORMANCE
 from services.inventory.handlers import inventory
 from services.inventory.tables import migrations
-from services.payments.handlers import bank_says_yes
+from services.payments.handlers import bank_says_yes, payments
 from tests.core.test_kernel import DONE, REFUSED, TRIP, UNDO_REFUSED, Run
 from tests.runtime.shop import a_shop, an_order, order, rows
 from tests.runtime.warehouse import Warehouse
-from tests.services.desk import NOW_MS, Desk, same_message
+from tests.services.desk import NOW_MS, Desk, same_message, ticket_for
 
 RESERVE = ReserveInventory(order_id="o-1", items=(Item("kettle", 4),))
 RELEASE = ReleaseInventory(order_id="o-1")
@@ -118,6 +122,9 @@ def test_race_47_a_bank_that_is_silent_is_neither_a_yes_nor_a_no_until_it_speaks
     with bank.store.transaction() as transaction:
         assert bank_says_yes(transaction, "o-1", NOW_MS)
         assert not bank_says_yes(transaction, "o-1", NOW_MS)
+        # The barrier itself, whatever the bank's own table says.
+        paid = PaymentProcessed(order_id="o-1", payment_id="pay-2")
+        assert not payments.settle(transaction, ticket_for("o-1", "pay"), paid, NOW_MS)
     assert [answer.event_type for answer in bank.answers()] == ["payment.processed"]
     assert bank.hand(silent, "pay", attempt=3)[0].event_type == "payment.processed"
     assert bank.rows("SELECT count(*), sum(cents) FROM movements") == [(1, 5998)]
@@ -150,6 +157,10 @@ def test_race_49_what_is_remembered_of_a_command_outlives_the_list_of_processed_
     assert stock.store.forget_processed(NOW_MS + 1, 99) == 1
     (late,) = stock.hand(RESERVE, "reserve", attempt=2)
     assert same_message(first, late)
+    # Where that is forgotten as well, nothing is done, and nothing is said of it.
+    assert not stock.store.forget_operations(NOW_MS + 1, 500)
+    stock.now_ms = NOW_MS + 40 * DAY_MS
+    assert stock.hand(RESERVE, "reserve", attempt=3) == []
     assert stock.rows(KETTLES) == [(6,)]
 
 
@@ -176,6 +187,30 @@ def test_race_52_an_undo_whose_reply_was_lost_refunds_once(bank: Desk) -> None:
     (second,) = bank.hand(REFUND, "pay", "undo", attempt=2)
     assert same_message(first, second)
     assert bank.rows("SELECT cents FROM movements ORDER BY seq") == [(5998,), (-5998,)]
+    # The same where the handler itself would give back whatever it is asked to.
+    careless = Service(PAYMENTS)
+
+    @careless.handles
+    def _(sql: Sql, command: ProcessPayment) -> PaymentProcessed:
+        sql.execute("UPDATE till SET cents = cents + 5998")
+        return PaymentProcessed(order_id=command.order_id, payment_id="pay-1")
+
+    @careless.undoes
+    def _(sql: Sql, command: RefundPayment) -> PaymentRefunded:
+        sql.execute("UPDATE till SET cents = cents - 5998")
+        return PaymentRefunded(order_id=command.order_id)
+
+    till = Desk(careless, [("001-till", _make_till)])
+    till.hand(PAY, "pay")
+    for attempt in (1, 2, 3):
+        till.hand(REFUND, "pay", "undo", attempt=attempt)
+    assert till.rows("SELECT cents FROM till") == [(0,)]
+    till.store.close()
+
+
+def _make_till(sql: Sql) -> None:
+    sql.execute("CREATE TABLE till (cents INTEGER NOT NULL) STRICT")
+    sql.execute("INSERT INTO till VALUES (0)")
 
 
 @pytest.mark.anyio
