@@ -132,6 +132,13 @@ def _no_attempt(original: Any) -> Any:
     return reply
 
 
+def _forgets_undos(original: Any) -> Any:
+    def remember(self: Any, row: BarrierRow, now_ms: int) -> bool:
+        return row.operation == "undo" or bool(original(self, row, now_ms))
+
+    return remember
+
+
 PARTICIPANT_MUTANTS = (
     Mutant(
         name="no barrier",
@@ -141,6 +148,7 @@ PARTICIPANT_MUTANTS = (
         },
     ),
     Mutant(name="forgotten refusals", replaced={f"{STORED}.remember": _forgetful}),
+    Mutant(name="an undo is not remembered", replaced={f"{STORED}.remember": _forgets_undos}),
     Mutant(name="undo unconditional", replaced={SOMETHING: always(True)}),
     Mutant(name="undo before do not remembered", replaced={f"{STORED}.remember": _blocks_nothing}),
     Mutant(name="do after its undo carried out", replaced={f"{SERVICE}._pass": _late_do_runs}),

@@ -52,6 +52,13 @@ def _timers_before_catch_up(original: Any) -> Any:
     return turn
 
 
+def _full_is_all(original: Any) -> Any:
+    def after_poll(self: Any, caught_up: CaughtUp | None, now_ms: int) -> bool:
+        return bool(original(self, caught_up or _all_read(now_ms), now_ms))
+
+    return after_poll
+
+
 def _own_reading_only(original: Any) -> Any:
     def read_by_all_ms(database: Any, caught_up: CaughtUp) -> int:
         return caught_up.ms
@@ -232,6 +239,29 @@ def _parked_just_now_is_left(original: Any) -> Any:
     return unpark
 
 
+def _parked_is_not_asked_first(original: Any) -> Any:
+    def take_waiting(self: Any, timers: Any, expired: Any, read: Any) -> None:
+        original(self, (), expired, read)
+
+    return take_waiting
+
+
+def _asked_once(original: Any) -> Any:
+    def begin(self: Any) -> bool:
+        was_asked = self._version != 0
+        return bool(original(self)) or was_asked
+
+    return begin
+
+
+def _rolled_back_is_committed(original: Any) -> Any:
+    def has_rolled_back(self: Any) -> None:
+        self.has_committed()
+        original(self)
+
+    return has_rolled_back
+
+
 def _early_signal_forgotten(original: Any) -> Any:
     def on_signal(turn: Any, message: Any) -> None:
         kept = turn.instance.signals
@@ -256,6 +286,12 @@ def _fires_what_was_replaced(original: Any) -> Any:
 SHELL_MUTANTS = (
     Mutant(name="ack before commit", replaced={f"{WORKER}.turn": _ack_before_commit}),
     Mutant(name="timer fires before catch-up", replaced={f"{WORKER}.turn": _timers_before_catch_up}),
+    Mutant(
+        name="a full poll counts as read to the end",
+        replaced={"sagas.runtime.roles:OrchestratorWork.after_poll": _full_is_all},
+        test="tests/races/test_timers.py",
+        why_not_simulated="one seed in 44 fills a poll while a timeout is due",
+    ),
     Mutant(
         name="timers wait for nobody else's reading",
         replaced={"sagas.store.reading:read_by_all_ms": _own_reading_only},
@@ -282,6 +318,16 @@ SHELL_MUTANTS = (
     Mutant(name="relay publishes one of a batch", replaced={f"{RELAY}.flush": _only_one_of_a_batch}),
     Mutant(name="publish before commit", replaced={f"{ORCHESTRATOR}._commit": _outbox_first}),
     Mutant(name="commit, then outbox", replaced={f"{ORCHESTRATOR}._commit": _outbox_later}),
+    Mutant(
+        name="what was rolled back is published",
+        replaced={"sagas.store.outbox:OutboxTable.has_rolled_back": _rolled_back_is_committed},
+    ),
+    Mutant(
+        name="how things stand is asked once",
+        replaced={"sagas.store.known:KnownInstances.begin": _asked_once},
+        test="tests/races/test_two_nodes.py",
+        why_not_simulated=_NO_CLEANING,
+    ),
     Mutant(name="dedupe by offset", replaced={f"{ORCHESTRATOR}.process": _by_offset}),
     Mutant(
         name="no inbox",
@@ -318,6 +364,12 @@ SHELL_MUTANTS = (
         replaced={f"{BATCH}.fire": _fires_what_was_replaced},
         test="tests/races/test_timers.py",
         why_not_simulated="it takes two timers due in one batch and then a lost undo: one seed in 600 has both",
+    ),
+    Mutant(
+        name="a timer fires over an answer that lies parked",
+        replaced={"sagas.runtime.parking:Parking.take_waiting": _parked_is_not_asked_first},
+        test="tests/races/test_two_nodes.py",
+        why_not_simulated="it takes two releases on one database, and all simulated orchestrators are of one",
     ),
     Mutant(
         name="what is not told yet is cleaned away",
