@@ -27,7 +27,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --upgrade --universal --pytho
 FAULTS := $(foreach name,chaos takeover shorter_log database_faults,tests/e2e/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser faults sim sweep mutants races scaling producers chaos conformance up down rebuild check coverage format diagrams pages alerts guide bench bench-peers lock clean
+.PHONY: help demo test browser faults sim sweep random mutants races scaling producers chaos conformance up down rebuild check coverage format diagrams pages alerts guide bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -50,6 +50,9 @@ sim: $(INSTALLED) ## Simulate worlds in which everything fails: SEEDS=1000 of th
 
 sweep: $(INSTALLED) ## Crash at every port call of every story
 	@$(BIN)/python -m sagas.testing.simulation --saga services.simulated:shop --saga tests.simulation.trips:TRIPS --sweep $(ARGS)
+
+random: $(INSTALLED) ## Draw SEEDS=1000 sagas by chance, from SEED on, and try every part of the engine on each
+	@$(BIN)/python -m tests.random_sagas --seeds $(SEEDS) --first $(SEED) $(ARGS)
 
 races: $(INSTALLED) ## Say for each known race which test holds it, and its result
 	@$(BIN)/python -m tests.races.table $(ARGS)
