@@ -11,7 +11,7 @@ warning where they forget sooner than they are meant to.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 
 import anyio
@@ -143,11 +143,15 @@ class IggyBroker:
         """All of a topic from its oldest message on, in no group. Its connection is given up by its own `close`."""
         return IggyScan(IggyConnection(self._address, self._timeout_s), self._stream, checked_name("topic", topic))
 
-    async def newest(self, topic: str, count: int) -> list[Incoming]:
-        """The last messages of each partition of a topic, `count` at most of each, in no group. Raises BrokerError."""
+    async def newest(self, topic: str, count: int) -> AsyncGenerator[Sequence[Incoming], None]:
+        """The last messages of each partition of a topic, in no group and in parts: `count` of each, or some more.
+
+        Raises BrokerError.
+        """
         scan = self.scan(topic)
         try:
-            return await scan.newest(count)
+            async for part in scan.newest(count):
+                yield part
         finally:
             scan.close()
 

@@ -1,6 +1,6 @@
 """Reading a whole topic from its oldest message on, in no group: nothing is stored with the broker."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from apache_iggy import Consumer, PollingStrategy, ReceiveMessage, TopicDetails
 
@@ -34,18 +34,19 @@ class IggyScan:
         self._next = {partition.id: self._next.get(partition.id, 0) for partition in details.partitions}
         return details.messages_count
 
-    async def newest(self, count: int) -> list[Incoming]:
+    async def newest(self, count: int) -> AsyncGenerator[Sequence[Incoming], None]:
         """The last messages of each partition, `count` at most of each, and what comes while they are read.
 
-        Of that no more than as many once again. Raises BrokerError when there is no such topic.
+        Of that no more than as many once again. In several parts, for they can be large. Raises BrokerError when there
+        is no such topic.
         """
         details = await self._details()
         ends = {each.id: each.current_offset + 1 if each.messages_count else 0 for each in details.partitions}
         self._next = {partition: max(0, end - count) for partition, end in ends.items()}
-        found: list[Incoming] = []
-        while len(found) < 2 * count * len(ends) and (batch := await self.poll()):
-            found += batch
-        return found
+        left = 2 * count * len(ends)
+        while left > 0 and (batch := await self.poll()):
+            yield batch
+            left -= len(batch)
 
     async def poll(self) -> Sequence[Incoming]:
         """The next messages of one partition, those of the first that has any; () when all were read up to now."""

@@ -35,10 +35,11 @@ async def tell_lost_runs(
     """
     runs: dict[str, str] = {}
     for participant in participants:
-        for message in await newest(participant.commands, NEWEST):
-            instance_id = message.headers.get(Header.INSTANCE, "")
-            if instance_id not in runs and is_instance_id(instance_id):
-                runs[instance_id] = _named(message, participant)
+        async for messages in newest(participant.commands, NEWEST):
+            for message in messages:
+                instance_id = message.headers.get(Header.INSTANCE, "")
+                if instance_id not in runs and is_instance_id(instance_id):
+                    runs[instance_id] = _named(message, participant)
     lost = sorted(runs[instance_id] for instance_id in missing(list(runs)))
     if lost:
         shown = ", ".join(lost[:KEYS_SHOWN_MAX])

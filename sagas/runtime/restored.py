@@ -16,7 +16,7 @@ What cannot be noticed: a backup that has all answers that were published, for t
 not so; and one so old, under such a load, that the newest `NEWEST` answers of each partition are all of the time since.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -35,8 +35,8 @@ NEWEST = 200
 
 _OPERATIONS: Mapping[str, Operation] = {"do": "do", "undo": "undo"}
 
-Newest = Callable[[str, int], Awaitable[Sequence[Incoming]]]
-"""The newest messages of each partition of a topic, so many at most."""
+Newest = Callable[[str, int], AsyncIterator[Sequence[Incoming]]]
+"""The newest messages of each partition of a topic, some so many, in parts."""
 
 
 class Memory(Protocol):
@@ -130,7 +130,8 @@ async def require_memory(participant: Participant, memory: Memory, place: str, n
     Raises BrokerError and StoreError when they cannot be compared.
     """
     comparison = Comparison(participant, memory)
-    comparison.take(await newest(participant.events, NEWEST))
+    async for answers in newest(participant.events, NEWEST):
+        comparison.take(answers)
     if not comparison.missing:
         return
     name, first = participant.name, min(comparison.missing.values(), key=lambda given: given.at_ms)

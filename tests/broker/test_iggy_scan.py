@@ -40,6 +40,11 @@ def messages(count: int) -> list[Outgoing]:
     ]
 
 
+async def newest_of(broker: IggyBroker, count: int, topic: str = "orders") -> list[Incoming]:
+    """The last messages of a topic."""
+    return [message async for part in broker.newest(topic, count) for message in part]
+
+
 async def all_read(subscription: Subscription, count: int) -> list[Position]:
     """Where `count` messages have been read to."""
     found: list[Incoming] = []
@@ -50,21 +55,21 @@ async def all_read(subscription: Subscription, count: int) -> list[Position]:
 
 
 async def test_the_newest_of_each_partition_come_in_their_order(broker: IggyBroker) -> None:
-    assert await broker.newest("orders", 5) == []
+    assert await newest_of(broker, 5) == []
     await broker.publish(messages(300))
-    found = await broker.newest("orders", 5)
+    found = await newest_of(broker, 5)
     assert Counter(message.partition for message in found) == {0: 5, 1: 5, 2: 5}
     for partition in range(3):
         numbers = [int(message.payload) for message in found if message.partition == partition]
         assert numbers == sorted(numbers)
     assert 299 in {int(message.payload) for message in found}
-    assert len(await broker.newest("orders", 1_000)) == 300
+    assert len(await newest_of(broker, 1_000)) == 300
     await broker.close()
 
 
 async def test_a_topic_that_is_not_there_has_no_newest(broker: IggyBroker) -> None:
     with pytest.raises(BrokerError, match="topic 'nowhere'"):
-        await broker.newest("nowhere", 5)
+        await newest_of(broker, 5, "nowhere")
     await broker.close()
 
 

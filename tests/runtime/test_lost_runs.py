@@ -2,7 +2,7 @@
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
@@ -29,9 +29,10 @@ class Topics:
     def __init__(self) -> None:
         self.messages: list[Incoming] = []
 
-    async def newest(self, topic: str, count: int) -> Sequence[Incoming]:
+    async def newest(self, topic: str, count: int) -> AsyncGenerator[Sequence[Incoming], None]:
         """The last of one topic."""
-        return [message for message in self.messages if message.topic == topic][-count:]
+        for message in [message for message in self.messages if message.topic == topic][-count:]:
+            yield [message]
 
     def publish(self, rows: Sequence[OutboxRow]) -> None:
         """Append what an orchestrator has sent."""

@@ -1,6 +1,6 @@
 """A service with its database in a file, which can be put back to how it was, and the topic of its answers."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from shutil import copy
 
@@ -44,10 +44,11 @@ class Topic:
                 )
             )
 
-    async def newest(self, topic: str, count: int) -> list[Incoming]:
+    async def newest(self, topic: str, count: int) -> AsyncGenerator[Sequence[Incoming], None]:
         """The last of them."""
         assert topic == INVENTORY.events
-        return self.messages[-count:]
+        for message in self.messages[-count:]:
+            yield [message]
 
 
 class Warehouse:
