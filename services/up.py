@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from shlex import quote
 from types import FrameType
 
 from sagas.config import CONNECTION_STRING_DEFAULT, Settings
@@ -100,7 +101,7 @@ def supervise(folder: Path) -> int:
     programs = with_metrics((*place.programs, *front_programs()), place.settings.metrics_port)
     with Fleet(folder, programs, environ) as fleet:
         fleet.start()
-        _say(_introduction(place, storefront))
+        _say(introduction(place, storefront))
         _say("ready")
         while not told:
             time.sleep(WATCH_S)
@@ -115,7 +116,8 @@ def storefront_address(place: Place) -> str:
     return settled_address(place.settings.storefront_address) if said else free_address(STOREFRONT_PORT)
 
 
-def _introduction(place: Place, storefront: str) -> str:
+def introduction(place: Place, storefront: str) -> str:
+    """What a person is told once all is up, with commands to paste."""
     # Commands that are pasted must reach this server, and not the one at the usual address.
     where = ""
     if place.address and place.settings.connection_string != CONNECTION_STRING_DEFAULT:
@@ -135,7 +137,7 @@ def _introduction(place: Place, storefront: str) -> str:
 
 
 def _database(place: Place) -> str:
-    return "" if place.folder == Settings().data_dir else f" --db {place.settings.database('orchestrator')}"
+    return "" if place.folder == Settings().data_dir else f" --db {quote(str(place.settings.database('orchestrator')))}"
 
 
 def _note(text: str) -> None:

@@ -17,7 +17,7 @@ from sagas.core.republished import first_id
 from sagas.ports import Incoming, ParkedRow, StoreTransaction, TimerRow
 from sagas.runtime.catalog import Catalog
 from sagas.runtime.dead_letters import published_again
-from sagas.runtime.deciding import READ_BY
+from sagas.runtime.deciding import READ_BY, UNLOADED
 from sagas.runtime.intake import (
     ForeignItem,
     Item,
@@ -121,7 +121,7 @@ class Batch(Parking):
         definition = self._home_of(instance)
         if definition is None:
             self.put_off(timer)  # left for a node that knows this version
-            _log.error("saga %s version %d is not loaded here, %s waits", instance.saga, instance.version, instance.id)
+            _log.error(UNLOADED, instance.id, instance.saga, instance.version)
             return
         instance = self._instances[instance.id]
         decision = decide(definition, instance, timer.fire, self._now_ms)

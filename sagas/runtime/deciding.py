@@ -29,6 +29,9 @@ READ_BY = "orchestrator"
 ELSEWHERE_MS = 5_000
 """How long a message for a run whose version another node has lies, before each node looks whether it is the one."""
 
+UNLOADED = "run %s waits: saga %s version %d as it was is not loaded here, and no newer one can take the run over"
+"""Said of a run that only another node can go on with."""
+
 ELSEWHERE = (
     "an orchestrator with another database reads this stream (give each a stream of its own), or this database was "
     "removed or restored from a backup"
@@ -195,7 +198,7 @@ class Deciding:
 
     def _leave(self, incoming: Incoming, instance: Instance, row_id: str = "") -> None:
         """Leave a message to a node that knows the version of its run."""
-        _log.error("saga %s version %d is not loaded here, %s waits", instance.saga, instance.version, instance.id)
+        _log.error(UNLOADED, instance.id, instance.saga, instance.version)
         self._park(incoming, instance.id, row_id, ELSEWHERE_MS)
 
     def _bury(self, incoming: Incoming, reason: str) -> None:

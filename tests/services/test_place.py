@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import split
 
 import pytest
 
 from services.contracts import STREAM
 from services.place import EVENT_STORE, place_of
-from services.up import storefront_address
+from services.up import introduction, storefront_address
 
 SAID = '[tool.sagas]\nstorefront_address = "127.0.0.1:9123"\nevent_store = {}\n'
 
@@ -51,3 +52,11 @@ def test_port_0_is_a_free_one_that_everybody_is_told(project: Path) -> None:
     ports = [int(address.removeprefix("127.0.0.1:")) for address in (place.address, storefront_address(place))]
     assert all(1 <= port <= 65_535 for port in ports)
     assert place.settings.connection_string.reveal().endswith(f"@{place.address}")
+
+
+def test_a_command_to_paste_names_a_folder_with_a_space_as_one_word(project: Path) -> None:
+    folder = project.parent / "my data"
+    place = place_of({"SAGAS_DATA": str(folder)}, folder, stream=STREAM)
+    said = introduction(place, "127.0.0.1:8000")
+    (shown,) = [line for line in said.splitlines() if " show o-1" in line]
+    assert split(shown)[-2:] == ["--db", str(folder / "orchestrator.db")]
