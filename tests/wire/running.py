@@ -5,7 +5,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +15,8 @@ _START_MAX_S = 10.0
 class RunningBroker:
     """A broker on `data`, on a port that was free; `address` is where."""
 
-    def __init__(self, data: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "sagas.broker.embedded", "--address", "127.0.0.1:0", "--data", str(data)]
-        command += options
+    def __init__(self, data: Path, *options: str, program: Sequence[str] = ("-m", "sagas.broker.embedded")) -> None:
+        command = [sys.executable, *program, "--address", "127.0.0.1:0", "--data", str(data), *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.address = self._ready_address()
         self.port = int(self.address.rpartition(":")[2])

@@ -13,6 +13,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from typing import Final
 from sagas.broker.embedded.commands import Broker
 from sagas.broker.embedded.connection import Connection
 from sagas.broker.embedded.disk import Disk
+from sagas.broker.embedded.files import sync_data
 from sagas.broker.embedded.flusher import Flusher
 from sagas.errors import BrokerError, told
 
@@ -160,7 +162,7 @@ class _Server:
 def _sync_and_close(descriptors: list[int]) -> None:
     try:
         for descriptor in descriptors:
-            os.fdatasync(descriptor)
+            sync_data(descriptor)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -169,7 +171,8 @@ def _sync_and_close(descriptors: list[int]) -> None:
 def _allow_many_files() -> None:
     """Each partition keeps a file open: the usual limit of 1,024 is soon reached, and may be raised."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with suppress(ValueError, OSError):  # macOS says that there is no limit, and takes no such number
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _now_us() -> int:
