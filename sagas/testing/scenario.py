@@ -15,7 +15,7 @@ story fail on it. Only repeats of a command (the same id, a later attempt) may b
 checker refuses a reply that the expected command does not declare.
 """
 
-from typing import Any, Generic, Literal, TypeVar, cast, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from sagas.core.effects import Action, TimerKind, Verdict
 from sagas.core.flow import Step
@@ -82,7 +82,7 @@ class Scenario(Generic[D]):
     ) -> None:
         """`lists`: what fan-outs list instead of asking their functions, each item with its key; `choices`: the same of
         decisions, by the name of their predicate."""
-        if not isinstance(cast("object", saga), Saga):
+        if not hasattr(saga, "definition"):
             name = getattr(saga, "name", saga)
             raise SagaError(
                 f"{name!r} is given as a {type(saga).__name__}, expected the Saga itself: `Scenario(trip_saga)`"

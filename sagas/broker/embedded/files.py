@@ -9,7 +9,7 @@ not, and cutting the file there, gives back exactly what was written whole. Unle
 import logging
 import os
 import re
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from struct import Struct
@@ -30,10 +30,16 @@ _MODE: Final = 0o600
 AHEAD: Final = 256 * 1024
 """How many zeros are written ahead: half a millisecond once in some 300 writes, and each sync in between is cheaper."""
 
-sync_data: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
-"""Bring a file's content to the disk, by its descriptor. macOS has no call that leaves the file's times alone."""
 
 logger = logging.getLogger(__name__)
+
+
+def sync_data(descriptor: int) -> None:
+    """Bring a file's content to the disk. macOS has no call that leaves the file's times alone. Raises OSError."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(descriptor)
+    else:
+        os.fsync(descriptor)
 
 
 class AppendFile:
