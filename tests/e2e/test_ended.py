@@ -60,7 +60,10 @@ def test_ctrl_c_stops_what_it_started_without_a_traceback(started: subprocess.Po
     assert living(tmp_path), "it has ended by itself"
     started.send_signal(signal.SIGINT)
     said, errors = started.communicate(timeout=WAIT_S_MAX)
-    assert (started.returncode, b"Traceback" in errors) == (130, False), errors.decode()
+    # Where it came while a text was being executed, in the import of a dataclass for one, Python ends itself by the
+    # signal though the program has dealt with it. To a shell that is 130 as well.
+    assert started.returncode in {130, -signal.SIGINT}, errors.decode()
+    assert b"Traceback" not in errors, errors.decode()
     assert b"interrupted" in said + errors
     assert living(tmp_path) == []
     assert told_of(tmp_path) == []
