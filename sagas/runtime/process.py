@@ -69,11 +69,12 @@ async def run_until_stopped(
         subscription = await _connect(broker, own_topics, group, subscribe_to, stop, first)
         if subscription is None:
             return
+        brief = Brief(offload) if isinstance(offload, Thread) else offload
         sender = Relay(
             outbox,
             broker,
             clock,
-            offload,
+            brief,
             batch_max=limits.outbox_batch,
             committed_max=relay.BATCH_MAX,
             interval_ms=limits.outbox_interval_ms,
@@ -90,7 +91,7 @@ async def run_until_stopped(
             clock,
             offload,
             batch_max=limits.poll_max,
-            brief=Brief(offload) if isinstance(offload, Thread) else None,
+            brief=brief,
             delivery=delivery,
             topics=own_topics,
         ).run(stop)
