@@ -46,6 +46,7 @@ def command(saga: str, state: str, key: str, before: str, limit: int, db: Path |
         # One more than is shown: whether there is a next page is then known without counting.
         wanted = InstanceFilter(saga=saga, state=state, key=key, before_id=before, count_max=limit + 1)
         found = store.instances(wanted)
+        others = store.counts() if state and not (found or key or before) else {}
     shown, definitions, names = found[:limit], definitions_at_hand(), dict[tuple[str, int], Names]()
     for instance in shown:  # those of one version are called alike
         if (instance.saga, instance.version) not in names:
@@ -56,6 +57,9 @@ def command(saga: str, state: str, key: str, before: str, limit: int, db: Path |
         say_json(PageShape(instances=shapes, next=following))
     else:
         _print(shapes, following)
+        if others:  # a state is easily misspelt
+            there = ", ".join(f"{name} ({count:,})" for name, count in others.items())
+            say(plain(f"states there are: {there}"))
 
 
 def _print(shapes: list[InstanceShape], following: str | None) -> None:

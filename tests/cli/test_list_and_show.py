@@ -151,6 +151,13 @@ def test_an_empty_list_is_no_failure(terminal: Terminal) -> None:
     assert terminal.type("list").stdout == "no instances\n"
 
 
+def test_a_state_in_which_nobody_is_comes_with_those_there_are(full: Terminal) -> None:
+    said = full.type("list", "--state", "complete").stdout
+    assert said == "no instances\nstates there are: compensated (1), ship.pending (1), stuck (1)\n"
+    assert full.type("list", "--state", "stuck", "--key", "nobody").stdout == "no instances\n"
+    assert full.json("list", "--state", "complete") == {"instances": [], "next": None}
+
+
 def test_a_story_tells_the_steps_their_times_and_why_it_turned_back(full: Terminal) -> None:
     told = full.type("show", "o-1").stdout
 
