@@ -127,18 +127,18 @@ async def _compare(participant: Participant, path: Path, how: How | None, reason
     # Imported here: what is wrong with the words is said without the client.
     from sagas.hosting import broker_of
 
-    with closing(RememberedFile(path, read_only=not (how and yes))) as file:
+    is_done = how is not None and yes
+    with closing(RememberedFile(path, read_only=not is_done)) as file:
         broker = broker_of(settings_here())
         try:
             comparison = Comparison(participant, file)
             await _read(broker, participant, comparison)
             commands = await _count(broker, participant)
-            is_done = how is not None and yes
             if how is not None and not comparison.missing:
                 raise StoreError(f"{path}: no answer of {participant.name} is missing, so there is nothing to {how}")
-            if how == "repeat" and yes:
+            if is_done and how == "repeat":
                 await broker.forget_group(participant.name, participant.commands)
-            if how is not None and yes:
+            if how is not None and is_done:
                 now_ms = SystemClock().now_ms()
                 file.note_restored(max(now_ms, comparison.newest_ms + 1), how, whoami(), reason, now_ms)
         finally:

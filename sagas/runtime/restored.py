@@ -78,10 +78,14 @@ class Comparison:
         """When the last of them was given."""
         self.missing: dict[OperationKey, Given] = {}
         """What is not remembered, and nobody has said to know of it."""
-        self.known_missing = 0
-        """How many more are not remembered, of a time of which somebody has said so."""
+        self._known_missing: set[OperationKey] = set()
         self.otherwise: dict[OperationKey, tuple[Given, str]] = {}
         """What was answered, and what is remembered in its place."""
+
+    @property
+    def known_missing(self) -> int:
+        """How many more are not remembered, of a time of which somebody has said so."""
+        return len(self._known_missing)
 
     def take(self, messages: Iterable[Incoming]) -> None:
         """Compare these, which come in the order of their partition."""
@@ -103,7 +107,7 @@ class Comparison:
             elif each.at_ms >= restored_ms and each.at_ms >= cleaned_ms:
                 self.missing.setdefault(each.operation, each)
             elif each.at_ms >= cleaned_ms:
-                self.known_missing += 1
+                self._known_missing.add(each.operation)
 
     def _given(self, message: Incoming) -> Given | None:
         headers = message.headers

@@ -10,13 +10,11 @@ from pathlib import Path
 
 from sagas.errors import SchemaMismatch
 from sagas.records import OperationKey
+from sagas.store.barrier import BarrierTable
 from sagas.store.database import Database
-from sagas.store.encoding import pack_id, unpack_id
-from sagas.store.lists import in_parts
 from sagas.store.migrations import applied_migrations
 from sagas.store.schema import PARTICIPANT
 
-_FORGOTTEN = "SELECT before_ms FROM barrier_forgotten"
 _RESTORED = "SELECT ifnull(max(before_ms), 0) FROM restored"
 _NOTE = "INSERT INTO restored (at_ms, before_ms, how, who, reason) VALUES (?, ?, ?, ?, ?)"
 
@@ -30,7 +28,7 @@ class Remembered:
     @property
     def forgotten_ms(self) -> int:
         """What was last touched before this time may have been cleaned away; 0: nothing was ever."""
-        return int(self._database.value(_FORGOTTEN))
+        return BarrierTable(self._database).forgotten_ms
 
     @property
     def restored_ms(self) -> int:
@@ -39,12 +37,9 @@ class Remembered:
 
     def answers(self, operations: Collection[OperationKey]) -> Mapping[OperationKey, str]:
         """The tag of the answer to each of these, "" where there is none yet; those that are unknown are missing."""
-        found: dict[OperationKey, str] = {}
-        for part in in_parts(list(operations)):
-            values = [value for instance, step, operation in part for value in (pack_id(instance), step, operation)]
-            for stored_id, step, operation, answer in self._database.rows(_recall_many(len(part)), values):
-                found[unpack_id(stored_id), step, operation] = answer
-        return found
+        barrier = BarrierTable(self._database)
+        barrier.prefetch(operations)
+        return {key: row.answer for key in operations if (row := barrier.recall(key)) is not None}
 
     def note_restored(self, before_ms: int, how: str, who: str, reason: str, now_ms: int) -> None:
         """Keep that a person knows what is missing of the time before `before_ms`, in a transaction of its own."""
@@ -84,11 +79,3 @@ def _require_participants(database: Database) -> None:
         raise SchemaMismatch(
             f"{database.name}: lacks the migration {missing[0]!r}; start its process once with this release"
         )
-
-
-def _recall_many(size: int) -> str:
-    marks = ",".join(["(?, ?, ?)"] * size)
-    return f"""
-        SELECT instance_id, step, operation, answer FROM barrier
-        WHERE (instance_id, step, operation) IN (VALUES {marks})
-    """  # noqa: S608 - question marks only
